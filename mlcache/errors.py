@@ -1,0 +1,93 @@
+"""Every error and warning of mlcache, in one tree.
+
+MlcacheError
+├── ConfigurationError (ValueError)
+│   └── MissingExtraError (ImportError)
+├── UnhashableArgumentError (TypeError)
+├── RecursiveCallError (RecursionError)
+├── BackendError
+└── CodecError
+    ├── CannotEncodeError
+    └── CorruptEntryError
+
+MlcacheWarning (UserWarning)
+"""
+
+from __future__ import annotations
+
+
+class MlcacheError(Exception):
+    """What every error of mlcache derives from."""
+
+
+class ConfigurationError(MlcacheError, ValueError):
+    """An option, a backend's URL or an environment variable that cannot be understood."""
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """A feature that needs a package which is not installed; the message says which."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs the package {package!r}: install it with pip install 'mlcache[{extra}]'"
+        )
+
+
+class UnhashableArgumentError(MlcacheError, TypeError):
+    """An argument from which no stable key can be made.
+
+    Args:
+        kind: the type of the value that stands in the way.
+        path: where it sits inside the argument, such as ``[3].name``; empty for the argument itself.
+        parameter: the parameter it was passed for; None until known.
+        reason: what about the value is in the way, if there is more to say than its type.
+    """
+
+    def __init__(
+        self, kind: type, path: str = "", parameter: str | None = None, reason: str = ""
+    ) -> None:
+        self.kind = kind
+        self.path = path
+        self.parameter = parameter
+        self.reason = reason
+        super().__init__(self._message())
+
+    def of(self, parameter: str) -> UnhashableArgumentError:
+        """The same error, naming the parameter."""
+        return UnhashableArgumentError(self.kind, self.path, parameter, self.reason)
+
+    def _message(self) -> str:
+        name = self.parameter or "the value"
+        where = f"{name}{self.path}" if self.parameter else f"{name} at {self.path}" * bool(self.path)
+        kind = f"{self.kind.__module__}.{self.kind.__qualname__}".removeprefix("builtins.")
+        out = self.parameter or "name"
+        return (
+            f"no stable key can be made from {where or name} of type {kind}"
+            f"{f' ({self.reason})' if self.reason else ''}. Three ways out: leave it out of the key "
+            f"with ignore=[{out!r}]; say what stands for it with key={{{out!r}: function}}; or give "
+            f"{self.kind.__qualname__} a method __ml_cache_key__() that returns something that can be keyed."
+        )
+
+
+class RecursiveCallError(MlcacheError, RecursionError):
+    """A cached function that waits for itself: the same call is already being computed further up."""
+
+
+class BackendError(MlcacheError):
+    """A store that could not be opened, read or written."""
+
+
+class CodecError(MlcacheError):
+    """An entry that cannot be turned into bytes or back."""
+
+
+class CannotEncodeError(CodecError):
+    """A value that this codec may not or cannot write."""
+
+
+class CorruptEntryError(CodecError):
+    """Bytes that are not a whole, unchanged frame which this version can read."""
+
+
+class MlcacheWarning(UserWarning):
+    """Something went wrong that did not fail the call."""
