@@ -1,0 +1,54 @@
+# Everything a working copy needs: Python 3.11 or later and make. Each purpose has a virtual
+# environment of its own under build/; a stamp in it makes the second run quick.
+
+PYTHON ?= python3
+NAME ?= hits
+PYTEST_ARGS ?= -n 2
+ENV := build/env
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench docs clean
+.SECONDARY:
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: $(ENV)/demo/.stamp ## Run the main job on real input, and show what the cache does
+	$(ENV)/demo/bin/python -m demo
+
+test: $(ENV)/dev/.stamp ## Run all tests
+	$(ENV)/dev/bin/python -m pytest --hypothesis-profile=ci $(PYTEST_ARGS)
+
+lint: $(ENV)/dev/.stamp ## Check style and types
+	$(ENV)/dev/bin/ruff check .
+	$(ENV)/dev/bin/mypy
+	$(ENV)/dev/bin/pyright --pythonpath $(ENV)/dev/bin/python
+
+bench: $(ENV)/bench/.stamp ## Compare with the peers: make bench NAME=hits
+	$(ENV)/bench/bin/python -m benchmarks $(NAME)
+
+docs: $(ENV)/docs/.stamp ## Build the documentation into site/
+	$(ENV)/docs/bin/mkdocs build --strict
+
+clean: ## Remove environments, caches and everything built
+	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -type d -prune -exec rm -rf {} +
+
+$(ENV)/demo/.stamp: EXTRAS := demo
+$(ENV)/dev/.stamp: EXTRAS := test,lint
+$(ENV)/bench/.stamp: EXTRAS := bench
+$(ENV)/docs/.stamp: EXTRAS := docs
+
+$(ENV)/%/.stamp: pyproject.toml | $(ENV)/%/bin/python
+	$(ENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(ENV)/%/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "mlcache needs Python 3.11 or later, and '$(PYTHON)' is not: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+		exit 1; }
+	@echo "Creating $(ENV)/$*"
+	@$(PYTHON) -m venv $(ENV)/$* || { \
+		rm -rf $(ENV)/$*; \
+		echo "Python could not create a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; \
+		exit 1; }
