@@ -1,0 +1,222 @@
+"""A key: how long it takes to make one from an argument, beside other hashers.
+
+Before a contender is timed it has to prove itself: an equal value has an equal key, and a value that
+differs in one place in the middle has another one.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import json
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from benchmarks.harness import Call, Case, Contender, WrongAnswerError, measure, plan
+from benchmarks.report import AtLeastGigabytes, AtMost, Report, Target
+
+Hasher = Callable[[Any], object]
+MEGABYTE = 1_000_000
+
+
+def run(*, quick: bool) -> Report:
+    """Measure all inputs, or with ``quick`` the small ones."""
+    inputs = [strings(), settings()] if quick else [make() for make in INPUTS]
+    cases = [_measure(given, quick=quick) for given in inputs]
+    targets = [target for given in inputs for target in given.targets]
+    return Report("keys", "the time of making one key", cases, targets)
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """What is made a key of.
+
+    Args:
+        name: of the case.
+        value: the value.
+        equal: an equal value that came about in another way.
+        other: the same but for one place in the middle.
+        bare: the bytes of the value as one buffer, where there is a natural one.
+        targets: what mlcache sets out to show here.
+    """
+
+    name: str
+    value: Any
+    equal: Any
+    other: Any
+    bare: Any = None
+    targets: Sequence[Target] = ()
+
+
+def _random(*shape: int) -> Any:
+    return np.random.default_rng(0).random(shape)
+
+
+def _array(values: Any, name: str, target: Target) -> Input:
+    return Input(name, values, values.copy("C"), _changed(values), values.copy("C"), [target])
+
+
+def _changed(values: Any) -> Any:
+    other = values.copy()
+    other[tuple(length // 2 for length in other.shape)] += 1
+    return other
+
+
+def image() -> Input:
+    """An image of 224 × 224 × 3 bytes."""
+    pixels = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
+    return _array(pixels, "image", AtMost("image", MLCACHE, 1.4, BARE))
+
+
+def contiguous(megabytes: int) -> Input:
+    """An array whose bytes lie in a row."""
+    name = f"array of {megabytes} MB"
+    return _array(_random(megabytes * MEGABYTE // 8), name, AtMost(name, MLCACHE, 1.1, BARE))
+
+
+def strided() -> Input:
+    """Every second row of an array: 10 MB of its 20."""
+    name, rows = "strided array of 10 MB", _random(2500, 1000)[::2]
+    return _array(rows, name, AtLeastGigabytes(name, MLCACHE, 5.0, rows.nbytes))
+
+
+def transposed() -> Input:
+    """An array of 10 MB, transposed."""
+    name, turned = "transposed array of 10 MB", _random(1000, 1250).T
+    return _array(turned, name, AtLeastGigabytes(name, MLCACHE, 5.0, turned.nbytes))
+
+
+def frame() -> Input:
+    """A data frame of 100,000 rows and 10 columns of floats; the equal one is built by column."""
+    import pandas as pd
+
+    name, values = "frame of 100,000 × 10 floats", _random(100_000, 10)
+    columns = [f"c{number}" for number in range(10)]
+    value, other = (pd.DataFrame(numbers, columns=columns) for numbers in (values, _changed(values)))
+    equal = pd.DataFrame({column: values[:, number] for number, column in enumerate(columns)})
+    return Input(name, value, equal, other, values, [AtMost(name, MLCACHE, 2.0, BARE)])
+
+
+def string_frame() -> Input:
+    """A data frame with a column of 100,000 strings and one of numbers."""
+    import pandas as pd
+
+    def table(texts: list[str]) -> pd.DataFrame:
+        return pd.DataFrame({"name": texts, "amount": _random(100_000)})
+
+    name, texts = "frame with 100,000 strings", [f"customer {number:07}" for number in range(100_000)]
+    other = [*texts[:50_000], "somebody else", *texts[50_001:]]
+    return Input(name, table(texts), table(list(texts)), table(other), targets=_faster(name))
+
+
+def strings() -> Input:
+    """A list of 1000 strings of about 40 characters."""
+    name, texts = "1000 strings", [f"the quick brown fox jumps {number:06} times" for number in range(1000)]
+    other = [*texts[:500], "the lazy dog", *texts[501:]]
+    return Input(name, texts, json.loads(json.dumps(texts)), other, targets=_faster(name))
+
+
+def settings() -> Input:
+    """The settings of an experiment, some 100 values; the equal ones were read from a file."""
+    name = "nested settings"
+    layers = [{"kind": "dense", "units": 2**n, "dropout": n / 20, "tags": ["a", "b"]} for n in range(16)]
+    training = {"rate": 3e-4, "steps": 10_000, "shuffle": True, "resume": None}
+    value = {"model": {"layers": layers, "seed": 7}, "training": training}
+    equal = json.loads(json.dumps(value, sort_keys=True))
+    other = copy.deepcopy(equal)
+    other["model"]["layers"][8]["units"] += 1
+    return Input(name, value, equal, other, targets=_faster(name))
+
+
+def _faster(name: str) -> list[Target]:
+    return [AtMost(name, MLCACHE, 0.1, JOBLIB), AtMost(name, MLCACHE, 1.0, DASK)]
+
+
+def _measure(given: Input, *, quick: bool) -> Case:
+    contenders = [Contender(name, functools.partial(_key, load, given)) for name, load in CONTENDERS.items()]
+    if given.bare is not None:
+        contenders.append(Contender(BARE, lambda _: Call(xxhash.xxh3_128_digest, given.bare)))
+    return measure(given.name, contenders, plan(quick=quick))
+
+
+def _key(load: Callable[[], Hasher], given: Input, _: ExitStack) -> Call:
+    """The hasher, once it has proved itself."""
+    hasher = load()
+    key = hasher(given.value)
+    if hasher(given.equal) != key:
+        raise WrongAnswerError("UNSTABLE: an equal value gets another key")
+    if hasher(given.other) == key:
+        raise WrongAnswerError("WRONG: one key for two values that differ in the middle")
+    return Call(hasher, given.value)
+
+
+def _mlcache() -> Hasher:
+    from mlcache.keys import digest
+
+    return lambda value: digest((value,))
+
+
+def _joblib() -> Hasher:
+    import joblib
+
+    return joblib.hash
+
+
+def _dask() -> Hasher:
+    from dask.tokenize import tokenize
+
+    return tokenize
+
+
+def _streamlit() -> Hasher:
+    from streamlit.runtime.caching.cache_type import CacheType
+    from streamlit.runtime.caching.hashing import update_hash
+
+    def hasher(value: Any) -> bytes:
+        md5 = hashlib.new("md5", usedforsecurity=False)
+        update_hash(value, md5, CacheType.DATA, hash_source=hasher)
+        return md5.digest()
+
+    return hasher
+
+
+def _datasets() -> Hasher:
+    from datasets.fingerprint import Hasher as DatasetsHasher
+
+    return DatasetsHasher.hash
+
+
+def _pickle() -> Hasher:
+    return lambda value: hashlib.sha256(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)).digest()
+
+
+MLCACHE, BARE, JOBLIB, DASK = "mlcache", "bare xxh3-128", "joblib.hash", "dask.tokenize"
+
+CONTENDERS: Mapping[str, Callable[[], Hasher]] = {
+    MLCACHE: _mlcache,
+    DASK: _dask,
+    JOBLIB: _joblib,
+    "streamlit": _streamlit,
+    "datasets.Hasher": _datasets,
+    "pickle and sha256": _pickle,
+}
+
+INPUTS: tuple[Callable[[], Input], ...] = (
+    image,
+    functools.partial(contiguous, 1),
+    functools.partial(contiguous, 10),
+    functools.partial(contiguous, 100),
+    strided,
+    transposed,
+    frame,
+    string_frame,
+    strings,
+    settings,
+)

@@ -1,0 +1,174 @@
+"""What a benchmark found: as a plain table for people, as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks.harness import Case, Result
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target, what was measured, and whether it was met."""
+
+    text: str
+    measured: str
+    met: bool
+
+
+class Target(Protocol):
+    """What a benchmark sets out to show."""
+
+    def judge(self, cases: Sequence[Case]) -> Verdict:
+        """The verdict, given all that was measured."""
+        ...
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A contender takes at most so many times as long as another, in the case of that name."""
+
+    case: str
+    contender: str
+    times: float
+    of: str
+
+    def judge(self, cases: Sequence[Case]) -> Verdict:
+        """The verdict, given all that was measured."""
+        text = f"{self.case}: {self.contender} takes at most {self.times:g} times as long as {self.of}"
+        case = _case(cases, self.case)
+        mine, its = case.result(self.contender), case.result(self.of)
+        if error := mine.error or its.error:
+            return Verdict(text, error, met=False)
+        ratio = mine.times(its)
+        return Verdict(text, f"{ratio:.2f} times", met=ratio <= self.times)
+
+
+@dataclass(frozen=True)
+class AtLeastGigabytes:
+    """A contender gets through at least so many gigabytes (10⁹ bytes) a second."""
+
+    case: str
+    contender: str
+    rate: float
+    size: int
+
+    def judge(self, cases: Sequence[Case]) -> Verdict:
+        """The verdict, given all that was measured."""
+        text = f"{self.case}: {self.contender} reads at least {self.rate:g} GB/s"
+        mine = _case(cases, self.case).result(self.contender)
+        if mine.error:
+            return Verdict(text, mine.error, met=False)
+        rate = self.size / mine.median / 1e9
+        return Verdict(text, f"{rate:.1f} GB/s", met=rate >= self.rate)
+
+
+def _case(cases: Sequence[Case], name: str) -> Case:
+    return next(case for case in cases if case.name == name)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that one benchmark found.
+
+    Args:
+        name: of the benchmark.
+        about: what was measured and how, in a sentence or two.
+        cases: the measurements.
+        targets: what they are held against.
+    """
+
+    name: str
+    about: str
+    cases: Sequence[Case]
+    targets: Sequence[Target] = ()
+
+    def verdicts(self) -> list[Verdict]:
+        """Every target's verdict."""
+        return [target.judge(self.cases) for target in self.targets]
+
+    def text(self) -> str:
+        """Tables for a terminal of any width and no colours."""
+        parts = [f"{self.name}: {self.about}", ", ".join(machine().values())]
+        parts += [_table(case) for case in self.cases]
+        lines = [f"  {'PASS' if v.met else 'MISS'}  {v.text} ({v.measured})" for v in self.verdicts()]
+        return "\n\n".join([*parts, *(["\n".join(["targets", *lines])] if lines else [])])
+
+    def write_json(self, path: Path) -> None:
+        """Everything, the raw samples in seconds a call included."""
+        document = {
+            "benchmark": self.name,
+            "about": self.about,
+            "machine": machine(),
+            "packages": packages(),
+            "cases": [asdict(case) for case in self.cases],
+            "targets": [asdict(verdict) for verdict in self.verdicts()],
+        }
+        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _table(case: Case) -> str:
+    reference = case.results[0]
+    width = max(len(result.contender) for result in case.results)
+    head = f"{case.name}\n  {'':{width}}  {'median':>9}  {'fastest':>9}  against {reference.contender}"
+    return "\n".join([head, *(f"  {_row(result, reference, width)}" for result in case.results)])
+
+
+def _row(result: Result, reference: Result, width: int) -> str:
+    name = f"{result.contender:{width}}"
+    if result.error:
+        return f"{name}  {result.error}"
+    times = "" if reference.error else f"{result.times(reference):>8.2f} ×"
+    return f"{name}  {duration(result.median):>9}  {duration(min(result.samples)):>9}  {times}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}" if seconds < 1e3 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 1e-9:.0f} ns"
+
+
+def machine() -> dict[str, str]:
+    """The machine and the Python that measured."""
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": f"{len(os.sched_getaffinity(0)) if sys.platform == 'linux' else os.cpu_count()} cores",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+_PACKAGES = (
+    "mlcache", "numpy", "xxhash", "pandas", "cachebox", "cachetools", "dask", "datasets", "diskcache",
+    "dogpile.cache", "joblib", "streamlit",
+)  # fmt: skip
+
+
+def packages() -> dict[str, str]:
+    """The versions of all that may have taken part, of those that are installed."""
+    found: dict[str, str] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,45 @@
+"""Every benchmark runs, at its smallest size, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import NAMES, main
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_quick_run_measures_mlcache_and_writes_json(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "report.json"
+    assert main([name, "--quick", "--json", str(file)]) == 0
+    assert capsys.readouterr().out.startswith(name)
+    document = json.loads(file.read_text(encoding="utf-8"))
+    ours = [
+        result
+        for case in document["cases"]
+        for result in case["results"]
+        if result["contender"].startswith("mlcache")
+    ]
+    assert ours
+    assert [result["error"] for result in ours] == [""] * len(ours)
+    assert all(result["samples"] for result in ours)
+
+
+def test_the_list_tells_what_each_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(NAMES)
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"]])
+def test_a_wrong_command_line_says_what_is_possible(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "usage: python -m benchmarks" in capsys.readouterr().err
