@@ -1,0 +1,121 @@
+"""A value as a tree that msgpack can hold, beside buffers that it refers to.
+
+A node of the tree is a plain scalar, which stands for itself, or a list ``[tag, ...]``. The
+tables below say which function writes a type and which one reads a tag. A type is looked up
+exactly, so that a subclass never comes back as its base.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from mlcache.codec import arrays, builtin
+from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer
+
+Write: TypeAlias = Callable[[Any, Writer], Node]
+Read: TypeAlias = Callable[[Node, Reader], Any]
+
+WRITERS: dict[type, Write] = {**builtin.WRITERS, **arrays.WRITERS}
+READERS: dict[str, Read] = {**builtin.READERS, **arrays.READERS}
+
+# By the first part of a type's module, which is also the first part of its tags.
+FAMILIES = {"pandas": "mlcache.codec.frames", "pyarrow": "mlcache.codec.arrow"}
+
+PLAIN = frozenset({type(None), bool, int, float, str})
+ALWAYS_PLAIN = frozenset({type(None), bool, float})
+
+MAX_DEPTH = 100
+ALIGNMENT = 64
+
+
+class TreeWriter:
+    """Builds a tree and collects its buffers.
+
+    Args:
+        careful: msgpack refuses integers of more than 64 bits and strings with lone surrogates.
+            Both are rare, so the first attempt takes every int and str for plain; where msgpack
+            then fails, a careful second one looks at each.
+    """
+
+    def __init__(self, *, careful: bool = False) -> None:
+        self.plain = ALWAYS_PLAIN if careful else PLAIN
+        self.buffers: list[tuple[int, Any]] = []
+        self._end = 0
+        self._depth = 0
+
+    def node(self, value: Any) -> Node:
+        """The node that stands for ``value``.
+
+        Raises:
+            NeedsPickleError: no table knows its type, or it is nested too deeply to be no cycle.
+        """
+        kind = type(value)
+        if kind in self.plain:
+            return value
+        write = WRITERS.get(kind) or _late_writer(kind)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            msg = f"it is nested more than {MAX_DEPTH} levels deep, or contains itself"
+            raise NeedsPickleError(msg)
+        node = write(value, self)
+        self._depth -= 1
+        return node
+
+    def buffer(self, data: Any, size: int) -> int:
+        """Takes ``size`` bytes of contiguous ``data`` in; where they will begin among the buffers."""
+        offset = -(-self._end // ALIGNMENT) * ALIGNMENT
+        if size:
+            self.buffers.append((offset, data))
+            self._end = offset + size
+        return offset
+
+
+class TreeReader:
+    """Makes values of nodes.
+
+    Args:
+        buffers: everything after the tree, as bytes that cannot be written to.
+    """
+
+    def __init__(self, buffers: memoryview) -> None:
+        self.buffers = buffers
+
+    def value(self, node: Node) -> Any:
+        """What ``node`` stands for."""
+        if type(node) is not list:
+            return node
+        tag = node[0]
+        read = READERS.get(tag) or _late_reader(tag)
+        return read(node, self)
+
+    def buffer(self, offset: int, size: int) -> memoryview:
+        """``size`` bytes from ``offset`` on."""
+        if not 0 <= offset <= offset + size <= len(self.buffers):
+            msg = f"a buffer of {size} bytes at {offset} lies outside the {len(self.buffers)} there are"
+            raise ValueError(msg)
+        return self.buffers[offset : offset + size]
+
+
+def _late_writer(kind: type) -> Write:
+    if kind not in WRITERS:
+        _load(kind.__module__.partition(".")[0])
+    try:
+        return WRITERS[kind]
+    except KeyError:
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        msg = f"values of type {name} have no form of their own"
+        raise NeedsPickleError(msg) from None
+
+
+def _late_reader(tag: str) -> Read:
+    _load(tag.partition(".")[0])
+    return READERS[tag]
+
+
+def _load(family: str) -> None:
+    if family in FAMILIES:
+        module = importlib.import_module(FAMILIES[family])
+        WRITERS.update(module.WRITERS)
+        READERS.update(module.READERS)
