@@ -1,0 +1,12 @@
+"""From a call to its key: what a value and a function are, in 16 bytes."""
+
+from __future__ import annotations
+
+from mlcache.keys.builtin import PLAIN
+from mlcache.keys.digest import ENCODERS, KEY_VERSION, digest
+from mlcache.keys.functions import Identity, identify
+from mlcache.keys.objects import register_key, resolve
+
+__all__ = ["KEY_VERSION", "PLAIN", "Identity", "digest", "identify", "register_key"]
+
+ENCODERS.resolve = resolve

@@ -1,0 +1,162 @@
+"""Codes of numpy's arrays, scalars and dtypes.
+
+An array stands by its dtype, its shape and a hash over its bytes in C order, so that a
+copy, a Fortran-ordered copy and a strided view of equal content have one code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from marshal import dumps
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from mlcache.keys import hashing
+from mlcache.keys.digest import ENCODERS, Seen, encode, encode_items, within
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+_CHUNK = 1 << 18
+"""Bytes that are brought into C order at a time: few enough to stay in a core's cache."""
+
+_PLAIN_KINDS = frozenset("biufcSUmM")
+_x87 = np.finfo(np.longdouble).nmant == 63
+_codes: dict[np.dtype[Any], bytes] = {}
+_MOST_CODES = 1024
+
+
+def encode_array(array: Array, seen: Seen) -> bytes:
+    """The code of an array: dtype, shape, and a hash over its bytes in C order."""
+    head = _codes.get(array.dtype)
+    if head is not None and array.flags.c_contiguous:
+        return head + dumps(array.shape, 2) + hashing.hash128(array)
+    return _encode_any_array(array, seen)
+
+
+def _encode_any_array(array: Array, seen: Seen) -> bytes:
+    dtype = array.dtype
+    head = b"@ndarray:" + encode_dtype(dtype)
+    if dtype.hasobject or dtype.kind not in "biufcSUmMV":
+        return head + dumps(array.shape, 2) + within(array, seen, _encode_objects)
+    if dtype.names is not None:
+        return head + dumps(array.shape, 2) + _encode_fields(array, seen)
+    if _is_simple(dtype):
+        if len(_codes) >= _MOST_CODES:
+            _codes.clear()
+        _codes[dtype] = head
+    return head + dumps(array.shape, 2) + hash_array(_significant(array))
+
+
+def _is_simple(dtype: np.dtype[Any]) -> bool:
+    """Whether every byte of an element counts, and numpy shows them as a buffer."""
+    return dtype.kind in _PLAIN_KINDS and not (_x87 and dtype.char in "gG")
+
+
+def _significant(array: Array) -> Array:
+    """``array``, less the bytes of its elements that hold nothing: an 80 bit float takes up 16 bytes."""
+    if not (_x87 and array.dtype.char in "gG"):
+        return array
+    halves = array.dtype.itemsize // np.dtype(np.longdouble).itemsize
+    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(array.size * halves, -1)
+    return raw[:, :10]
+
+
+def _encode_objects(array: Array, seen: Seen) -> bytes:
+    if array.dtype.names is not None:
+        return _encode_fields(array, seen)
+    return encode(array.reshape(-1).tolist(), seen)
+
+
+def _encode_fields(array: Array, seen: Seen) -> bytes:
+    return b"".join(encode_array(array[name], seen) for name in array.dtype.names or ())
+
+
+def hash_array(array: Array) -> bytes:
+    """16 bytes over an array's bytes in C order, without a copy of the whole."""
+    if array.flags.c_contiguous:
+        return hashing.hash128(array)
+    return hashing.hash128_stream(pieces(array))
+
+
+def pieces(array: Array) -> Iterator[Array]:
+    """An array's bytes in C order, as contiguous arrays; each is gone when the next one comes."""
+    scratch = np.empty(max(1, _CHUNK // max(1, array.dtype.itemsize)), array.dtype)
+    yield from _pieces(array, scratch)
+
+
+def _pieces(array: Array, scratch: Array) -> Iterator[Array]:
+    if array.flags.c_contiguous:
+        yield array
+        return
+    row = array[0].size
+    if row > scratch.size:
+        for part in array:
+            yield from _pieces(part, scratch)
+        return
+    rows = scratch.size // max(1, row)
+    for start in range(0, len(array), rows):
+        part = array[start : start + rows]
+        copy = scratch[: part.size].reshape(part.shape)
+        np.copyto(copy, part)
+        yield copy
+
+
+def encode_dtype(dtype: np.dtype[Any], seen: Seen | None = None) -> bytes:
+    """The code of a dtype, with its byte order and, if it has fields, its layout."""
+    seen = {} if seen is None else seen
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return b"@subdtype:" + encode_dtype(base, seen) + dumps(shape, 2)
+    if dtype.names is not None:
+        fields = [dtype.fields[name] for name in dtype.names] if dtype.fields else []
+        layout = tuple((name, *field[1:]) for name, field in zip(dtype.names, fields, strict=True))
+        codes = b"".join(encode_dtype(field[0], seen) for field in fields)
+        return b"@fields:" + encode((layout, dtype.itemsize, dtype.type.__name__), seen) + codes
+    if dtype.kind == "T":
+        return b"@StringDType:" + encode(getattr(dtype, "na_object", ...), seen)
+    return b"@dtype:" + dumps(dtype.str if dtype.isbuiltin != 2 else repr(dtype), 2)  # noqa: PLR2004
+
+
+def encode_scalar(value: np.generic, seen: Seen) -> bytes:
+    """The code of a numpy scalar: never that of a Python number or of an array without dimensions."""
+    return b"@scalar:" + encode_array(np.asarray(value), seen)
+
+
+def encode_subclass(array: Array, seen: Seen) -> bytes:
+    """The code of a matrix, a record array or another subclass: its type, and its state if it has any."""
+    kind = type(array)
+    name = dumps(f"{kind.__module__}.{kind.__qualname__}", 2)
+    return b"@subarray:" + name + encode_array(array.view(np.ndarray), seen) + _state(array, seen)
+
+
+def _state(array: Array, seen: Seen) -> bytes:
+    return encode(getattr(array, "__dict__", None), seen)
+
+
+def encode_masked(array: np.ma.MaskedArray[Any, Any], seen: Seen) -> bytes:
+    """The code of a masked array: its data, its mask and what it is filled with."""
+    parts = (np.ma.getdata(array), np.ma.getmaskarray(array), np.asarray(array.fill_value))
+    return b"@masked:" + encode_items(parts, seen)
+
+
+def encode_memmap(array: Array, seen: Seen) -> bytes:
+    """The code of an array in a file: that of the array, wherever it lies."""
+    return encode_array(array.view(np.ndarray), seen)
+
+
+def encoder_for(kind: type) -> Any:
+    """How a type of numpy's, or one derived from it, is encoded; None if not here."""
+    if issubclass(kind, np.ma.MaskedArray):
+        return encode_masked
+    if issubclass(kind, np.ndarray):
+        return encode_subclass
+    if issubclass(kind, np.generic):
+        return encode_scalar
+    if issubclass(kind, np.dtype):
+        return encode_dtype
+    return None
+
+
+ENCODERS[np.ndarray] = encode_array
+ENCODERS[np.memmap] = encode_memmap
