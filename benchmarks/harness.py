@@ -17,10 +17,11 @@ class WrongAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """The call that is timed: ``function(argument)``."""
+    """The call that is timed: ``function(argument)``, and what is to be said of it beside its time."""
 
     function: Callable[[Any], object]
     argument: object
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Result:
     contender: str
     samples: list[float] = field(default_factory=list)
     error: str = ""
+    remark: str = ""
 
     @property
     def median(self) -> float:
@@ -132,6 +134,7 @@ def _lane(contender: Contender, result: Result, stack: ExitStack, plan: Plan) ->
     except Exception as error:  # noqa: BLE001 whatever a contender fails with is its result
         result.error = _said(error)
         return None
+    result.remark = call.remark
     timer = timeit.Timer("f(x)", globals={"f": call.function, "x": call.argument})
     loops, seconds = _calibrate(timer, plan.sample_seconds)
     return _Lane(result, timer, loops, seconds)

@@ -127,7 +127,8 @@ def _row(result: Result, reference: Result, width: int) -> str:
     if result.error:
         return f"{name}  {result.error}"
     times = "" if reference.error else f"{result.times(reference):>8.2f} ×"
-    return f"{name}  {duration(result.median):>9}  {duration(min(result.samples)):>9}  {times}"
+    row = f"{name}  {duration(result.median):>9}  {duration(min(result.samples)):>9}  {times:>10}"
+    return f"{row}  {result.remark}".rstrip()
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.harness import QUICK, Call, Case, Contender, Plan, Result, WrongAnswerError, measure
+from benchmarks.markdown import table
 from benchmarks.report import AtLeastGigabytes, AtMost, Report, duration
 
 
@@ -78,12 +79,30 @@ def test_the_json_has_the_raw_samples_the_verdicts_and_the_machine(tmp_path: Pat
     Report("name", "about", [case], [AtMost("work", "mine", 1.0, "mine")]).write_json(file)
     document = json.loads(file.read_text(encoding="utf-8"))
     assert document["cases"][0]["results"] == [
-        {"contender": "mine", "samples": [1.0, 3.0], "error": ""},
-        {"contender": "gone", "samples": [], "error": "ImportError: no"},
+        {"contender": "mine", "samples": [1.0, 3.0], "error": "", "remark": ""},
+        {"contender": "gone", "samples": [], "error": "ImportError: no", "remark": ""},
     ]
     assert document["targets"][0]["met"] is True
     assert document["machine"]["python"]
     assert document["packages"]["numpy"]
+
+
+def test_a_remark_stands_beside_the_time() -> None:
+    case = measure("work", [Contender("odd", lambda _: Call(abs, -1, "but strangely"))], QUICK)
+    assert Report("name", "about", [case]).text().endswith("but strangely")
+
+
+def test_the_table_for_a_readme_has_a_column_for_each_case() -> None:
+    cases = [
+        {"name": "small", "results": [{"contender": "mine", "samples": [1e-6, 3e-6, 2e-6], "error": ""}]},
+        {"name": "big", "results": [{"contender": "its", "samples": [], "error": "TypeError: unhashable"}]},
+    ]
+    assert table({"cases": cases}).splitlines() == [
+        "|  | small | big |",
+        "| --- | ---: | ---: |",
+        "| mine | 2 µs |  |",
+        "| its |  | TypeError |",
+    ]
 
 
 def test_durations_are_told_in_the_unit_that_suits_them() -> None:
