@@ -1,0 +1,51 @@
+"""mlcache: one decorator that caches expensive ML functions, by the content of their arguments."""
+
+from __future__ import annotations
+
+from mlcache.cache import CacheInfo, open_backend
+from mlcache.cached import AsyncCachedFunction, CachedFunction
+from mlcache.decorator import ml_cache
+from mlcache.entry import Expiry
+from mlcache.errors import (
+    BackendError,
+    CannotEncodeError,
+    CodecError,
+    ConfigurationError,
+    CorruptEntryError,
+    EntryTooLargeError,
+    MissingExtraError,
+    MlcacheError,
+    MlcacheWarning,
+    RecursiveCallError,
+    UnhashableArgumentError,
+)
+from mlcache.events import hook
+from mlcache.keys import register_key
+from mlcache.result import Result
+from mlcache.switch import disabled
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncCachedFunction",
+    "BackendError",
+    "CacheInfo",
+    "CachedFunction",
+    "CannotEncodeError",
+    "CodecError",
+    "ConfigurationError",
+    "CorruptEntryError",
+    "EntryTooLargeError",
+    "Expiry",
+    "MissingExtraError",
+    "MlcacheError",
+    "MlcacheWarning",
+    "RecursiveCallError",
+    "Result",
+    "UnhashableArgumentError",
+    "disabled",
+    "hook",
+    "ml_cache",
+    "open_backend",
+    "register_key",
+]

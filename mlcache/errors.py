@@ -6,6 +6,7 @@ MlcacheError
 ├── UnhashableArgumentError (TypeError)
 ├── RecursiveCallError (RecursionError)
 ├── BackendError
+│   └── EntryTooLargeError
 └── CodecError
     ├── CannotEncodeError
     └── CorruptEntryError
@@ -75,6 +76,10 @@ class RecursiveCallError(MlcacheError, RecursionError):
 
 class BackendError(MlcacheError):
     """A store that could not be opened, read or written."""
+
+
+class EntryTooLargeError(BackendError):
+    """An entry larger than the whole of the store it was meant for."""
 
 
 class CodecError(MlcacheError):

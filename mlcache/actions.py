@@ -1,0 +1,250 @@
+"""What can be done with a cached function, as flows that either driver can drive."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from types import FunctionType
+from typing import Any
+
+import msgspec
+
+from mlcache import clock, keys, switch
+from mlcache.cache import Cache, CacheInfo, Options
+from mlcache.call import Call, Parameters, Values
+from mlcache.drive import blocking, suspending
+from mlcache.entry import Entry, Key, Verdict, judge
+from mlcache.fastpath import Exits, compile_fast_path
+from mlcache.flow import Made, Outcome, Status, answer, bypass, invalidate, peek, put, refresh
+from mlcache.result import Result, result_of
+from mlcache.units import show_seconds, show_size
+
+Kwargs = Mapping[str, Any]
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """What goes into the key of a call, and what each tier has for it. ``str`` of it is made to be read.
+
+    Args:
+        key: under which the call is kept.
+        arguments: by parameter, what it contributes to the key.
+        tiers: by backend, what it has.
+        terms: how long entries are kept.
+    """
+
+    key: str
+    arguments: dict[str, str]
+    tiers: dict[str, str]
+    terms: str
+
+    def __str__(self) -> str:
+        rows = [("key", self.key), *(("  " + name, text) for name, text in self.arguments.items())]
+        rows += [("terms", self.terms), *(("tier " + name, text) for name, text in self.tiers.items())]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+
+class Actions:
+    """One cached function: its parts, opened at first use, and what can be done with it.
+
+    Args:
+        function: what is cached.
+        options: checked.
+        suspends: whether it is a coroutine function.
+
+    Raises:
+        UnhashableArgumentError: something that is bound to the function has no stable key.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: Options, *, suspends: bool) -> None:
+        self.function = function
+        self.options = options
+        self.suspends = suspends
+        self.parameters = Parameters(function)
+        self._lock = threading.RLock()
+        self._cache: Cache | None = None
+        if _is_bound_to_something(function):
+            _ = self.identity  # an error belongs to the decoration
+
+    @cached_property
+    def identity(self) -> keys.Identity:
+        """Of the function; what it closes over is read once, here."""
+        asked = self.options
+        return keys.identify(
+            self.function,
+            version=asked.version,
+            ignore=asked.ignore,
+            stand_ins=asked.stand_ins,
+            name=asked.name,
+        )
+
+    @property
+    def cache(self) -> Cache:
+        """The parts; the environment is read and the backends are opened when they are first asked for."""
+        if self._cache is None:
+            with self._lock:
+                if self._cache is None:
+                    self._cache = Cache(
+                        self.function, self.parameters, self.options, self.identity, suspends=self.suspends
+                    )
+        return self._cache
+
+    @property
+    def opened(self) -> Cache | None:
+        """The parts, if they have been opened."""
+        return self._cache
+
+    @cached_property
+    def bind(self) -> Callable[..., Values]:
+        """From arguments to the tuple of them, bound."""
+        name = getattr(self.function, "__name__", "call")
+        return self.parameters.compile_bind(name if name.isidentifier() else "call")
+
+    def compile_call(self, *, suspends: bool) -> Callable[..., Any]:
+        """What is called in place of the function, in a thread or on an event loop."""
+        cache = self.cache
+        if cache.settings.disabled and suspends == self.suspends:
+            return self.function
+        miss, detour = (self._miss_suspending, self._detour_suspending) if suspends else (self._miss, self._detour)
+        exits = Exits(miss=miss, detour=detour, count_hit=cache.tally.hits.add)
+        memory = None if cache.settings.disabled else cache.store.memory
+        name = getattr(self.function, "__name__", "call")
+        return compile_fast_path(name, cache.keying, exits, memory, suspends=suspends)
+
+    def call(self, args: Values, kwargs: Kwargs) -> Call:
+        """The call with these arguments."""
+        values = self.bind(*args, **kwargs)
+        return self.cache.call(self.cache.digest(values), values)
+
+    async def outcome(self, call: Call) -> Outcome:
+        """The flow of one call, past the cache where that is switched off."""
+        if switch.is_disabled() or self.cache.settings.disabled:
+            return await bypass(call)
+        return await answer(call, self.cache.terms)
+
+    async def call_with_info(self, args: Values, kwargs: Kwargs) -> Result[Any]:
+        return self._result(await self.outcome(self.call(args, kwargs)))
+
+    async def peek(self, args: Values, kwargs: Kwargs) -> Result[Any] | None:
+        outcome = await peek(self.call(args, kwargs).key)
+        return None if outcome is None else self._result(outcome)
+
+    async def put(self, value: Any, args: Values, kwargs: Kwargs) -> None:
+        await put(self.call(args, kwargs).key, Made(value, clock.now(), 0.0), self.cache.terms)
+
+    async def invalidate(self, args: Values, kwargs: Kwargs) -> bool:
+        return await invalidate(self.call(args, kwargs).key)
+
+    async def refresh(self, args: Values, kwargs: Kwargs) -> Any:
+        outcome = await refresh(self.call(args, kwargs), self.cache.terms)
+        return self.cache.hand_out(outcome.entry)
+
+    async def warm(self, calls: Iterable[Any]) -> int:
+        computed = 0
+        for each in calls:
+            outcome = await self.outcome(self.call(*_arguments(each)))
+            computed += outcome.status is Status.MISS
+        return computed
+
+    async def uncached_suspending(self, args: Values, kwargs: Kwargs) -> Any:
+        if self.suspends:
+            return await self.function(*args, **kwargs)
+        call = Call(Key("", b""), (), lambda _: self.function(*args, **kwargs))
+        return (await suspending(bypass(call), self.cache)).entry.value
+
+    def info(self) -> CacheInfo:
+        return self.cache.info()
+
+    def clear(self) -> int:
+        return self.cache.clear()
+
+    def parameters_in_words(self) -> dict[str, Any]:
+        cache = self.cache
+        return {
+            "maxsize": cache.info().maxsize,
+            "typed": True,
+            "namespace": cache.namespace,
+            "backend": repr(cache.store),
+            "ttl": str(cache.terms.expiry),
+            "ignore": sorted(self.options.ignore),
+            "key": sorted(self.options.stand_ins),
+            "version": self.options.version,
+            "returns": self.options.returns,
+        }
+
+    def explain(self, args: Values, kwargs: Kwargs) -> Explanation:
+        call = self.call(args, kwargs)
+        tiers = {name: _describe(entry) for name, entry in self.cache.store.look(call.key).items()}
+        arguments = {
+            name: self._role(name, value)
+            for name, value in zip(self.parameters.names, call.values, strict=True)
+        }
+        return Explanation(str(call.key), arguments, tiers, str(self.cache.terms.expiry))
+
+    def _role(self, name: str, value: Any) -> str:
+        kind = type(value).__qualname__
+        if name in self.options.ignore:
+            return f"{kind}, ignored"
+        if name in self.options.stand_ins:
+            return f"{kind}, keyed by {self.options.stand_ins[name](value)!r:.60}"
+        return f"{kind}, keyed by content"
+
+    def _miss(self, digest: bytes, values: Values) -> Any:
+        outcome = blocking(self.outcome(self.cache.call(digest, values)), self.cache)
+        return self.cache.hand_out(outcome.entry)
+
+    async def _miss_suspending(self, digest: bytes, values: Values) -> Any:
+        outcome = await suspending(self.outcome(self.cache.call(digest, values)), self.cache)
+        return self.cache.hand_out(outcome.entry)
+
+    def _detour(self, values: Values) -> Any:
+        if not switch.is_disabled():
+            return self._miss(self.cache.digest(values), values)
+        self.cache.tally.bypasses.add()
+        return self.cache.apply(values)
+
+    async def _detour_suspending(self, values: Values) -> Any:
+        if not switch.is_disabled():
+            return await self._miss_suspending(self.cache.digest(values), values)
+        return self.cache.hand_out((await suspending(bypass(self.cache.call(b"", values)), self.cache)).entry)
+
+    def _result(self, outcome: Outcome) -> Result[Any]:
+        entry = outcome.entry
+        times = (entry.created, entry.fresh_until, clock.now())
+        value = self.cache.hand_out(entry)
+        return result_of(value, outcome.status.value, outcome.tier, times, kept=outcome.kept)
+
+
+def _describe(entry: Entry | None) -> str:
+    if entry is None:
+        return "nothing"
+    now = clock.now()
+    left = entry.fresh_until - now
+    until = "for ever" if left == float("inf") else f"for {show_seconds(left)}"
+    state = f"fresh {until}" if judge(entry, now) is Verdict.FRESH else judge(entry, now).value
+    age = show_seconds(max(now - entry.created, 0.0))
+    return f"{state}, {age} old, {show_size(entry.size)}, took {show_seconds(entry.cost)} to compute"
+
+
+def _arguments(each: Any) -> tuple[Values, Kwargs]:
+    """A tuple is positional arguments, a mapping keyword arguments, anything else the one argument."""
+    if isinstance(each, tuple):
+        return each, {}
+    return ((), each) if isinstance(each, Mapping) else ((each,), {})
+
+
+def _is_bound_to_something(function: Callable[..., Any]) -> bool:
+    """Whether there is more to the function than its code, all of it known by now."""
+    if not isinstance(function, FunctionType):
+        return True
+    cells = function.__closure__ or ()
+    return bool(cells) and all(_is_filled(cell) for cell in cells)
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,3 @@
+"""Backends: where entries live."""
+
+from __future__ import annotations

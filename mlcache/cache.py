@@ -1,0 +1,292 @@
+"""Assembly: from what the user said and what the environment says to the parts of one cache."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+import msgspec
+
+from mlcache import clock, events, keys, sealing, settings
+from mlcache.backends.disk import Disk
+from mlcache.backends.encoded import Encoded
+from mlcache.backends.open import Address, Defaults, open_address, parse
+from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend
+from mlcache.backends.tiered import Tiers
+from mlcache.call import Call, Parameters, Values
+from mlcache.codec import FrameCodec, Signer
+from mlcache.entry import Entry, Expiry, Key
+from mlcache.errors import BackendError, ConfigurationError, EntryTooLargeError, MlcacheWarning
+from mlcache.events import Bypassed, Coalesced, Computed, Counter, Event, Hit, Failed, NotKept, Raised, Tally
+from mlcache.fastpath import Digest, Keying
+from mlcache.flight import Flights
+from mlcache.flight.local import aboard
+from mlcache.flow import Compute, Made, Terms
+from mlcache.settings import Settings
+
+BackendSpec = str | AnyBackend | Sequence[str | AnyBackend] | None
+Returns = Literal["readonly", "copy", "reference"]
+
+
+class Options(msgspec.Struct, frozen=True):
+    """The keywords of ``ml_cache``, checked; see there."""
+
+    backend: tuple[Address | AnyBackend, ...] | None
+    expiry: Expiry | None
+    ignore: frozenset[str]
+    stand_ins: Mapping[str, Callable[[Any], Any]]
+    version: str | None
+    when: Callable[[Any], object] | None
+    returns: Returns
+    name: str | None
+
+
+class CacheInfo(NamedTuple):
+    """What a cached function has done so far. The first four are those of ``functools.lru_cache``.
+
+    ``hits`` are answers from a tier, ``misses`` computations. ``maxsize`` and ``max_bytes``
+    bound the nearest tier, None where there is no bound; ``currsize`` is the number of this
+    function's entries in it, ``bytes`` its size with all who share it. ``coalesced`` calls
+    waited for another one's computation, ``bypasses`` went past the cache, ``not_kept``
+    values were delivered only, ``errors`` are failures of tiers.
+    """
+
+    hits: int
+    misses: int
+    maxsize: int | None
+    currsize: int
+    max_bytes: int | None
+    bytes: int
+    coalesced: int
+    bypasses: int
+    not_kept: int
+    errors: int
+
+
+class Cache:
+    """The parts that the calls of one function go through.
+
+    Args:
+        function: what is cached.
+        parameters: of the function.
+        options: what its user asked for.
+        identity: of the function.
+        suspends: whether it is a coroutine function.
+
+    Raises:
+        ConfigurationError: the environment says something that cannot be understood.
+        MissingExtraError: a backend needs a package that is not installed.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        parameters: Parameters,
+        options: Options,
+        identity: keys.Identity,
+        *,
+        suspends: bool,
+    ) -> None:
+        self.settings, forced = _read_settings(identity.name)
+        self.namespace = f"{identity.name}@{identity.digest.hex()[:12]}"
+        self.suspends = suspends
+        self.tally = Tally()
+        self.flights = Flights()
+        self.terms = _terms(options, forced.get("ttl"), self.settings.ttl)
+        backends = forced.get("backend") or options.backend or self.settings.backend or "lru"
+        opened = _open(backends, self.settings)
+        wrapped = [_as_entries(each, self.settings, options.returns) for each in opened]
+        self.store = Tiers(wrapped, self._on_failure)
+        self.keying = Keying(
+            prefix=keys.digest((identity.name, identity.digest)),
+            parameters=parameters,
+            ignore=options.ignore & frozenset(parameters.names),
+            stand_ins=options.stand_ins,
+        )
+        self.digest: Digest = self.keying.compile_digest()
+        self.apply = parameters.compile_apply(function)
+        self._warned: set[tuple[str, str]] = set()
+
+    def call(self, digest: bytes, values: Values) -> Call:
+        """The call with these bound arguments and their digest."""
+        return Call(Key(self.namespace, digest), values, self.apply)
+
+    def compute(self, step: Compute) -> Made:
+        """Call the function in this thread."""
+        started = clock.ticks()
+        if step.flight is None:
+            value = step.call.apply(step.call.values)
+        else:
+            with aboard(step.flight):
+                value = step.call.apply(step.call.values)
+        return Made(value, clock.now(), clock.ticks() - started)
+
+    async def compute_suspending(self, step: Compute) -> Made:
+        """Await the coroutine function."""
+        started = clock.ticks()
+        if step.flight is None:
+            value = await step.call.apply(step.call.values)
+        else:
+            with aboard(step.flight):
+                value = await step.call.apply(step.call.values)
+        return Made(value, clock.now(), clock.ticks() - started)
+
+    def hand_out(self, entry: Entry) -> Any:
+        """What a caller gets of an entry."""
+        return entry.value if entry.renew is None else entry.renew(entry.value)
+
+    def tell(self, event: Event) -> None:
+        """Count the event and tell the hooks."""
+        _COUNTERS[type(event)](self.tally).add()
+        if isinstance(event, NotKept) and "cannot be copied" in event.reason:
+            self._warn("copy", event.reason)
+        events.emit(event)
+
+    def info(self) -> CacheInfo:
+        """The counters, and how full the nearest tier is."""
+        count, used = self.store.usage(self.namespace)
+        tally = self.tally
+        return CacheInfo(
+            tally.hits.value,
+            tally.misses.value,
+            used.max_items,
+            count,
+            used.max_bytes,
+            used.bytes,
+            tally.coalesced.value,
+            tally.bypasses.value,
+            tally.not_kept.value,
+            tally.errors.value,
+        )
+
+    def clear(self) -> int:
+        """Forget all entries of the function and all counts; the number of entries."""
+        self.flights.supersede()
+        gone = self.store.clear(self.namespace)
+        self.tally.reset()
+        return gone
+
+    def _on_failure(self, tier: str, operation: str, key: Key | None, error: Exception) -> None:
+        too_large = isinstance(error, EntryTooLargeError)
+        (self.tally.not_kept if too_large else self.tally.errors).add()
+        if self.settings.strict and not too_large:
+            raise error if isinstance(error, BackendError) else BackendError(f"{tier}: {operation}: {error}") from error
+        self._warn(f"{tier} {operation}", f"{tier} failed at {operation}, and goes on without: {error}")
+        events.emit(Failed(key or Key(self.namespace, b""), tier, operation, error))
+
+    def _warn(self, about: str, message: str) -> None:
+        if (about, self.namespace) not in self._warned:
+            self._warned.add((about, self.namespace))
+            warnings.warn(f"{self.namespace}: {message}", MlcacheWarning, stacklevel=2)
+
+
+_COUNTERS: dict[type[Event], Callable[[Tally], Counter]] = {
+    Hit: lambda tally: tally.hits,
+    Computed: lambda tally: tally.misses,
+    Raised: lambda tally: tally.misses,
+    Coalesced: lambda tally: tally.coalesced,
+    Bypassed: lambda tally: tally.bypasses,
+    NotKept: lambda tally: tally.not_kept,
+}
+
+
+def check_backend(spec: BackendSpec) -> tuple[Address | AnyBackend, ...] | None:
+    """The backends that ``spec`` names, checked but not opened.
+
+    Raises:
+        ConfigurationError: it is none of the forms that a backend may have.
+    """
+    if spec is None:
+        return None
+    if isinstance(spec, str):
+        return tuple(parse(spec))
+    parts = list(spec) if isinstance(spec, list | tuple) else [spec]
+    if not parts:
+        raise ConfigurationError("backend is an empty list: leave it out for the default")
+    checked: list[Address | AnyBackend] = []
+    for part in parts:
+        checked += parse(part) if isinstance(part, str) else [_check_object(part)]
+    return tuple(checked)
+
+
+def open_backend(url: str) -> AnyBackend:
+    """Open the backend at ``url``, to share it between functions or to look into it.
+
+    Args:
+        url: a name or a URL, such as ``"lru?max_bytes=1GiB"`` or ``"disk:///var/cache/ml"``.
+            What it does not say comes from ``MLCACHE_DIR`` and ``MLCACHE_MAX_BYTES``.
+
+    Raises:
+        ConfigurationError: it is not understood, or names several.
+        MissingExtraError: it needs a package that is not installed.
+    """
+    addresses = parse(url)
+    if len(addresses) > 1:
+        raise ConfigurationError(f"{url!r} names several backends: open each, and pass backend=[...] the list")
+    return open_address(addresses[0], _defaults(settings.read()))
+
+
+def _check_object(backend: Any) -> AnyBackend:
+    missing = [name for name in ("get", "put", "delete") if not callable(getattr(backend, name, None))]
+    if isinstance(backend, type) or missing or getattr(backend, "holds", None) not in ("entries", "bytes"):
+        lacks = f" (it lacks {', '.join(missing or ['holds, which says entries or bytes'])})"
+        raise ConfigurationError(
+            f"backend is {backend!r}, which is no backend{lacks}: give a name such as 'lru', a URL such as "
+            "'disk:///var/cache/ml', an object with get, put and delete, or a list of these, nearest first"
+        )
+    return cast("AnyBackend", backend)
+
+
+def _read_settings(name: str) -> tuple[Settings, dict[str, Any]]:
+    """The settings for the function called ``name``, and those of them that were set for it alone."""
+    parts = [part for part in name.split(".") if part != "<locals>"]
+    suffixes = tuple(".".join(parts[place:]) for place in range(len(parts) - 1, -1, -1))
+    forced = settings.read_for(suffixes)
+    return msgspec.structs.replace(settings.read(), **forced), forced
+
+
+def _terms(options: Options, forced_ttl: float | None, default_ttl: float | None) -> Terms:
+    expiry = options.expiry or Expiry(default_ttl)
+    if forced_ttl is not None:
+        expiry = Expiry(forced_ttl)
+    return Terms(expiry, options.when, sealing.SEALS[options.returns])
+
+
+def _open(backends: str | tuple[Address | AnyBackend, ...], settings: Settings) -> list[AnyBackend]:
+    listed = tuple(parse(backends)) if isinstance(backends, str) else backends
+    defaults = _defaults(settings)
+    return [open_address(each, defaults) if isinstance(each, Address) else each for each in listed]
+
+
+def _as_entries(backend: AnyBackend, settings: Settings, returns: Returns) -> Backend:
+    if backend.holds == "entries":
+        return cast("Backend", backend)
+    raw = cast("BytesBackend", backend)
+    return Encoded(raw, _codec(raw, settings), sealing.SEALS[returns])
+
+
+def _defaults(settings: Settings) -> Defaults:
+    return Defaults(settings.directory, settings.max_bytes)
+
+
+def _codec(backend: BytesBackend, settings: Settings) -> FrameCodec:
+    """Pickles are signed with the secret; without one, only on this machine's disk, with this user's own key."""
+    if settings.secret is not None:
+        try:
+            return FrameCodec(signer=Signer(settings.secret.encode()))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"MLCACHE_SECRET: {error}") from None
+    return FrameCodec(signer=_local_signer() if isinstance(backend, Disk) else None)
+
+
+def _local_signer() -> Signer | None:
+    """The signer with the key that lies outside of every cache folder, so that writing to one is not enough."""
+    import platformdirs  # noqa: PLC0415 - of the same extra as the disk backend
+
+    try:
+        return Signer.from_file(Path(platformdirs.user_data_dir("mlcache")) / "pickle.key")
+    except (OSError, ConfigurationError) as error:
+        warnings.warn(f"nothing can be pickled to disk: {error}", MlcacheWarning, stacklevel=2)
+        return None

@@ -1,0 +1,157 @@
+"""The parameters of a function, as source text from which binders are compiled.
+
+``inspect.Signature.bind`` costs several microseconds a call. A compiled function with
+the same signature does the same work as part of being called, so binding is free; the
+only price is that its body is made of text. Everything textual is in this module and in
+``fastpath``.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import keyword
+from collections.abc import Callable, Collection
+from inspect import Parameter
+from typing import Any
+
+import msgspec
+
+from mlcache.entry import Key
+from mlcache.errors import ConfigurationError
+
+Values = tuple[Any, ...]
+"""The bound arguments, in the order of the parameters, defaults filled in."""
+
+
+class Default(enum.Enum):
+    """What stands in the key for a default that has no stable key, such as ``object()``."""
+
+    UNCHANGED = "the default of the parameter"
+
+
+class Call(msgspec.Struct, frozen=True, eq=False):
+    """One call: its key, its bound arguments, and how to make it."""
+
+    key: Key
+    values: Values
+    apply: Callable[[Values], Any]
+
+
+class Parameters:
+    """The parameters of a function.
+
+    Args:
+        function: any callable. One whose signature cannot be read, such as some C
+            functions, is taken as ``(*args, **kwargs)``.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._all = list(_signature(function).parameters.values())
+        self.names = tuple(parameter.name for parameter in self._all)
+        self._local = {name: _local_name(name, place) for place, name in enumerate(self.names)}
+        self.defaults = {
+            f"_ml_default_{place}": parameter.default
+            for place, parameter in enumerate(self._all)
+            if parameter.default is not Parameter.empty
+        }
+
+    def default_of(self, name: str) -> tuple[str, Any] | None:
+        """The global name and the value of the default of the parameter ``name``, if it has one."""
+        variable = f"_ml_default_{self.names.index(name)}"
+        return (variable, self.defaults[variable]) if variable in self.defaults else None
+
+    def is_collecting(self, name: str) -> bool:
+        """Whether ``name`` is a ``*args`` or ``**kwargs``."""
+        kind = self._all[self.names.index(name)].kind
+        return kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+    def local(self, name: str) -> str:
+        """What the parameter ``name`` is called in compiled text."""
+        return self._local[name]
+
+    def declaration(self) -> str:
+        """The text between the parentheses of a ``def`` with these parameters."""
+        parts: list[str] = []
+        slash = max((i for i, p in enumerate(self._all) if p.kind is Parameter.POSITIONAL_ONLY), default=-1)
+        star = False
+        for place, parameter in enumerate(self._all):
+            if parameter.kind is Parameter.KEYWORD_ONLY and not star:
+                parts.append("*")
+                star = True
+            star = star or parameter.kind is Parameter.VAR_POSITIONAL
+            parts.append(self._declare(place, parameter))
+            if place == slash:
+                parts.append("/")
+        return ", ".join(parts)
+
+    def tuple_of(self, expressions: Collection[str]) -> str:
+        """The text of a tuple."""
+        return f"({', '.join(expressions)}{',' * (len(expressions) == 1)})"
+
+    def values(self) -> str:
+        """The text of the tuple of all bound arguments."""
+        return self.tuple_of(self._local.values())
+
+    def forward(self) -> str:
+        """The text between the parentheses of a call that passes the arguments on."""
+        shape = {
+            Parameter.VAR_POSITIONAL: "*{1}",
+            Parameter.VAR_KEYWORD: "**{1}",
+            Parameter.KEYWORD_ONLY: "{0}={1}",
+        }
+        return ", ".join(
+            shape.get(p.kind, "{1}").format(p.name, self._local[p.name]) for p in self._all
+        )
+
+    def compile_apply(self, function: Callable[..., Any]) -> Callable[[Values], Any]:
+        """A function that calls ``function`` with a tuple of bound arguments."""
+        unpack = f"    {self.values()} = values\n" if self.names else ""
+        source = f"def apply(values):\n{unpack}    return _ml_function({self.forward()})\n"
+        return compile_function(source, "apply", {"_ml_function": function})
+
+    def compile_bind(self, name: str) -> Callable[..., Values]:
+        """A function that takes the arguments and returns the tuple of them, bound."""
+        source = f"def {name}({self.declaration()}):\n    return {self.values()}\n"
+        return compile_function(source, name, dict(self.defaults))
+
+    def check(self, option: str, names: Collection[str], besides: Collection[str] = ()) -> None:
+        """Refuse names that are neither parameters nor in ``besides``.
+
+        Raises:
+            ConfigurationError: one of ``names`` is neither.
+        """
+        for name in names:
+            if name not in self.names and name not in besides:
+                known = ", ".join((*self.names, *besides)) or "it has none"
+                raise ConfigurationError(f"{option} names {name!r}, which is no parameter here (known: {known})")
+
+    def _declare(self, place: int, parameter: Parameter) -> str:
+        name = self._local[parameter.name]
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            return f"*{name}"
+        if parameter.kind is Parameter.VAR_KEYWORD:
+            return f"**{name}"
+        return name if parameter.default is Parameter.empty else f"{name}=_ml_default_{place}"
+
+
+def compile_function(source: str, name: str, names: dict[str, Any]) -> Callable[..., Any]:
+    """The function ``name`` that ``source`` defines, with ``names`` as its globals."""
+    exec(compile(source, f"<mlcache: {name}>", "exec"), names)  # noqa: S102 - text made above, of identifiers alone
+    made: Callable[..., Any] = names[name]
+    return made
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError):
+        return inspect.Signature(
+            [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
+        )
+
+
+def _local_name(name: str, place: int) -> str:
+    """``name``, unless compiled text could not say it or would hide a name of its own."""
+    usable = name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_ml_")
+    return name if usable else f"_ml_p{place}"

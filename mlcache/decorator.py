@@ -1,0 +1,203 @@
+"""``@ml_cache``: the decorator and the checks of its keywords."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from types import MethodType
+from typing import Any, ParamSpec, Protocol, TypeVar, get_args, overload
+
+from mlcache.actions import Actions
+from mlcache.cache import BackendSpec, Options, Returns, check_backend
+from mlcache.cached import AsyncCachedFunction, CachedFunction, Face
+from mlcache.entry import Expiry, Ttl
+from mlcache.errors import ConfigurationError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Decorator(Protocol):
+    """What ``ml_cache`` with keywords alone returns."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+
+
+@overload
+def ml_cache(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...
+
+
+@overload
+def ml_cache(function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+
+
+@overload
+def ml_cache(
+    *,
+    backend: BackendSpec = None,
+    ttl: Ttl | Expiry = None,
+    ignore: str | Iterable[str] = (),
+    key: Mapping[str, Callable[[Any], Any]] | None = None,
+    version: str | None = "code",
+    when: Callable[[Any], object] | None = None,
+    returns: Returns = "readonly",
+    batch: None = None,
+    offload: int | None = None,
+    name: str | None = None,
+) -> Decorator: ...
+
+
+def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
+    function: Any = None,
+    /,
+    *,
+    backend: BackendSpec = None,
+    ttl: Ttl | Expiry = None,
+    ignore: str | Iterable[str] = (),
+    key: Mapping[str, Callable[[Any], Any]] | None = None,
+    version: str | None = "code",
+    when: Callable[[Any], object] | None = None,
+    returns: Returns = "readonly",
+    batch: None = None,
+    offload: int | None = None,
+    name: str | None = None,
+) -> Any:
+    """Cache what a function returns, by the content of its arguments.
+
+    It is used with or without parentheses, on functions, lambdas, methods (above or below
+    ``@staticmethod`` and ``@classmethod``), ``functools.partial`` objects, bound methods and coroutine
+    functions. While a call is being computed, all who make the same call wait for it.
+
+    Args:
+        function: what to cache.
+        backend: a name (``"lru"``), a URL (``"disk:///var/cache/ml?max_bytes=10GiB"``), a backend, or several,
+            nearest first: a list, or one text with commas. None: ``MLCACHE_BACKEND``, else ``lru``.
+        ttl: how long an answer may be used: seconds, ``"1h30m"``, a timedelta, an aware datetime, a function
+            of the value that gives one of these, or an ``Expiry``. None: ``MLCACHE_TTL``, else for ever.
+        ignore: names of parameters, or of closure variables, left out of the key.
+        key: by name of a parameter or closure variable, a function of the argument whose result stands for
+            it in the key.
+        version: what the function's code contributes to the key: ``"code"`` a digest of it, which comments and
+            formatting do not change; any other text that text; None nothing.
+        when: a function of the value; where it is false, the value is not kept.
+        returns: ``"readonly"``: arrays come back read-only and shared, containers fresh. ``"copy"``: everything
+            is the caller's own. ``"reference"``: the very object that is kept.
+        batch: not available in this version.
+        offload: not available in this version.
+        name: the name under which answers are kept, where module and qualified name will not do.
+
+    Returns:
+        A ``CachedFunction``, or for a coroutine function an ``AsyncCachedFunction``; without ``function``, a
+        decorator that returns these.
+
+    Raises:
+        ConfigurationError: a keyword's value is not understood, or the function cannot be cached.
+        UnhashableArgumentError: the function closes over something that has no stable key.
+    """
+    _refuse("batch", batch, batch is not None)
+    _refuse("offload", offload, offload not in (None, 0))
+    options = Options(
+        backend=check_backend(backend),
+        expiry=ttl if isinstance(ttl, Expiry) else None if ttl is None else Expiry(ttl),
+        ignore=_names(ignore),
+        stand_ins=_stand_ins(key),
+        version=_version(version),
+        when=_when(when),
+        returns=_returns(returns),
+        name=_name(name),
+    )
+    if function is None:
+        return lambda function: _decorate(function, options)
+    return _decorate(function, options)
+
+
+def _decorate(function: Any, options: Options) -> Any:
+    if isinstance(function, staticmethod):
+        return staticmethod(_decorate(function.__func__, options))
+    if isinstance(function, classmethod):
+        return classmethod(_decorate(function.__func__, options))
+    suspends = _check_function(function, options)
+    face = AsyncCachedFunction if suspends else CachedFunction
+    actions = Actions(function, options, suspends=suspends)
+    known = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    bound = ("self",) if isinstance(function, MethodType) else ()
+    for option, names in (("ignore", options.ignore), ("key", options.stand_ins)):
+        actions.parameters.check(option, names, (*known, *bound))
+    return face(actions)
+
+
+def _check_function(function: Any, options: Options) -> bool:
+    """Whether it is a coroutine function."""
+    if not callable(function):
+        raise ConfigurationError(
+            f"ml_cache takes a function, and its options by keyword, not {function!r}: "
+            "such as @ml_cache(backend='disk')"
+        )
+    call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
+    what = f"{getattr(function, '__qualname__', function)!s}"
+    if isinstance(function, type):
+        raise ConfigurationError(f"{what} is a class: decorate a function that makes the object, or a method")
+    if isinstance(function, Face):
+        raise ConfigurationError(f"{what} is cached already: give several backends to one ml_cache instead")
+    if _any(inspect.isgeneratorfunction, function, call) or _any(inspect.isasyncgenfunction, function, call):
+        raise ConfigurationError(
+            f"{what} is a generator function: what it yields exists once, so there is nothing to keep for "
+            "the next caller. Return a list, or cache the function that makes one item"
+        )
+    if options.version != "code" and options.name is None and what.endswith("<lambda>"):
+        raise ConfigurationError("a lambda has no name of its own: with version, give it one by name=")
+    return _any(inspect.iscoroutinefunction, function, call)
+
+
+def _any(test: Callable[[Any], bool], *functions: Any) -> bool:
+    return any(map(test, functions))
+
+
+def _refuse(option: str, value: object, given: bool) -> None:  # noqa: FBT001 - private
+    if given:
+        raise ConfigurationError(f"{option}={value!r}: {option} is not available in this version of mlcache")
+
+
+def _names(ignore: Any) -> frozenset[str]:
+    names = [ignore] if isinstance(ignore, str) else list(ignore) if isinstance(ignore, Iterable) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"ignore is {ignore!r}: give names of parameters, such as ignore=['device']")
+    return frozenset(names)
+
+
+def _stand_ins(key: Any) -> dict[str, Callable[[Any], Any]]:
+    if key is None:
+        return {}
+    if not isinstance(key, Mapping) or not all(isinstance(k, str) and callable(f) for k, f in key.items()):
+        raise ConfigurationError(
+            f"key is {key!r}: give a function for each parameter, such as key={{'model': lambda model: model.id}}"
+        )
+    return dict(key)
+
+
+def _version(version: Any) -> str | None:
+    if version is None or (isinstance(version, str) and version):
+        return version
+    raise ConfigurationError(f"version is {version!r}: give 'code', a text of your own such as 'resnet-v2', or None")
+
+
+def _when(when: Any) -> Callable[[Any], object] | None:
+    if when is None or callable(when):
+        return when
+    raise ConfigurationError(f"when is {when!r}: give a function of the value, such as when=lambda value: value.ok")
+
+
+def _returns(returns: Any) -> Returns:
+    if returns in (known := get_args(Returns)):
+        return returns
+    raise ConfigurationError(f"returns is {returns!r}: give one of {', '.join(map(repr, known))}")
+
+
+def _name(name: Any) -> str | None:
+    if name is None or (isinstance(name, str) and name.strip()):
+        return name
+    raise ConfigurationError(f"name is {name!r}: give a text that is not empty, such as name='embed'")

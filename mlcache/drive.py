@@ -1,0 +1,191 @@
+"""The two drivers: they carry out the steps of a flow, in a thread or on an event loop.
+
+The blocking driver does every step where it is. The suspending driver does the same with
+those that are quick, sends those that wait for a store to a thread, and awaits the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import cache, partial
+from typing import Any, Protocol
+
+from mlcache.backends.tiered import Tiers
+from mlcache.events import Event
+from mlcache.flight import Flight, Flights, Job
+from mlcache.flow import Compute, Drop, Find, Flow, Join, Keep, Land, Lead, Made, Outcome, Step, Tell, Wait
+
+
+class Parts(Protocol):
+    """What the steps are carried out with."""
+
+    store: Tiers
+    flights: Flights
+    suspends: bool
+    """Whether the function is a coroutine function."""
+
+    def compute(self, step: Compute) -> Made:
+        """Call the function."""
+
+    async def compute_suspending(self, step: Compute) -> Made:
+        """Await the function."""
+
+    def tell(self, event: Event) -> None:
+        """Count the event and tell the hooks."""
+
+
+def blocking(flow: Flow, parts: Parts) -> Any:
+    """Drive ``flow`` to its end in this thread; its result."""
+    try:
+        step = flow.send(None)
+        while True:
+            try:
+                reply = _ACTIONS[type(step)](step, parts)
+            except BaseException as error:  # noqa: BLE001 - all errors of a step are the flow's to deal with
+                step = flow.throw(error)
+            else:
+                step = flow.send(reply)
+    except StopIteration as end:
+        return end.value
+
+
+async def suspending(flow: Flow, parts: Parts) -> Any:
+    """Drive ``flow`` to its end on the running event loop; its result."""
+    try:
+        step = flow.send(None)
+        while True:
+            try:
+                reply = await _carry_out(step, parts)
+            except BaseException as error:  # noqa: BLE001 - all errors of a step are the flow's to deal with
+                step = flow.throw(error)
+            else:
+                step = flow.send(reply)
+    except StopIteration as end:
+        return end.value
+
+
+def _join(step: Join, parts: Parts) -> tuple[Flight, bool]:
+    if step.anew:
+        return parts.flights.lead_anew(step.key), True
+    return parts.flights.join(step.key)
+
+
+def _land(step: Land, parts: Parts) -> None:
+    if step.error is None:
+        parts.flights.land(step.flight, step.outcome)
+    else:
+        parts.flights.crash(step.flight, step.error)
+
+
+def _drop(step: Drop, parts: Parts) -> bool:
+    parts.flights.supersede(step.key)
+    return parts.store.drop(step.key)
+
+
+_ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
+    Find: lambda step, parts: parts.store.find(step.key),
+    Join: _join,
+    Lead: lambda step, parts: blocking(step.flow, parts),
+    Wait: lambda step, _: step.flight.wait(),
+    Compute: lambda step, parts: parts.compute(step),
+    Keep: lambda step, parts: parts.store.keep(step.key, step.entry),
+    Drop: _drop,
+    Land: _land,
+    Tell: lambda step, parts: parts.tell(step.event),
+}
+
+_WAITS_FOR_THE_STORE = frozenset((Find, Keep, Drop))
+
+
+async def _carry_out(step: Step, parts: Parts) -> Any:
+    import asyncio  # noqa: PLC0415 - takes longer to import than all of mlcache
+
+    if isinstance(step, Lead):
+        return await _lead(step, parts)
+    if isinstance(step, Wait):
+        return await asyncio.wrap_future(step.flight.future)
+    if isinstance(step, Compute) and parts.suspends:
+        return await parts.compute_suspending(step)
+    do = partial(_ACTIONS[type(step)], step, parts)
+    if isinstance(step, Compute):
+        return await _in_thread("compute", do)
+    if type(step) in _WAITS_FOR_THE_STORE and parts.store.blocking:
+        return await _in_thread("store", do)
+    return do()
+
+
+async def in_thread(do: Callable[[], Any], parts: Parts) -> Any:
+    """Do something with the store: here if it is quick, else in a thread."""
+    return await _in_thread("store", do) if parts.store.blocking else do()
+
+
+async def _lead(step: Lead, parts: Parts) -> Outcome:
+    """Start the computation so that it belongs to the flight, and wait for it like everybody else.
+
+    Cancelling the caller then only cancels the waiting. A coroutine function is awaited in a
+    task of its own, any other function is called in a thread, by a blocking driver: so the
+    flight does not need the event loop to land, which may be blocked by somebody who waits.
+    """
+    import asyncio  # noqa: PLC0415 - takes longer to import than all of mlcache
+
+    flight = step.flight
+    try:
+        if parts.suspends:
+            _spawn(step, parts)
+        else:
+            flight.job = Job(partial(_lead_here, step, parts))
+            threads("compute").submit(flight.job.run)
+    except BaseException as error:
+        parts.flights.crash(flight, error)
+        step.flow.close()
+        raise
+    outcome: Outcome | None = await asyncio.wrap_future(flight.future)
+    if outcome is None:
+        raise flight.error or asyncio.CancelledError
+    return outcome
+
+
+def _lead_here(step: Lead, parts: Parts) -> None:
+    try:
+        blocking(step.flow, parts)
+    except BaseException:  # noqa: BLE001, S110 - it has landed in the flight, where all callers wait for it
+        pass
+
+
+def _spawn(step: Lead, parts: Parts) -> None:
+    import asyncio  # noqa: PLC0415 - takes longer to import than all of mlcache
+
+    def finish(task: asyncio.Task[Any]) -> None:
+        _tasks.discard(task)
+        if not step.flight.future.done():  # cancelled before it took its first step
+            parts.flights.crash(step.flight, asyncio.CancelledError())
+        step.flow.close()
+        if not task.cancelled():
+            task.exception()  # it has landed in the flight: asyncio need not complain that nobody looked
+
+    task = asyncio.get_running_loop().create_task(suspending(step.flow, parts))
+    _tasks.add(task)
+    task.add_done_callback(finish)
+
+
+_tasks: set[Any] = set()
+"""The event loop itself keeps only weak references to tasks."""
+
+
+@cache
+def threads(purpose: str) -> Executor:
+    """The threads for one purpose: those that wait for stores must not queue behind those that compute."""
+    return ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 4), f"mlcache-{purpose}")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=threads.cache_clear)  # threads do not survive a fork
+
+
+async def _in_thread(purpose: str, do: Callable[[], Any]) -> Any:
+    import asyncio  # noqa: PLC0415 - takes longer to import than all of mlcache
+
+    return await asyncio.get_running_loop().run_in_executor(threads(purpose), copy_context().run, do)

@@ -1,0 +1,154 @@
+"""Flights of one process, shared by its threads and its asyncio tasks.
+
+The idea is Go's ``singleflight``: whoever comes first for a key leads, the others wait
+for the leader. A flight is a ``concurrent.futures.Future``, which a thread can block on
+and a task can await, so both wait in one table.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import Any
+
+from mlcache.entry import Key
+from mlcache.errors import RecursiveCallError
+
+
+class Job:
+    """Work that is to be done once, by whoever comes to it first.
+
+    A thread that is about to wait for work still in a queue does it itself instead: so a
+    bounded pool whose threads all wait for queued work cannot lock up.
+    """
+
+    __slots__ = ("_context", "_lock", "_work")
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work: Callable[[], object] | None = work
+        self._context = copy_context()
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Do the work, unless somebody has begun it already."""
+        with self._lock:
+            work, self._work = self._work, None
+        if work is not None:
+            self._context.run(work)
+
+
+class Flight:
+    """One computation under way.
+
+    Attributes:
+        key: what is computed.
+        future: the result, once landed: None if the leader gave up, so that somebody else must lead.
+        error: what ended the leader, where it is no matter of those who wait.
+        job: the computation, where it may be waiting in a queue.
+        superseded: whether the key was written or invalidated meanwhile, so that the result,
+            which may rest on older facts, must not be kept.
+    """
+
+    __slots__ = ("error", "future", "job", "key", "superseded")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.future: Future[Any] = Future()
+        self.future.set_running_or_notify_cancel()  # else a task that gives up waiting would cancel it for all
+        self.error: BaseException | None = None
+        self.job: Job | None = None
+        self.superseded = False
+
+    def wait(self) -> Any:
+        """Block until it has landed, lending a hand if it has not taken off."""
+        if self.job is not None:
+            self.job.run()
+        return self.future.result()
+
+
+_leading: ContextVar[tuple[Flight, ...]] = ContextVar("mlcache_leading", default=())
+
+
+@contextmanager
+def aboard(flight: Flight) -> Iterator[None]:
+    """Note that what runs in this block runs for ``flight``."""
+    token = _leading.set((*_leading.get(), flight))
+    try:
+        yield
+    finally:
+        _leading.reset(token)
+
+
+class Flights:
+    """The flights of one cached function, by digest."""
+
+    def __init__(self) -> None:
+        self._flights: dict[bytes, Flight] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def join(self, key: Key) -> tuple[Flight, bool]:
+        """The flight for ``key``, and whether the caller leads it.
+
+        Raises:
+            RecursiveCallError: the caller itself runs for that flight, and would wait for ever.
+        """
+        with self._lock:
+            flight = self._flights.get(key.digest)
+            if flight is None:
+                flight = self._flights[key.digest] = Flight(key)
+                return flight, True
+        if flight in _leading.get():
+            raise RecursiveCallError(
+                f"{key.namespace} calls itself with the same arguments, directly or through others: "
+                "it would wait for its own result"
+            )
+        return flight, False
+
+    def lead_anew(self, key: Key) -> Flight:
+        """A new flight for ``key``, which the caller leads, in place of any that is under way."""
+        self.supersede(key)
+        with self._lock:
+            flight = self._flights[key.digest] = Flight(key)
+        return flight
+
+    def supersede(self, key: Key | None = None) -> None:
+        """Let nobody else join the flight for ``key``, or any flight, and keep no result of it."""
+        with self._lock:
+            if key is None:
+                gone = list(self._flights.values())
+                self._flights.clear()
+            else:
+                flight = self._flights.pop(key.digest, None)
+                gone = [] if flight is None else [flight]
+        for flight in gone:
+            flight.superseded = True
+
+    def land(self, flight: Flight, result: Any) -> None:
+        """Give ``result`` to all who wait; None sends them back to find another leader."""
+        self._remove(flight)
+        flight.future.set_result(result)
+
+    def crash(self, flight: Flight, error: BaseException) -> None:
+        """Raise ``error`` in all who wait. What only ends the leader sends them to find another one."""
+        self._remove(flight)
+        if isinstance(error, Exception) and not _is_cancellation(error):
+            flight.future.set_exception(error)
+        else:
+            flight.error = error
+            flight.future.set_result(None)
+
+    def _remove(self, flight: Flight) -> None:
+        with self._lock:
+            if self._flights.get(flight.key.digest) is flight:
+                del self._flights[flight.key.digest]
+
+
+def _is_cancellation(error: Exception) -> bool:
+    """``concurrent.futures`` cancels with an ``Exception``, unlike asyncio."""
+    return type(error).__name__ == "CancelledError"

@@ -1,0 +1,67 @@
+"""What ``call_with_info`` and ``peek`` give: a value and how it came about."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+StatusName = Literal["hit", "stale", "coalesced", "miss", "bypass"]
+
+_A_YEAR = 31_536_000
+
+
+class Result(msgspec.Struct, Generic[T], frozen=True):
+    """A value and how it came about.
+
+    Args:
+        value: what the plain call returns.
+        status: ``hit`` (from a tier), ``stale`` (from a tier, past its time), ``coalesced`` (waited for
+            another caller's computation), ``miss`` (computed) or ``bypass`` (computed past the cache).
+        tier: the name of the backend that had it; None if it was computed.
+        age: seconds since it was computed.
+        created_at: when it was computed.
+        expires_at: when it stops being fresh; None: never.
+        kept: whether it is in the cache.
+    """
+
+    value: T
+    status: StatusName
+    tier: str | None
+    age: float
+    created_at: datetime
+    expires_at: datetime | None
+    kept: bool = True
+
+    def http_headers(self) -> dict[str, str]:
+        """Headers that let a client's cache end at the same instant as this entry (RFC 9111).
+
+        ``max-age`` is rounded down and ``Age`` up to whole seconds, so that a client never
+        keeps the answer longer. What is not kept here says ``no-store``.
+        """
+        if not self.kept:
+            return {"Cache-Control": "no-store"}
+        if self.expires_at is None:
+            return {"Cache-Control": f"max-age={_A_YEAR}", "Age": str(math.ceil(self.age))}
+        lifetime = (self.expires_at - self.created_at).total_seconds()
+        return {
+            "Cache-Control": f"max-age={max(math.floor(lifetime), 0)}",
+            "Age": str(math.ceil(self.age)),
+            "Expires": self.expires_at.strftime("%a, %d %b %Y %H:%M:%S GMT"),
+        }
+
+
+def moment(timestamp: float) -> datetime | None:
+    """A timestamp as an aware datetime; None if it is for ever."""
+    return None if math.isinf(timestamp) else datetime.fromtimestamp(timestamp, UTC)
+
+
+def result_of(value: Any, status: StatusName, tier: str | None, times: tuple[float, float, float], *, kept: bool) -> Result[Any]:
+    """The result for a value with its creation, its deadline and the time now."""
+    created, deadline, now = times
+    born = datetime.fromtimestamp(created, UTC)
+    return Result(value, status, tier, max(now - created, 0.0), born, moment(deadline), kept)

@@ -1,0 +1,150 @@
+"""Settings from the environment, read once and checked.
+
+``MLCACHE_<OPTION>`` holds for every function that does not say otherwise in its code;
+``MLCACHE__<NAME>__<OPTION>`` holds for one function whatever its code says, so that
+whoever runs a service has the last word. ``<NAME>`` is the function's name or its
+qualified name with its module, in capitals, with ``_`` for whatever else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from mlcache import units
+from mlcache.errors import ConfigurationError, MlcacheWarning
+
+PREFIX = "MLCACHE_"
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the environment says; None where it says nothing.
+
+    Args:
+        backend: names or URLs of backends, with commas between tiers.
+        ttl: lifetime of entries in seconds.
+        directory: folder of the disk backend.
+        max_bytes: bound of each store.
+        secret: signs what has to be pickled.
+        disabled: call the functions themselves.
+        strict: let what fails in a cache fail the call.
+        offload_workers: number of worker processes.
+    """
+
+    backend: str | None = None
+    ttl: float | None = None
+    directory: str | None = None
+    max_bytes: int | None = None
+    secret: str | None = None
+    disabled: bool = False
+    strict: bool = False
+    offload_workers: int | None = None
+
+    def __repr__(self) -> str:
+        said = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name)}
+        if "secret" in said:
+            said["secret"] = "..."
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+
+
+def _truth(text: str, what: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off", ""):
+        return False
+    raise ConfigurationError(f"{what} is {text!r}: give 1 or 0, true or false, yes or no, on or off")
+
+
+def _workers(text: str, what: str) -> int:
+    if not text.strip().isdecimal():
+        raise ConfigurationError(f"{what} is {text!r}: give a whole number of worker processes, 0 for none")
+    if int(text):
+        raise ConfigurationError(f"{what} is {text!r}: this version cannot offload to worker processes yet")
+    return 0
+
+
+def _text(text: str, what: str) -> str:
+    if not text.strip():
+        raise ConfigurationError(f"{what} is empty: give it a value or unset it")
+    return text.strip()
+
+
+_OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
+    "BACKEND": ("backend", _text),
+    "TTL": ("ttl", lambda text, what: units.seconds(text, what=what)),
+    "DIR": ("directory", _text),
+    "MAX_BYTES": ("max_bytes", lambda text, what: units.size(text, what=what)),
+    "SECRET": ("secret", _text),
+    "DISABLED": ("disabled", _truth),
+    "STRICT": ("strict", _truth),
+    "OFFLOAD_WORKERS": ("offload_workers", _workers),
+}
+
+
+def read(environ: Mapping[str, str] | None = None) -> Settings:
+    """What holds for every function.
+
+    Raises:
+        ConfigurationError: a value that cannot be understood; it names the variable.
+    """
+    environ = os.environ if environ is None else environ
+    _warn_of_unknown(environ)
+    return Settings(**_collect(environ, PREFIX))
+
+
+def read_for(names: tuple[str, ...], environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What holds for one function alone, by field of ``Settings``.
+
+    Args:
+        names: what the function may be called, the most particular last, which then wins.
+        environ: the environment; None: this process's.
+
+    Raises:
+        ConfigurationError: an option that there is not, or a value that cannot be understood.
+    """
+    environ = os.environ if environ is None else environ
+    found: dict[str, Any] = {}
+    for name in names:
+        prefix = f"{PREFIX}_{capitals(name)}__"
+        for variable in environ:
+            if variable.startswith(prefix):
+                _check_option(variable, variable.removeprefix(prefix))
+        found |= _collect(environ, prefix)
+    return found
+
+
+def capitals(name: str) -> str:
+    """``name`` as it stands in a variable."""
+    return re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
+
+
+def _collect(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    return {
+        field: parse(environ[prefix + option], prefix + option)
+        for option, (field, parse) in _OPTIONS.items()
+        if prefix + option in environ
+    }
+
+
+def _check_option(variable: str, option: str) -> None:
+    if option not in _OPTIONS:
+        raise ConfigurationError(f"{variable} sets {option!r}, which is no option{_closest(option)}")
+
+
+def _warn_of_unknown(environ: Mapping[str, str]) -> None:
+    for variable in environ:
+        option = variable.removeprefix(PREFIX)
+        if variable.startswith(PREFIX) and not option.startswith("_") and option not in _OPTIONS:
+            warnings.warn(f"{variable} is no setting of mlcache{_closest(option)}", MlcacheWarning, stacklevel=2)
+
+
+def _closest(option: str) -> str:
+    close = difflib.get_close_matches(option, _OPTIONS, 1)
+    return f": did you mean {close[0]}?" if close else f" (there are {', '.join(_OPTIONS)})"
