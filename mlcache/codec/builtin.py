@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer
+from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer, expect
 
 INLINE_BYTES = 1024
 """Longer bytes become a buffer, which saves a copy."""
 
 
-def _write_int(value: int, out: Writer) -> Node:
+def _write_int(value: int, _: Writer) -> Node:
     if -(2**63) <= value < 2**64:
         return value
     return ["int", value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)]
 
 
-def _write_str(value: str, out: Writer) -> Node:
+def _write_str(value: str, _: Writer) -> Node:
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -53,7 +53,7 @@ def _write_items(tag: str) -> Callable[[Iterable[Any], Writer], Node]:
 def _read_items(kind: Callable[[Iterable[Any]], Any]) -> Callable[[Node, Reader], Any]:
     def read(node: Node, source: Reader) -> Any:
         _, items, plain = node
-        return kind(items if plain else [source.value(item) for item in items])
+        return kind(expect(items, list) if plain else [source.value(item) for item in items])
 
     return read
 
@@ -77,8 +77,9 @@ def _write_datetime(value: dt.datetime, out: Writer) -> Node:
 
 
 def _read_datetime(node: Node, source: Reader) -> dt.datetime:
-    _, *fields, fold, zone = node
-    return dt.datetime(*fields, tzinfo=source.value(zone), fold=fold)
+    _, year, month, day, hour, minute, second, microsecond, fold, zone = node
+    tz = source.value(zone)
+    return dt.datetime(year, month, day, hour, minute, second, microsecond, tz, fold=fold)
 
 
 def _write_time(value: dt.time, out: Writer) -> Node:
@@ -87,8 +88,8 @@ def _write_time(value: dt.time, out: Writer) -> Node:
 
 
 def _read_time(node: Node, source: Reader) -> dt.time:
-    _, *fields, fold, zone = node
-    return dt.time(*fields, tzinfo=source.value(zone), fold=fold)
+    _, hour, minute, second, microsecond, fold, zone = node
+    return dt.time(hour, minute, second, microsecond, source.value(zone), fold=fold)
 
 
 def _write_timezone(value: dt.timezone, out: Writer) -> Node:
@@ -101,11 +102,11 @@ def _read_timezone(node: Node, source: Reader) -> dt.timezone:
     return dt.timezone(*map(source.value, node[1:]))
 
 
-def _write_zone(value: zoneinfo.ZoneInfo, out: Writer) -> Node:
-    if value.key is None:
-        msg = "a ZoneInfo that was made from a file has no name to find it by"
-        raise NeedsPickleError(msg)
-    return ["zone", value.key]
+def _write_zone(value: zoneinfo.ZoneInfo, _: Writer) -> Node:
+    key: Any = value.key
+    if key is None:
+        raise NeedsPickleError("a ZoneInfo that was made from a file has no name to find it by")
+    return ["zone", key]
 
 
 def _write_path(value: pathlib.PurePath, out: Writer) -> Node:
@@ -154,7 +155,7 @@ READERS: dict[str, Callable[[Node, Reader], Any]] = {
     "int": lambda node, _: int.from_bytes(node[1], "little", signed=True),
     "str": lambda node, _: node[1].decode("utf-8", "surrogatepass"),
     "bytes": lambda node, source: bytes(source.buffer(*node[1:])),
-    "bytearray": lambda node, source: bytearray(source.value(node[1])),
+    "bytearray": lambda node, source: bytearray(expect(source.value(node[1]), bytes)),
     "list": _read_list,
     "tuple": _read_items(tuple),
     "set": _read_items(set),

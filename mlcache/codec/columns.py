@@ -1,8 +1,7 @@
-"""The extension arrays of pandas: what the columns of frames are made of where they are not NumPy's."""
+"""What columns are made of where it is not NumPy's: the extension arrays and scalars of pandas."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
-from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer
+from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer, expect
 
 
 def write_values(value: Any, out: Writer) -> Node:
@@ -33,35 +32,39 @@ def write_frequency(frequency: Any) -> Node:
     except ValueError:
         known = False
     if not known:
-        msg = f"the frequency {frequency!r} is more than its name"
-        raise NeedsPickleError(msg)
+        raise NeedsPickleError(f"the frequency {frequency!r} is more than its name")
     return name
 
 
+def _array(node: Node, source: Reader) -> Any:
+    return expect(source.value(node), np.ndarray)
+
+
 def _write_masked(value: Any, out: Writer) -> Node:
+    # Nothing public gives the values under the mask, and to_numpy() copies.
     name = type(value).__name__
-    return [f"pandas.{name}", out.node(value._data), out.node(value._mask)]
+    return [f"pandas.{name}", out.node(value._data), out.node(value._mask)]  # noqa: SLF001
 
 
 def _read_masked(kind: Callable[..., Any]) -> Callable[[Node, Reader], Any]:
-    return lambda node, source: kind(source.value(node[1]), source.value(node[2]))
+    return lambda node, source: kind(_array(node[1], source), _array(node[2], source))
 
 
 def _write_string(value: Any, out: Writer) -> Node:
     dtype = value.dtype
-    missing = isinstance(dtype.na_value, float) and math.isnan(dtype.na_value)
-    if dtype.storage == "pyarrow":
-        return ["pandas.string", "pyarrow", missing, out.node(value.__arrow_array__())]
-    return ["pandas.string", "python", missing, out.node(np.asarray(value, dtype=object))]
+    missing = isinstance(dtype.na_value, float)
+    arrow = dtype.storage == "pyarrow"
+    data = value.__arrow_array__() if arrow else np.asarray(value, dtype=object)
+    return ["pandas.string", arrow, missing, out.node(data)]
 
 
 def _read_string(node: Node, source: Reader) -> Any:
-    _, storage, missing, data = node
-    dtype = pd.StringDtype(storage, na_value=np.nan if missing else pd.NA)
-    values = source.value(data)
-    if storage == "pyarrow":
-        return dtype.__from_arrow__(values)
-    return pd.array(values, dtype=dtype)
+    _, arrow, missing, data = node
+    na_value = np.nan if missing else pd.NA
+    if arrow:
+        dtype: Any = pd.StringDtype("pyarrow", na_value=na_value)
+        return dtype.__from_arrow__(source.value(data))
+    return pd.array(_array(data, source), dtype=pd.StringDtype("python", na_value=na_value))
 
 
 def _write_arrow(value: Any, out: Writer) -> Node:
@@ -70,7 +73,8 @@ def _write_arrow(value: Any, out: Writer) -> Node:
 
 def _read_arrow(node: Node, source: Reader) -> Any:
     column = source.value(node[1])
-    return pd.ArrowDtype(column.type).__from_arrow__(column)
+    dtype: Any = pd.ArrowDtype(column.type)
+    return dtype.__from_arrow__(column)
 
 
 def _write_categorical(value: Any, out: Writer) -> Node:
@@ -79,12 +83,12 @@ def _write_categorical(value: Any, out: Writer) -> Node:
 
 def _read_categorical(node: Node, source: Reader) -> Any:
     _, codes, categories, ordered = node
-    dtype = pd.CategoricalDtype(source.value(categories), ordered)
-    return pd.Categorical.from_codes(source.value(codes), dtype=dtype)
+    dtype = pd.CategoricalDtype(expect(source.value(categories), pd.Index), ordered)
+    return pd.Categorical.from_codes(_array(codes, source), dtype=dtype)
 
 
 def write_dates(value: Any, out: Writer) -> Node:
-    """The node of dates, as an array or as an index; up to pandas 3.0 both have a frequency, then the index alone."""
+    """The node of dates, as an array or as an index. Not every pandas gives arrays a frequency too."""
     frequency = write_frequency(getattr(value, "freq", None))
     return ["pandas.dates", out.node(value.asi8), value.unit, out.node(value.tz), frequency]
 
@@ -92,7 +96,7 @@ def write_dates(value: Any, out: Writer) -> Node:
 def read_dates(node: Node, source: Reader) -> pd.DatetimeIndex:
     """The dates as an index, whatever they were."""
     _, ticks, unit, zone, frequency = node
-    index = pd.DatetimeIndex(source.value(ticks).view(f"M8[{unit}]"))
+    index: Any = pd.DatetimeIndex(_array(ticks, source).view(f"M8[{unit}]"))
     if zone is not None:
         index = index.tz_localize("UTC").tz_convert(source.value(zone))
     index.freq = frequency
@@ -107,21 +111,21 @@ def write_deltas(value: Any, out: Writer) -> Node:
 def read_deltas(node: Node, source: Reader) -> pd.TimedeltaIndex:
     """The differences as an index, whatever they were."""
     _, ticks, unit, frequency = node
-    index = pd.TimedeltaIndex(source.value(ticks).view(f"m8[{unit}]"))
+    index: Any = pd.TimedeltaIndex(_array(ticks, source).view(f"m8[{unit}]"))
     index.freq = frequency
     return index
 
 
 def _write_periods(value: Any, out: Writer) -> Node:
     if pd.PeriodDtype.construct_from_string(value.dtype.name) != value.dtype:
-        msg = f"the dtype {value.dtype!r} is more than its name"
-        raise NeedsPickleError(msg)
+        raise NeedsPickleError(f"the dtype {value.dtype!r} is more than its name")
     return ["pandas.periods", out.node(value.asi8), value.dtype.name]
 
 
 def _read_periods(node: Node, source: Reader) -> Any:
     _, ordinals, name = node
-    return pd.arrays.PeriodArray(source.value(ordinals), dtype=pd.PeriodDtype.construct_from_string(name))
+    dtype: Any = pd.PeriodDtype.construct_from_string(name)
+    return pd.arrays.PeriodArray(_array(ordinals, source), dtype=dtype)
 
 
 def _write_intervals(value: Any, out: Writer) -> Node:
@@ -130,7 +134,26 @@ def _write_intervals(value: Any, out: Writer) -> Node:
 
 def _read_intervals(node: Node, source: Reader) -> Any:
     _, left, right, closed = node
-    return pd.arrays.IntervalArray.from_arrays(source.value(left), source.value(right), closed)
+    lower, upper = (expect(source.value(each), pd.Index) for each in (left, right))
+    return pd.arrays.IntervalArray.from_arrays(lower, upper, closed)
+
+
+def _write_timestamp(value: pd.Timestamp, out: Writer) -> Node:
+    return ["pandas.Timestamp", out.node(value.to_datetime64()), out.node(value.tz)]
+
+
+def _read_timestamp(node: Node, source: Reader) -> Any:
+    value, zone = map(source.value, node[1:])
+    stamp = pd.Timestamp(expect(value, np.datetime64))
+    return stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone)
+
+
+def _write_timedelta(value: pd.Timedelta, out: Writer) -> Node:
+    return ["pandas.Timedelta", out.node(value.to_timedelta64())]
+
+
+def _read_timedelta(node: Node, source: Reader) -> Any:
+    return pd.Timedelta(expect(source.value(node[1]), np.timedelta64))
 
 
 _MASKED = (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
@@ -145,6 +168,8 @@ WRITERS: dict[type, Callable[[Any, Writer], Node]] = {
     pd.arrays.TimedeltaArray: write_deltas,
     pd.arrays.PeriodArray: _write_periods,
     pd.arrays.IntervalArray: _write_intervals,
+    pd.Timestamp: _write_timestamp,
+    pd.Timedelta: _write_timedelta,
     type(pd.NA): lambda *_: ["pandas.NA"],
     type(pd.NaT): lambda *_: ["pandas.NaT"],
 }
@@ -158,6 +183,8 @@ READERS: dict[str, Callable[[Node, Reader], Any]] = {
     "pandas.deltas": lambda node, source: read_deltas(node, source).array,
     "pandas.periods": _read_periods,
     "pandas.intervals": _read_intervals,
+    "pandas.Timestamp": _read_timestamp,
+    "pandas.Timedelta": _read_timedelta,
     "pandas.NA": lambda *_: pd.NA,
     "pandas.NaT": lambda *_: pd.NaT,
 }

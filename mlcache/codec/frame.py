@@ -10,21 +10,20 @@
     64       the tree, in msgpack
     ...      buffers, each at a multiple of 64
 
-All numbers are little-endian. What stands in the first 64 bytes can be read without the rest.
+All numbers are little-endian. The first 64 bytes can be read without the rest. What follows
+them, the *body*, may be compressed as a whole.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import xxhash
 
-from mlcache.codec.nodes import NeedsPickleError, Node
-from mlcache.codec.pickled import Signer, read_pickle, write_pickle
-from mlcache.codec.tree import ALIGNMENT, PLAIN, TreeReader, TreeWriter
+from mlcache.codec.compression import compress, decompress
 from mlcache.entry import Entry
 from mlcache.errors import CannotEncodeError, CorruptEntryError
 
@@ -36,15 +35,21 @@ READABLE = frozenset({1})
 PICKLED = 1
 """Flag: the tree is a signed pickle."""
 
-_HEAD = struct.Struct("<4sHHQ")
-_BODY = struct.Struct("<4dQQ")
-_WHOLE = struct.Struct("<4sHHQ4dQQ")
+COMPRESSED = 2
+"""Flag: the body is compressed by Zstandard."""
 
-_encode_tree = msgspec.msgpack.Encoder().encode
-_decode_tree = msgspec.msgpack.Decoder().decode
+ALIGNMENT = 64
+
+Buffers: TypeAlias = Sequence[tuple[int, Any]]
+"""Contiguous bytes and where they begin, counted from the first buffer."""
+
+_Fields: TypeAlias = tuple[int, int, int, float, float, float, float, int, int]
+
+_START = struct.Struct("<4sHHQ")
+_REST = struct.Struct("<4dQQ")
+_HEAD = struct.Struct("<4sHHQ4dQQ")
+
 _digest = xxhash.xxh3_64_intdigest
-
-_Buffers = Sequence[tuple[int, Any]]
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -53,11 +58,17 @@ class Metadata(msgspec.Struct, frozen=True):
     Args:
         version: the format version it was written in.
         pickled: whether the value is a signed pickle.
-        created, fresh_until, stale_until, cost, size: as in :class:`mlcache.entry.Entry`.
+        compressed: whether its bytes are compressed.
+        created: as in :class:`mlcache.entry.Entry`, like all that follow.
+        fresh_until: from when on it is stale.
+        stale_until: from when on it is dead.
+        cost: seconds that computing it took.
+        size: bytes that it takes in memory, 0 for unknown.
     """
 
     version: int
     pickled: bool
+    compressed: bool
     created: float
     fresh_until: float
     stale_until: float
@@ -71,135 +82,85 @@ def read_metadata(data: bytes | memoryview) -> Metadata:
     Nothing is verified but that they are the beginning of a frame: the checksum is over the whole.
 
     Raises:
-        CorruptEntryError: they are not, or of a version that this one does not read.
+        CorruptEntryError: they are not, or are of a version that this one does not read.
     """
-    version, flags, _, created, fresh, stale, cost, size, _ = _unpack(data)
-    return Metadata(version, bool(flags & PICKLED), created, fresh, stale, cost, size)
+    version, flags, _, created, fresh, stale, cost, size, _ = _read_head(data)
+    return Metadata(
+        version, bool(flags & PICKLED), bool(flags & COMPRESSED), created, fresh, stale, cost, size
+    )
 
 
-class FrameCodec:
-    """Entries to frames and back.
-
-    Builtins, arrays and data frames are written without pickle. Other values are pickled, and
-    signed; a pickle without a right signature is never loaded.
+def seal(entry: Entry, flags: int, tree: bytes, buffers: Buffers, *, shrink: bool = False) -> bytes:
+    """The frame of a tree and its buffers.
 
     Args:
-        signer: signs pickles and tells whose they are. None: there can be no pickles.
+        entry: whose timestamps, cost and size go into the frame.
+        flags: what a reader must know of the tree.
+        tree: the value, in msgpack.
+        buffers: what the tree refers to.
+        shrink: compress the body, if that makes it clearly smaller.
+
+    Raises:
+        CannotEncodeError: a timestamp, the cost or the size is no number of its kind.
     """
-
-    def __init__(self, *, signer: Signer | None = None, compress: bool = False) -> None:
-        self._signer = signer
-        self._compress = compress
-
-    def encode(self, entry: Entry) -> bytes:
-        """The frame of ``entry``.
-
-        Raises:
-            CannotEncodeError: the value needs pickle and there is no signer, or it cannot be pickled.
-        """
-        value = entry.value
-        if type(value) in PLAIN:
-            try:
-                return _seal(entry, 0, _encode_tree(value), ())
-            except (UnicodeEncodeError, OverflowError):
-                pass
-        return _seal(entry, *self._take_apart(value))
-
-    def decode(self, data: bytes | memoryview, *, verified: bool = False) -> Entry:
-        """The entry of a frame; its arrays are read-only views of ``data``, which must not change.
-
-        Args:
-            verified: the checksum of these very bytes was found right before, and is not looked at again.
-
-        Raises:
-            CorruptEntryError: ``data`` is no whole, unchanged frame that this version and signer can read.
-        """
-        try:
-            return self._decode(data, verified)
-        except CorruptEntryError:
-            raise
-        except Exception as error:
-            msg = f"the frame cannot be read: {error}"
-            raise CorruptEntryError(msg) from error
-
-    def _take_apart(self, value: Any) -> tuple[int, bytes, _Buffers]:
-        try:
-            return 0, *_plant(value)
-        except (NeedsPickleError, RecursionError) as error:
-            out = TreeWriter()
-            node = write_pickle(value, error, self._signer, out)
-            return PICKLED, _encode_tree(node), out.buffers
-
-    def _decode(self, data: bytes | memoryview, verified: bool) -> Entry:
-        version, flags, checksum, created, fresh, stale, cost, size, length = _unpack(data)
-        view = memoryview(data).toreadonly()
-        if not verified and _digest(view[_HEAD.size :], _seed(version, flags)) != checksum:
-            msg = "the frame's checksum does not match: it was damaged or cut short"
-            raise CorruptEntryError(msg)
-        end = _WHOLE.size + length
-        node = _decode_tree(view[_WHOLE.size : end])
-        value = node if type(node) is not list and not flags else self._put_together(node, flags, view[_align(end) :])
-        return Entry(value, created, fresh, stale, cost, size or len(view))
-
-    def _put_together(self, node: Node, flags: int, buffers: memoryview) -> Any:
-        source = TreeReader(buffers)
-        if flags & PICKLED:
-            return read_pickle(node, self._signer, source)
-        return source.value(node)
-
-
-def _plant(value: Any) -> tuple[bytes, _Buffers]:
+    parts = [tree, *_pad(len(tree), buffers)]
+    if shrink and (packed := compress(b"".join(parts))) is not None:
+        flags, parts = flags | COMPRESSED, [packed]
     try:
-        out = TreeWriter()
-        return _encode_tree(out.node(value)), out.buffers
-    except (UnicodeEncodeError, OverflowError):
-        out = TreeWriter(careful=True)
-        return _encode_tree(out.node(value)), out.buffers
-
-
-def _seal(entry: Entry, flags: int, tree: bytes, buffers: _Buffers) -> bytes:
-    try:
-        body = _BODY.pack(
+        rest = _REST.pack(
             entry.created, entry.fresh_until, entry.stale_until, entry.cost, entry.size, len(tree)
         )
     except struct.error as error:
-        msg = f"the entry's timestamps, cost and size must be numbers: {error}"
-        raise CannotEncodeError(msg) from error
-    if not buffers:
-        body += tree
-        return _HEAD.pack(MAGIC, FORMAT_VERSION, flags, _digest(body, _seed(FORMAT_VERSION, flags))) + body
-    parts = [body, tree, *_pad(_WHOLE.size + len(tree), buffers)]
-    state = xxhash.xxh3_64(seed=_seed(FORMAT_VERSION, flags))
+        raise CannotEncodeError(f"an entry's timestamps, cost and size must be numbers: {error}") from error
+    state = xxhash.xxh3_64(rest, seed=_seed(FORMAT_VERSION, flags))
     for part in parts:
         state.update(part)
-    return b"".join([_HEAD.pack(MAGIC, FORMAT_VERSION, flags, state.intdigest()), *parts])
+    return b"".join([_START.pack(MAGIC, FORMAT_VERSION, flags, state.intdigest()), rest, *parts])
 
 
-def _pad(position: int, buffers: _Buffers) -> list[Any]:
+def unseal(data: bytes | memoryview, *, verified: bool) -> tuple[_Fields, memoryview, memoryview]:
+    """The fields of a frame's head, its tree and the bytes of its buffers; both read-only.
+
+    Raises:
+        CorruptEntryError: it is no whole, unchanged frame of a version that this one reads.
+    """
+    head = _read_head(data)
+    version, flags, checksum, *_, length = head
+    view = memoryview(data).toreadonly().cast("B")
+    if not verified and _digest(view[_START.size :], _seed(version, flags)) != checksum:
+        raise CorruptEntryError("the frame's checksum does not match: it was damaged or cut short")
+    body = view[_HEAD.size :]
+    if flags & COMPRESSED:
+        body = memoryview(decompress(body))
+    return head, body[:length], body[align(length) :]
+
+
+def align(position: int) -> int:
+    """The first aligned position from ``position`` on."""
+    return -(-position // ALIGNMENT) * ALIGNMENT
+
+
+def _pad(position: int, buffers: Buffers) -> list[Any]:
     parts: list[Any] = []
-    start = _align(position)
+    start = align(position)
     for offset, data in buffers:
         parts += [bytes(start + offset - position), data]
         position = start + offset + len(data)
     return parts
 
 
-def _unpack(data: bytes | memoryview) -> tuple[int, int, int, float, float, float, float, int, int]:
+def _read_head(data: bytes | memoryview) -> _Fields:
     try:
-        magic, version, *rest = _WHOLE.unpack_from(data)
-    except struct.error:
-        msg = f"{len(data)} bytes are too few to be a frame"
-        raise CorruptEntryError(msg) from None
-    if magic != MAGIC or version not in READABLE:
-        msg = f"no frame, or of version {version}, and this mlcache reads {sorted(READABLE)}"
-        raise CorruptEntryError(msg)
+        magic, version, *rest = _HEAD.unpack_from(data)
+    except struct.error as error:
+        raise CorruptEntryError(f"{len(data)} bytes are too few to be a frame") from error
+    if magic != MAGIC:
+        raise CorruptEntryError("no frame: it does not begin as one")
+    if version not in READABLE:
+        raise CorruptEntryError(f"a frame of version {version}, and this mlcache reads {sorted(READABLE)}")
     return version, *rest
 
 
 def _seed(version: int, flags: int) -> int:
     # The two fields that stand before the checksum are covered by it as well.
     return version << 16 | flags
-
-
-def _align(position: int) -> int:
-    return -(-position // ALIGNMENT) * ALIGNMENT

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from mlcache.codec import columns
 from mlcache.codec.columns import write_values
-from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer
+from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer, expect
+
+_Block: TypeAlias = tuple[Any, list[int]]
+"""The values of several columns, and where these stand."""
 
 
-def _write_frame(value: pd.DataFrame, out: Writer) -> Node:
-    blocks = [_write_block(block, out) for block in value._mgr.blocks]  # type: ignore[attr-defined]
-    axes = [out.node(value.index), out.node(value.columns)]
-    return ["pandas.DataFrame", blocks, axes, _write_attributes(value, out)]
+def _write_frame(value: Any, out: Writer) -> Node:
+    # Column by column, the public way, a frame would come back in as many pieces as it has columns.
+    blocks = [_write_block(block, out) for block in value._mgr.blocks]  # noqa: SLF001
+    return [
+        "pandas.DataFrame",
+        blocks,
+        out.node(value.index),
+        out.node(value.columns),
+        _attributes(value, out),
+    ]
 
 
 def _write_block(block: Any, out: Writer) -> Node:
-    values = block.values
+    values = block.values  # noqa: PD011 - of a block
     if isinstance(block.dtype, np.dtype):
         values = np.asarray(values)
     elif values.ndim > 1:
@@ -29,26 +39,36 @@ def _write_block(block: Any, out: Writer) -> Node:
 
 
 def _read_frame(node: Node, source: Reader) -> pd.DataFrame:
-    _, blocks, axes, attributes = node
-    index, labels = map(source.value, axes)
-    pairs = [(source.value(values), places) for values, places in blocks]
-    if sorted(place for _, places in pairs for place in places) != list(range(len(labels))):
-        msg = f"the blocks of a frame do not make up its {len(labels)} columns"
-        raise ValueError(msg)
-    frame = _assemble(pairs, index, labels)
-    frame.attrs.update(source.value(attributes))
+    index, labels, attributes = map(source.value, node[2:])
+    blocks = [_read_block(block, len(index), source) for block in node[1]]
+    if sorted(place for _, places in blocks for place in places) != list(range(len(labels))):
+        raise ValueError(f"the blocks of a frame do not make up its {len(labels)} columns")
+    frame = _assemble(blocks, expect(index, pd.Index), expect(labels, pd.Index))
+    frame.attrs.update(attributes)
     return frame
 
 
-def _assemble(blocks: list[tuple[Any, list[int]]], index: pd.Index, labels: pd.Index) -> pd.DataFrame:
-    try:
-        from pandas.api.internals import create_dataframe_from_blocks  # noqa: PLC0415 - new in pandas 3
-    except ImportError:
+def _read_block(node: Node, rows: int, source: Reader) -> _Block:
+    data, places = node
+    values = source.value(data)
+    numpy = isinstance(values, np.ndarray)
+    if not numpy:
+        expect(values, ExtensionArray)
+    if values.shape != ((len(places), rows) if numpy else (rows,)) or (len(places) != 1 and not numpy):
+        raise ValueError(f"a block of shape {values.shape} for {len(places)} columns of {rows} rows")
+    return values, places
+
+
+def _assemble(blocks: list[_Block], index: pd.Index, labels: pd.Index) -> pd.DataFrame:
+    internals: Any = getattr(pd.api, "internals", None)
+    if internals is None:  # before pandas 3
         return _assemble_columns(blocks, index, labels)
-    return create_dataframe_from_blocks([(each, np.array(places)) for each, places in blocks], index, labels)
+    located = [(values, np.array(places, np.intp)) for values, places in blocks]
+    frame: pd.DataFrame = internals.create_dataframe_from_blocks(located, index, labels)
+    return frame
 
 
-def _assemble_columns(blocks: list[tuple[Any, list[int]]], index: pd.Index, labels: pd.Index) -> pd.DataFrame:
+def _assemble_columns(blocks: list[_Block], index: pd.Index, labels: pd.Index) -> pd.DataFrame:
     arrays: dict[int, Any] = {}
     for values, places in blocks:
         arrays.update(zip(places, values if values.ndim > 1 else [values], strict=True))
@@ -57,33 +77,35 @@ def _assemble_columns(blocks: list[tuple[Any, list[int]]], index: pd.Index, labe
     return frame
 
 
-def _write_series(value: pd.Series[Any], out: Writer) -> Node:
-    attributes = _write_attributes(value, out)
-    return ["pandas.Series", write_values(value, out), out.node(value.index), out.node(value.name), attributes]
+def _write_series(value: Any, out: Writer) -> Node:
+    data = write_values(value, out)
+    return ["pandas.Series", data, out.node(value.index), out.node(value.name), _attributes(value, out)]
 
 
-def _read_series(node: Node, source: Reader) -> pd.Series[Any]:
+def _read_series(node: Node, source: Reader) -> pd.Series:
     values, index, name, attributes = map(source.value, node[1:])
-    series = pd.Series(values, index=index, name=name, dtype=values.dtype, copy=False)
+    if len(values) != len(index):
+        raise ValueError(f"{len(values)} values for an index of {len(index)}")
+    series: pd.Series = pd.Series(values, index=index, name=name, dtype=values.dtype, copy=False)
     series.attrs.update(attributes)
     return series
 
 
-def _write_attributes(value: pd.DataFrame | pd.Series[Any], out: Writer) -> Node:
+def _attributes(value: Any, out: Writer) -> Node:
     if not value.flags.allows_duplicate_labels:
-        msg = "it refuses duplicate labels, and that has no form of its own"
-        raise NeedsPickleError(msg)
+        raise NeedsPickleError("it refuses duplicate labels, and that has no form of its own")
     return out.node(value.attrs)
 
 
-def _write_index(value: pd.Index[Any], out: Writer) -> Node:
+def _write_index(value: pd.Index, out: Writer) -> Node:
     return ["pandas.Index", write_values(value, out), out.node(value.name)]
 
 
-def _read_index(node: Node, source: Reader) -> pd.Index[Any]:
+def _read_index(node: Node, source: Reader) -> pd.Index:
     _, data, name = node
     values = source.value(data)
-    return pd.Index(values, dtype=values.dtype, name=source.value(name), copy=False)
+    index: pd.Index = pd.Index(values, dtype=values.dtype, name=source.value(name), copy=False)
+    return index
 
 
 def _write_dates(value: pd.DatetimeIndex, out: Writer) -> Node:
@@ -111,20 +133,17 @@ def _read_range(node: Node, source: Reader) -> pd.RangeIndex:
     return pd.RangeIndex(start, stop, step, name=source.value(name))
 
 
-def _write_multi(value: pd.MultiIndex, out: Writer) -> Node:
+def _write_multi(value: Any, out: Writer) -> Node:
     levels = [out.node(level) for level in value.levels]
     codes = [out.node(np.asarray(each)) for each in value.codes]
     return ["pandas.MultiIndex", levels, codes, out.node(list(value.names)), value.sortorder]
 
 
 def _read_multi(node: Node, source: Reader) -> pd.MultiIndex:
-    _, levels, codes, names, order = node
-    return pd.MultiIndex(
-        [source.value(level) for level in levels],
-        [source.value(each) for each in codes],
-        names=source.value(names),
-        sortorder=order,
-    )
+    _, parts, numbers, names, order = node
+    levels: Any = [expect(source.value(level), pd.Index) for level in parts]
+    codes: Any = [expect(source.value(each), np.ndarray) for each in numbers]
+    return pd.MultiIndex(levels, codes, names=source.value(names), sortorder=order)
 
 
 _PLAIN_INDEXES = (pd.Index, pd.CategoricalIndex, pd.PeriodIndex, pd.IntervalIndex)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 Node: TypeAlias = Any
-"""A plain scalar, or ``[tag, ...]``. What stands in a frame may be anything: it is checked where it is used."""
+"""A plain scalar, or ``[tag, ...]``. One that was read may be anything: it is checked where it is used."""
+
+Kind = TypeVar("Kind")
 
 
 class NeedsPickleError(Exception):
     """A value that has no form of its own here; it never leaves the codec."""
+
+
+def expect(value: Any, kind: type[Kind]) -> Kind:
+    """``value``, which must be of the type ``kind``.
+
+    Frames may be of somebody else's making: a range, say, where a list belongs, would be short to
+    write and could be endless to take in.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"a {type(value).__qualname__} stands where a {kind.__qualname__} belongs")  # noqa: TRY004 - not a caller's mistake
+    return value
 
 
 class Writer(Protocol):
@@ -29,9 +45,6 @@ class Writer(Protocol):
 
 class Reader(Protocol):
     """Puts values together."""
-
-    buffers: memoryview
-    """All buffers, read-only."""
 
     def value(self, node: Node) -> Any:
         """What ``node`` stands for."""

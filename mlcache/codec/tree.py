@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from mlcache.codec import arrays, builtin
+from mlcache.codec.frame import align
 from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer
 
 Write: TypeAlias = Callable[[Any, Writer], Node]
@@ -21,13 +22,18 @@ WRITERS: dict[type, Write] = {**builtin.WRITERS, **arrays.WRITERS}
 READERS: dict[str, Read] = {**builtin.READERS, **arrays.READERS}
 
 # By the first part of a type's module, which is also the first part of its tags.
-FAMILIES = {"pandas": "mlcache.codec.frames", "pyarrow": "mlcache.codec.arrow"}
+FAMILIES = {
+    "pandas": "mlcache.codec.frames",
+    "polars": "mlcache.codec.polars",
+    "pyarrow": "mlcache.codec.arrow",
+    "scipy": "mlcache.codec.sparse",
+    "torch": "mlcache.codec.tensors",
+}
 
 PLAIN = frozenset({type(None), bool, int, float, str})
 ALWAYS_PLAIN = frozenset({type(None), bool, float})
 
 MAX_DEPTH = 100
-ALIGNMENT = 64
 
 
 class TreeWriter:
@@ -57,15 +63,14 @@ class TreeWriter:
         write = WRITERS.get(kind) or _late_writer(kind)
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            msg = f"it is nested more than {MAX_DEPTH} levels deep, or contains itself"
-            raise NeedsPickleError(msg)
+            raise NeedsPickleError(f"it is nested more than {MAX_DEPTH} levels deep, or contains itself")
         node = write(value, self)
         self._depth -= 1
         return node
 
     def buffer(self, data: Any, size: int) -> int:
         """Takes ``size`` bytes of contiguous ``data`` in; where they will begin among the buffers."""
-        offset = -(-self._end // ALIGNMENT) * ALIGNMENT
+        offset = align(self._end)
         if size:
             self.buffers.append((offset, data))
             self._end = offset + size
@@ -80,7 +85,7 @@ class TreeReader:
     """
 
     def __init__(self, buffers: memoryview) -> None:
-        self.buffers = buffers
+        self._buffers = buffers
 
     def value(self, node: Node) -> Any:
         """What ``node`` stands for."""
@@ -92,10 +97,9 @@ class TreeReader:
 
     def buffer(self, offset: int, size: int) -> memoryview:
         """``size`` bytes from ``offset`` on."""
-        if not 0 <= offset <= offset + size <= len(self.buffers):
-            msg = f"a buffer of {size} bytes at {offset} lies outside the {len(self.buffers)} there are"
-            raise ValueError(msg)
-        return self.buffers[offset : offset + size]
+        if not 0 <= offset <= offset + size <= len(self._buffers):
+            raise ValueError(f"{size} bytes at {offset} are not within the {len(self._buffers)} there are")
+        return self._buffers[offset : offset + size]
 
 
 def _late_writer(kind: type) -> Write:
@@ -105,8 +109,7 @@ def _late_writer(kind: type) -> Write:
         return WRITERS[kind]
     except KeyError:
         name = f"{kind.__module__}.{kind.__qualname__}"
-        msg = f"values of type {name} have no form of their own"
-        raise NeedsPickleError(msg) from None
+        raise NeedsPickleError(f"values of type {name} have no form of their own") from None
 
 
 def _late_reader(tag: str) -> Read:
