@@ -13,13 +13,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mlcache.keys import hashing
-from mlcache.keys.digest import ENCODERS, Seen, encode, encode_items, within
+from mlcache.keys.digest import ENCODERS, Seen, encode, within
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _CHUNK = 1 << 18
 """Bytes that are brought into C order at a time: few enough to stay in a core's cache."""
 
+_USER_DEFINED = 2
 _PLAIN_KINDS = frozenset("biufcSUmM")
 _x87 = np.finfo(np.longdouble).nmant == 63
 _codes: dict[np.dtype[Any], bytes] = {}
@@ -36,7 +37,7 @@ def encode_array(array: Array, seen: Seen) -> bytes:
 
 def _encode_any_array(array: Array, seen: Seen) -> bytes:
     dtype = array.dtype
-    head = b"@ndarray:" + encode_dtype(dtype)
+    head = b"@ndarray:" + dtype_code(dtype)
     if dtype.hasobject or dtype.kind not in "biufcSUmMV":
         return head + dumps(array.shape, 2) + within(array, seen, _encode_objects)
     if dtype.names is not None:
@@ -102,61 +103,24 @@ def _pieces(array: Array, scratch: Array) -> Iterator[Array]:
         yield copy
 
 
-def encode_dtype(dtype: np.dtype[Any], seen: Seen | None = None) -> bytes:
+def dtype_code(dtype: np.dtype[Any]) -> bytes:
     """The code of a dtype, with its byte order and, if it has fields, its layout."""
-    seen = {} if seen is None else seen
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
-        return b"@subdtype:" + encode_dtype(base, seen) + dumps(shape, 2)
+        return b"@subdtype:" + dtype_code(base) + dumps(shape, 2)
     if dtype.names is not None:
-        fields = [dtype.fields[name] for name in dtype.names] if dtype.fields else []
-        layout = tuple((name, *field[1:]) for name, field in zip(dtype.names, fields, strict=True))
-        codes = b"".join(encode_dtype(field[0], seen) for field in fields)
-        return b"@fields:" + encode((layout, dtype.itemsize, dtype.type.__name__), seen) + codes
+        return _fields_code(dtype)
     if dtype.kind == "T":
-        return b"@StringDType:" + encode(getattr(dtype, "na_object", ...), seen)
-    return b"@dtype:" + dumps(dtype.str if dtype.isbuiltin != 2 else repr(dtype), 2)  # noqa: PLR2004
+        return b"@StringDType:" + encode(getattr(dtype, "na_object", ...), {})
+    name = repr(dtype) if dtype.isbuiltin == _USER_DEFINED else dtype.str
+    return b"@dtype:" + dumps(name, 2)
 
 
-def encode_scalar(value: np.generic, seen: Seen) -> bytes:
-    """The code of a numpy scalar: never that of a Python number or of an array without dimensions."""
-    return b"@scalar:" + encode_array(np.asarray(value), seen)
-
-
-def encode_subclass(array: Array, seen: Seen) -> bytes:
-    """The code of a matrix, a record array or another subclass: its type, and its state if it has any."""
-    kind = type(array)
-    name = dumps(f"{kind.__module__}.{kind.__qualname__}", 2)
-    return b"@subarray:" + name + encode_array(array.view(np.ndarray), seen) + _state(array, seen)
-
-
-def _state(array: Array, seen: Seen) -> bytes:
-    return encode(getattr(array, "__dict__", None), seen)
-
-
-def encode_masked(array: np.ma.MaskedArray[Any, Any], seen: Seen) -> bytes:
-    """The code of a masked array: its data, its mask and what it is filled with."""
-    parts = (np.ma.getdata(array), np.ma.getmaskarray(array), np.asarray(array.fill_value))
-    return b"@masked:" + encode_items(parts, seen)
-
-
-def encode_memmap(array: Array, seen: Seen) -> bytes:
-    """The code of an array in a file: that of the array, wherever it lies."""
-    return encode_array(array.view(np.ndarray), seen)
-
-
-def encoder_for(kind: type) -> Any:
-    """How a type of numpy's, or one derived from it, is encoded; None if not here."""
-    if issubclass(kind, np.ma.MaskedArray):
-        return encode_masked
-    if issubclass(kind, np.ndarray):
-        return encode_subclass
-    if issubclass(kind, np.generic):
-        return encode_scalar
-    if issubclass(kind, np.dtype):
-        return encode_dtype
-    return None
+def _fields_code(dtype: np.dtype[Any]) -> bytes:
+    fields = [(dtype.fields or {})[name] for name in dtype.names or ()]
+    layout = tuple((name, *field[1:]) for name, field in zip(dtype.names or (), fields, strict=True))
+    head = b"@fields:" + encode((layout, dtype.itemsize, dtype.type.__name__), {})
+    return head + b"".join([dtype_code(field[0]) for field in fields])
 
 
 ENCODERS[np.ndarray] = encode_array
-ENCODERS[np.memmap] = encode_memmap

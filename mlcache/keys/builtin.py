@@ -5,11 +5,13 @@ from __future__ import annotations
 import array
 from collections.abc import Callable
 from marshal import dumps
+from operator import itemgetter
 from types import EllipsisType, NoneType, NotImplementedType
 from typing import Any
 
+from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
-from mlcache.keys.digest import ENCODERS, Seen, encode, encode_items, fold, within
+from mlcache.keys.digest import ENCODERS, Seen, at, encode, encode_items, fold, within
 
 PLAIN: frozenset[type] = frozenset({int, float, bool, NoneType, str, bytes, complex})
 """Exact types for which ``marshal.dumps(value, 2)`` is canonical, alone and in a list or tuple.
@@ -18,8 +20,9 @@ Version 2 of the format has no references, so that it does not show which object
 identical. Exact types, because marshal takes anything with a buffer for bytes.
 """
 
-_all_plain = PLAIN.issuperset
 _LARGE = 1 << 12
+_MANY = 32
+_TEXTS = {str}
 
 
 def encode_plain(value: object, _: Seen) -> bytes:
@@ -37,74 +40,94 @@ def encode_bytes(value: bytes, _: Seen) -> bytes:
     return dumps(value, 2) if len(value) < _LARGE else b"@bytes:" + encode_buffer(value)
 
 
-def encode_buffer(value: bytes | bytearray | memoryview | array.array[Any]) -> bytes:
-    """Length and hash of what lies in a contiguous buffer."""
+def encode_buffer(value: bytes | bytearray | array.array[Any]) -> bytes:
+    """Length and hash of what lies in a buffer."""
     return dumps(memoryview(value).nbytes, 2) + hashing.hash128(value)
 
 
 def encode_tuple(value: tuple[object, ...], seen: Seen) -> bytes:
-    """The code of a tuple. A tuple can only contain itself by way of something mutable."""
-    if _all_plain(map(type, value)) and not _has_large_bytes(value):
-        return fold(dumps(value, 2))
-    return b"@tuple:" + dumps(len(value), 2) + fold(encode_items(value, seen))
+    """The code of a tuple, which can contain itself only by way of something mutable."""
+    code = encode_plain_items(value)
+    return b"@tuple:" + (dumps(len(value), 2) + fold(encode_items(value, seen)) if code is None else code)
 
 
 def encode_list(value: list[object], seen: Seen) -> bytes:
     """The code of a list."""
-    if _all_plain(map(type, value)) and not _has_large_bytes(value):
-        return fold(dumps(value, 2))
-    return within(value, seen, _encode_list)
+    code = encode_plain_items(value)
+    return b"@list:" + (within(value, seen, _encode_mixed) if code is None else code)
 
 
-def _encode_list(value: list[object], seen: Seen) -> bytes:
-    return b"@list:" + dumps(len(value), 2) + fold(encode_items(value, seen))
+def _encode_mixed(value: list[object], seen: Seen) -> bytes:
+    return dumps(len(value), 2) + fold(encode_items(value, seen))
 
 
-def _has_large_bytes(items: list[object] | tuple[object, ...]) -> bool:
-    return bytes in map(type, items) and any(
-        len(item) >= _LARGE for item in items if isinstance(item, bytes)
-    )
+def encode_plain_items(items: list[Any] | tuple[Any, ...]) -> bytes | None:
+    """The code of items that are all plain, in one call of C; None if they are not."""
+    kinds = set(map(type, items))
+    if kinds == _TEXTS and len(items) >= _MANY:
+        return _encode_texts(items)
+    if not kinds <= PLAIN or (bytes in kinds and _are_large(items)):
+        return None
+    return fold(dumps(tuple(items), 2))
+
+
+def _encode_texts(texts: list[str] | tuple[str, ...]) -> bytes:
+    """The code of many texts: one buffer, in which NUL parts them if none of them contains it."""
+    joined = "\0".join(texts)
+    if joined.count("\0") != len(texts) - 1:
+        return fold(dumps(tuple(texts), 2))
+    packed = joined.encode("utf-8", "surrogatepass")
+    return b"@texts:" + dumps(len(texts), 2) + hashing.hash128(packed)
+
+
+def _are_large(items: list[object] | tuple[object, ...]) -> bool:
+    return any(len(item) >= _LARGE for item in items if isinstance(item, bytes))
 
 
 def encode_dict(value: dict[object, object], seen: Seen) -> bytes:
     """The code of a dict, whatever the order of its items."""
-    return within(value, seen, _encode_dict)
+    return b"@dict:" + within(value, seen, _encode_items_of)
 
 
-def _encode_dict(value: dict[Any, object], seen: Seen) -> bytes:
-    if {str}.issuperset(map(type, value)):
+def _encode_items_of(value: dict[Any, object], seen: Seen) -> bytes:
+    if _TEXTS.issuperset(map(type, value)):
         names = sorted(value)
-        values = tuple([value[name] for name in names])
-        if _all_plain(map(type, values)) and not _has_large_bytes(values):
-            return b"@dict:" + fold(dumps((*names, *values), 2))
-        return b"@dict:" + fold(dumps(names, 2)) + fold(_encode_values(names, values, seen))
-    pairs = {encode(key, seen): key for key in value}
-    keys = sorted(pairs)
-    items = [value[pairs[key]] for key in keys]
-    codes = _encode_values([pairs[key] for key in keys], items, seen)
-    return b"@mapping:" + dumps(len(keys), 2) + fold(b"".join(keys)) + fold(codes)
+        keys = fold(dumps(tuple(names), 2))
+        return keys + _encode_values(names, [value[name] for name in names], seen)
+    items = [(encode(name, seen), name, content) for name, content in value.items()]
+    items.sort(key=itemgetter(0))
+    keys = b"@keys:" + dumps(len(items), 2) + fold(b"".join([code for code, _, _ in items]))
+    return keys + _encode_values([name for _, name, _ in items], [content for _, _, content in items], seen)
 
 
-def _encode_values(keys: list[Any], values: list[object] | tuple[object, ...], seen: Seen) -> bytes:
-    from mlcache.errors import UnhashableArgumentError
-    from mlcache.keys.digest import at
-
+def _encode_values(names: list[object], values: list[object], seen: Seen) -> bytes:
+    code = encode_plain_items(values)
+    if code is not None:
+        return code
     codes: list[bytes] = []
     try:
         for value in values:
-            codes.append(encode(value, seen))
+            codes.append(encode(value, seen))  # noqa: PERF401  # its length says which value failed
     except UnhashableArgumentError as error:
-        raise at(error, f"[{keys[len(codes)]!r}]") from None
-    return b"".join(codes)
+        raise at(error, f"[{names[len(codes)]!r:.80}]") from None
+    return b"@values:" + fold(b"".join(codes))
 
 
-def encode_set(value: set[Any] | frozenset[Any], seen: Seen) -> bytes:
-    """The code of a set or frozenset, whatever the order of its items."""
-    name = b"@set:" if isinstance(value, set) else b"@frozenset:"
-    if {str}.issuperset(map(type, value)):
-        return name + fold(dumps(sorted(value), 2))
-    codes = sorted(encode(item, seen) for item in value)
-    return name + b"@items:" + dumps(len(codes), 2) + fold(b"".join(codes))
+def encode_set(value: set[Any], seen: Seen) -> bytes:
+    """The code of a set, whatever the order of its items."""
+    return b"@set:" + _encode_unordered(value, seen)
+
+
+def encode_frozenset(value: frozenset[Any], seen: Seen) -> bytes:
+    """The code of a frozenset, whatever the order of its items."""
+    return b"@frozenset:" + _encode_unordered(value, seen)
+
+
+def _encode_unordered(value: set[Any] | frozenset[Any], seen: Seen) -> bytes:
+    if _TEXTS.issuperset(map(type, value)):
+        return encode_plain_items(sorted(value)) or b""
+    codes = sorted([encode(item, seen) for item in value])
+    return b"@items:" + dumps(len(codes), 2) + fold(b"".join(codes))
 
 
 def encode_bytearray(value: bytearray, _: Seen) -> bytes:
@@ -149,7 +172,7 @@ ENCODERS.update(
         list: encode_list,
         dict: encode_dict,
         set: encode_set,
-        frozenset: encode_set,
+        frozenset: encode_frozenset,
         bytearray: encode_bytearray,
         memoryview: encode_memoryview,
         array.array: encode_array,

@@ -88,6 +88,11 @@ def within(value: object, seen: Seen, body: Encoder) -> bytes:
         del seen[id(value)]
 
 
+def tracked(body: Encoder) -> Encoder:
+    """An encoder of values that may contain themselves."""
+    return lambda value, seen: within(value, seen, body)
+
+
 class Encoders(dict[type, Encoder]):
     """How each exact type is encoded. What ``resolve`` says about a new type is kept."""
 

@@ -1,31 +1,39 @@
-"""Codes of objects: who says what stands for a value, and the error where nobody does.
+"""Who says what stands for a value, by its type, and the error where nobody does.
 
-In this order: a function registered for the type or a base of it, the value's own
-``__ml_cache_key__()``, the encoders of the library that the type comes from, and at last
-what the type is made of (an enum, a dataclass, a named tuple, a subclass of a builtin).
-Neither ``id()`` nor the default ``repr`` ever stands for anything.
+In this order: a function registered for the type or for a base of it; the value's own
+``__ml_cache_key__()``; the encoders of the library that the type, or a base of it, comes
+from; what the type is made of (see ``structures``); ``__dask_tokenize__()``; and how it
+says it is pickled. Neither ``id()`` nor the default ``repr`` ever stands for anything.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import enum
+import copyreg
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from marshal import dumps
+from operator import methodcaller
 from typing import Any
 
 from mlcache.errors import UnhashableArgumentError
-from mlcache.keys.digest import ENCODERS, Encoder, Seen, at, encode, encode_items, within
+from mlcache.keys.classes import encode_class, imported, type_name
+from mlcache.keys.digest import ENCODERS, Encoder, Seen, at, encode, encode_items, tracked
+from mlcache.keys.structures import structure_of
 
 _LIBRARIES = {
-    "numpy": "mlcache.keys.arrays",
+    "numpy": "mlcache.keys.scalars",
     "pandas": "mlcache.keys.frames",
+    "polars": "mlcache.keys.polars",
+    "pyarrow": "mlcache.keys.arrow",
+    "scipy": "mlcache.keys.sparse",
+    "sklearn": "mlcache.keys.estimators",
+    "torch": "mlcache.keys.tensors",
+    "PIL": "mlcache.keys.images",
 }
 """Where the encoders of a library's types are, by its name. Imported when such a value first comes."""
 
 _registered: dict[type, Callable[[Any], object]] = {}
-_own: dict[type, Encoder] = dict(ENCODERS)
+_own: dict[type, Encoder] = {}
 
 
 def register_key(kind: type, function: Callable[[Any], object]) -> None:
@@ -35,34 +43,43 @@ def register_key(kind: type, function: Callable[[Any], object]) -> None:
         kind: the type.
         function: takes a value and returns something that can be keyed. Its result goes
             into the key together with the name of the value's type.
+
+    Raises:
+        TypeError: if ``kind`` is no type, or ``function`` cannot be called.
     """
+    if not isinstance(kind, type) or not callable(function):
+        raise TypeError(f"register_key takes a type and a function of a value, not {kind!r} and {function!r}")
+    if not _own:
+        _own.update(ENCODERS)
     _registered[kind] = function
+    known = {each: encoder for each, encoder in _own.items() if _registered_for(each) is None}
     ENCODERS.clear()
-    ENCODERS.update({known: encoder for known, encoder in _own.items() if known not in _registered})
+    ENCODERS.update(known)
 
 
 def resolve(kind: type) -> Encoder:
     """How values of the type ``kind`` are encoded."""
-    for base in kind.__mro__:
-        if base in _registered:
-            return _stand_in(kind, _registered[base])
+    registered = _registered_for(kind)
+    if registered is not None:
+        return _stand_in(b"@registered:", kind, registered)
     if hasattr(kind, "__ml_cache_key__"):
-        return _stand_in(kind, kind.__ml_cache_key__)
-    return _from_library(kind) or _by_make(kind) or _encode_wrapper
+        return _stand_in(b"@key:", kind, methodcaller("__ml_cache_key__"))
+    if issubclass(kind, type):
+        return encode_class
+    return _from_library(kind) or structure_of(kind) or _by_own_account(kind) or tracked(_encode_wrapper)
 
 
-def type_name(kind: type) -> str:
-    """The module and qualified name of a type."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _registered_for(kind: type) -> Callable[[Any], object] | None:
+    return next((_registered[base] for base in kind.__mro__ if base in _registered), None)
 
 
-def _stand_in(kind: type, function: Callable[[Any], object]) -> Encoder:
-    name = b"@key:" + dumps(type_name(kind), 2)
+def _stand_in(tag: bytes, kind: type, function: Callable[[Any], object]) -> Encoder:
+    head = tag + dumps(type_name(kind), 2)
 
     def body(value: object, seen: Seen) -> bytes:
-        return name + encode(function(value), seen)
+        return head + encode(function(value), seen)
 
-    return lambda value, seen: within(value, seen, body)
+    return tracked(body)
 
 
 def _from_library(kind: type) -> Encoder | None:
@@ -75,56 +92,39 @@ def _from_library(kind: type) -> Encoder | None:
     return None
 
 
-def _by_make(kind: type) -> Encoder | None:
-    if issubclass(kind, enum.Enum):
-        return _encode_enum
-    if dataclasses.is_dataclass(kind):
-        return _fields(kind, [field.name for field in dataclasses.fields(kind)])
-    for base in (tuple, list, dict, set, frozenset, str, bytes, bytearray, int, float, complex):
-        if issubclass(kind, base):
-            return _subclass(kind, base)
-    return None
+def _by_own_account(kind: type) -> Encoder | None:
+    if hasattr(kind, "__dask_tokenize__"):
+        return _stand_in(b"@dask:", kind, methodcaller("__dask_tokenize__"))
+    says_how = kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
+    if issubclass(kind, Iterator) or not (says_how or kind in copyreg.dispatch_table):
+        return None
+    return tracked(_encode_reduced)
 
 
-def _encode_enum(value: enum.Enum, seen: Seen) -> bytes:
-    return b"@enum:" + dumps((type_name(type(value)), value.name), 2) + encode(value.value, seen)
-
-
-def _fields(kind: type, names: list[str]) -> Encoder:
-    head = b"@fields:" + dumps((type_name(kind), *names), 2)
-
-    def body(value: object, seen: Seen) -> bytes:
-        return head + b"".join(_attribute(value, name, seen) for name in names)
-
-    return lambda value, seen: within(value, seen, body)
-
-
-def _attribute(value: object, name: str, seen: Seen) -> bytes:
+def _encode_reduced(value: object, seen: Seen) -> bytes:
+    """The code of a value that says how it is pickled: what is called, with what, and the state set then."""
+    kind = type(value)
     try:
-        return encode(getattr(value, name), seen)
+        reducer = copyreg.dispatch_table.get(kind)
+        reduced = reducer(value) if reducer else value.__reduce_ex__(4)
+    except Exception as error:
+        raise UnhashableArgumentError(kind, reason=f"it cannot be pickled: {error}") from error
+    if isinstance(reduced, str):
+        return b"@global:" + dumps((kind.__module__, reduced), 2)
+    maker, *rest = reduced
+    name = type_name(maker)
+    if imported(maker) is not maker:
+        raise UnhashableArgumentError(kind, reason=f"it is made by {name}, which cannot be imported")
+    content = [list(part) if isinstance(part, Iterator) else part for part in rest]
+    try:
+        return b"@reduced:" + dumps((type_name(kind), name), 2) + encode_items(content, seen)
     except UnhashableArgumentError as error:
-        raise at(error, f".{name}") from None
-
-
-def _subclass(kind: type, base: type) -> Encoder:
-    head = b"@subclass:" + dumps(type_name(kind), 2)
-    slots = [name for step in kind.__mro__ for name in _slots(step)]
-
-    def body(value: Any, seen: Seen) -> bytes:
-        state = [(name, getattr(value, name)) for name in slots if hasattr(value, name)]
-        plain = base(value) if base is not dict else list(value.items())
-        return head + encode_items((plain, getattr(value, "__dict__", None), state), seen)
-
-    return lambda value, seen: within(value, seen, body)
-
-
-def _slots(kind: type) -> list[str]:
-    slots = kind.__dict__.get("__slots__", ())
-    return [slots] if isinstance(slots, str) else list(slots)
+        raise at(error, ".__reduce__()") from None
 
 
 def _encode_wrapper(value: object, seen: Seen) -> bytes:
     """The code of a callable object that wraps a function and says so, such as ``lru_cache`` makes."""
-    if not callable(value) or getattr(value, "__wrapped__", None) is None:
+    wrapped = getattr(value, "__wrapped__", None)
+    if not callable(value) or wrapped is None:
         raise UnhashableArgumentError(type(value))
-    return b"@wrapper:" + dumps(type_name(type(value)), 2) + _attribute(value, "__wrapped__", seen)
+    return b"@wrapper:" + dumps(type_name(type(value)), 2) + encode(wrapped, seen)

@@ -1,0 +1,110 @@
+"""Codes of classes: a name, where the class can be imported by it, else its members as well.
+
+Only a class of a real module can be told by its name. A script or a notebook can define a
+class of the same name anew, and a factory can make many, so those stand by their members:
+methods by their code, and what else can be keyed. Members are there to tell classes apart,
+so one that cannot be keyed counts by the name of its type.
+"""
+
+from __future__ import annotations
+
+import sys
+from marshal import dumps
+from types import FunctionType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from mlcache.errors import UnhashableArgumentError
+from mlcache.keys import hashing
+from mlcache.keys.digest import ENCODERS, Seen, encode
+
+_MAIN = frozenset({"__main__", "__mp_main__"})
+_BESIDES = frozenset(
+    {
+        "__abstractmethods__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations__",
+        "__annotations_cache__",
+        "__attrs_attrs__",
+        "__dataclass_fields__",
+        "__dataclass_params__",
+        "__dict__",
+        "__doc__",
+        "__firstlineno__",
+        "__module__",
+        "__qualname__",
+        "__static_attributes__",
+        "__weakref__",
+        "_abc_impl",
+    }
+)
+_codes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
+
+
+def type_name(kind: Any) -> str:
+    """Module and qualified name of a class or function; a script has one name in all its processes."""
+    module = getattr(kind, "__module__", None) or "builtins"
+    name = getattr(kind, "__qualname__", None) or kind.__name__
+    return f"{'__main__' if module in _MAIN else module}.{name}"
+
+
+def imported(kind: Any) -> object:
+    """What can be imported by the name of a class or function: itself, something else, or None."""
+    found: object = sys.modules.get(getattr(kind, "__module__", None) or "builtins")
+    for name in (getattr(kind, "__qualname__", None) or kind.__name__).split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+class _Inside(dict[int, int]):
+    """The containers that the encoder is inside of while it encodes the members of classes.
+
+    It begins empty with the outermost class, so that a class has one code wherever it is met.
+    """
+
+    def __init__(self, *classes: type) -> None:
+        super().__init__()
+        self.classes = classes
+
+
+def encode_class(kind: type, seen: Seen) -> bytes:
+    """The code of a class: its name and, where that is not enough to find it, its bases and members."""
+    if isinstance(seen, _Inside):
+        return _code_of(kind, seen.classes)
+    code = _codes.get(kind)
+    if code is None:
+        code = _codes[kind] = _code_of(kind, ())
+    return code
+
+
+def _code_of(kind: type, outer: tuple[type, ...]) -> bytes:
+    if kind in outer:
+        return b"@enclosing:" + dumps(outer.index(kind), 2)
+    code = b"@class:" + dumps(type_name(kind), 2)
+    if kind.__module__ not in _MAIN and imported(kind) is kind:
+        return code
+    return code + b"@members:" + hashing.hash128(_encode_members(kind, _Inside(*outer, kind)))
+
+
+def _encode_members(kind: type, seen: Seen) -> bytes:
+    bases = b"".join([encode_class(base, seen) for base in kind.__bases__])
+    members = {name: member for name, member in kind.__dict__.items() if name not in _BESIDES}
+    codes = [dumps(name, 2) + _encode_member(member, seen) for name, member in sorted(members.items())]
+    return bases + b"@members:" + b"".join(codes)
+
+
+def _encode_member(member: object, seen: Seen) -> bytes:
+    if isinstance(member, classmethod | staticmethod):
+        member = member.__func__
+    if isinstance(member, property):
+        member = (member.fget, member.fset, member.fdel)
+    if isinstance(member, FunctionType) and member.__code__.co_filename == "<string>":
+        return b"@generated:"
+    try:
+        return encode(member, seen)
+    except UnhashableArgumentError as error:
+        return b"@unkeyed:" + dumps(type_name(error.kind), 2)
+
+
+ENCODERS[type] = encode_class

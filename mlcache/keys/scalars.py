@@ -1,0 +1,75 @@
+"""Codes of numpy's other values: scalars, dtypes, generators, and kinds of array derived from the plain one."""
+
+from __future__ import annotations
+
+from marshal import dumps
+from typing import Any
+
+import numpy as np
+
+from mlcache.errors import UnhashableArgumentError
+from mlcache.keys.arrays import Array, dtype_code, encode_array
+from mlcache.keys.classes import encode_class, type_name
+from mlcache.keys.digest import Encoder, Seen, encode, encode_items, tracked
+
+
+def encoder_for(kind: type) -> Encoder | None:
+    """How a type of numpy's, or one derived from it, is encoded; None if not here."""
+    table: dict[type, Encoder] = {
+        np.ma.MaskedArray: _encode_masked,
+        np.memmap: _encode_memmap,
+        np.ndarray: tracked(_encode_subclass),
+        np.generic: _encode_scalar,
+        np.dtype: lambda value, _: dtype_code(value),
+        np.random.BitGenerator: _encode_bit_generator,
+        np.random.Generator: _encode_generator,
+        np.random.RandomState: _encode_random_state,
+        np.ufunc: _encode_ufunc,
+    }
+    for base, encoder in table.items():
+        if issubclass(kind, base):
+            return encoder
+    if kind is type(np._NoValue):  # type: ignore[attr-defined]  # noqa: SLF001  # a default of many of numpy's functions
+        return lambda _value, _seen: b"@novalue:"
+    return None
+
+
+def _encode_scalar(value: np.generic, seen: Seen) -> bytes:
+    return b"@scalar:" + dumps(type(value).__name__, 2) + encode_array(np.asarray(value), seen)
+
+
+def _encode_subclass(array: Array, seen: Seen) -> bytes:
+    state = encode(getattr(array, "__dict__", None), seen)
+    return b"@subarray:" + encode_class(type(array), seen) + encode_array(array.view(np.ndarray), seen) + state
+
+
+def _encode_memmap(array: Array, seen: Seen) -> bytes:
+    """An array in a file is an array like another, wherever it lies."""
+    return encode_array(array.view(np.ndarray), seen)
+
+
+def _encode_masked(array: np.ma.MaskedArray[Any, Any], seen: Seen) -> bytes:
+    """The hidden values count too: the function can look at them."""
+    parts = (np.ma.getdata(array), np.ma.getmaskarray(array), np.asarray(array.fill_value))
+    return b"@masked:" + encode_class(type(array), seen) + encode_items(parts, seen)
+
+
+def _encode_bit_generator(generator: np.random.BitGenerator, seen: Seen) -> bytes:
+    seeds = generator.seed_seq
+    spawning = seeds.state if isinstance(seeds, np.random.SeedSequence) else None
+    return b"@bitgenerator:" + encode((generator.state, spawning), seen)
+
+
+def _encode_generator(generator: np.random.Generator, seen: Seen) -> bytes:
+    return b"@generator:" + encode_class(type(generator), seen) + encode(generator.bit_generator, seen)
+
+
+def _encode_random_state(state: np.random.RandomState, seen: Seen) -> bytes:
+    return b"@randomstate:" + encode(state.get_state(legacy=False), seen)
+
+
+def _encode_ufunc(function: np.ufunc, _: Seen) -> bytes:
+    if getattr(np, function.__name__, None) is function:
+        return b"@ufunc:" + dumps(function.__name__, 2)
+    name = type_name(type(function))
+    raise UnhashableArgumentError(type(function), reason=f"numpy has no {name} of the name {function.__name__!r}")

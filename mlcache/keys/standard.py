@@ -1,0 +1,76 @@
+"""Codes of the standard library's value types: times, exact numbers, paths and such.
+
+Each stands by the few things that make it up, under a name of ours, because the module in
+which Python defines a type is not the same in all its versions.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import fractions
+import pathlib
+import types
+import uuid
+import zoneinfo
+from collections.abc import Callable
+from typing import Any
+
+from mlcache.errors import UnhashableArgumentError
+from mlcache.keys.digest import ENCODERS, Encoder, Seen, encode, tracked
+
+
+def made_of(name: str, parts: Callable[[Any], object]) -> Encoder:
+    """An encoder of values that ``parts`` says everything about."""
+    tag = b"@" + name.encode() + b":"
+
+    def body(value: object, seen: Seen) -> bytes:
+        return tag + encode(parts(value), seen)
+
+    return tracked(body)
+
+
+def _zone_key(zone: zoneinfo.ZoneInfo) -> str:
+    if zone.key is None:
+        raise UnhashableArgumentError(type(zone), reason="it was read from a file and has no key")
+    return zone.key
+
+
+def _moment(value: datetime.datetime) -> object:
+    return value.replace(tzinfo=None, fold=0).isoformat(), value.fold, value.tzinfo
+
+
+def _time(value: datetime.time) -> object:
+    return value.replace(tzinfo=None, fold=0).isoformat(), value.fold, value.tzinfo
+
+
+def _offset(zone: datetime.timezone) -> object:
+    return zone.utcoffset(None), zone.tzname(None)
+
+
+ENCODERS.update(
+    {
+        datetime.datetime: made_of("datetime", _moment),
+        datetime.date: made_of("date", datetime.date.isoformat),
+        datetime.time: made_of("time", _time),
+        datetime.timedelta: made_of("timedelta", lambda value: (value.days, value.seconds, value.microseconds)),
+        datetime.timezone: made_of("timezone", _offset),
+        zoneinfo.ZoneInfo: made_of("ZoneInfo", _zone_key),
+        decimal.Decimal: made_of("Decimal", str),
+        fractions.Fraction: made_of("Fraction", lambda value: (value.numerator, value.denominator)),
+        uuid.UUID: made_of("UUID", lambda value: value.bytes),
+        pathlib.PosixPath: made_of("PosixPath", str),
+        pathlib.WindowsPath: made_of("WindowsPath", str),
+        pathlib.PurePosixPath: made_of("PurePosixPath", str),
+        pathlib.PureWindowsPath: made_of("PureWindowsPath", str),
+        types.SimpleNamespace: made_of("SimpleNamespace", vars),
+        types.MappingProxyType: made_of("mappingproxy", dict),
+        types.GenericAlias: made_of("GenericAlias", lambda value: (value.__origin__, value.__args__)),
+        types.UnionType: made_of("UnionType", lambda value: value.__args__),
+        collections.deque: made_of("deque", lambda value: (value.maxlen, list(value))),
+        collections.OrderedDict: made_of("OrderedDict", lambda value: list(value.items())),
+        collections.defaultdict: made_of("defaultdict", lambda value: (value.default_factory, dict(value))),
+        collections.Counter: made_of("Counter", dict),
+    }
+)
