@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from mlcache import clock, keys, switch
-from mlcache.cache import Cache, CacheInfo, Options
+from mlcache.cache import Cache, Options
 from mlcache.call import Call, Parameters, Values
 from mlcache.drive import blocking, suspending
-from mlcache.entry import Entry, Key, Verdict, judge
+from mlcache.entry import FOREVER, Entry, Key, Verdict, judge
 from mlcache.fastpath import Exits, compile_fast_path
-from mlcache.flow import Made, Outcome, Status, answer, bypass, invalidate, peek, put, refresh
-from mlcache.result import Result, result_of
+from mlcache.flow import Compute, Made, Outcome, Status, answer, bypass, invalidate, peek, put, refresh
+from mlcache.result import Result, moment
 from mlcache.units import show_seconds, show_size
 
 Kwargs = Mapping[str, Any]
@@ -106,8 +106,11 @@ class Actions:
         cache = self.cache
         if cache.settings.disabled and suspends == self.suspends:
             return self.function
-        miss, detour = (self._miss_suspending, self._detour_suspending) if suspends else (self._miss, self._detour)
-        exits = Exits(miss=miss, detour=detour, count_hit=cache.tally.hits.add)
+        exits = Exits(
+            miss=self._miss_suspending if suspends else self._miss,
+            detour=self._detour_suspending if suspends else self._detour,
+            count_hit=cache.tally.hits.add,
+        )
         memory = None if cache.settings.disabled else cache.store.memory
         name = getattr(self.function, "__name__", "call")
         return compile_fast_path(name, cache.keying, exits, memory, suspends=suspends)
@@ -124,42 +127,44 @@ class Actions:
         return await answer(call, self.cache.terms)
 
     async def call_with_info(self, args: Values, kwargs: Kwargs) -> Result[Any]:
+        """The flow of one call, with how its answer came about."""
         return self._result(await self.outcome(self.call(args, kwargs)))
 
     async def peek(self, args: Values, kwargs: Kwargs) -> Result[Any] | None:
+        """The flow that only looks."""
         outcome = await peek(self.call(args, kwargs).key)
         return None if outcome is None else self._result(outcome)
 
     async def put(self, value: Any, args: Values, kwargs: Kwargs) -> None:
+        """The flow that keeps a value computed elsewhere."""
         await put(self.call(args, kwargs).key, Made(value, clock.now(), 0.0), self.cache.terms)
 
     async def invalidate(self, args: Values, kwargs: Kwargs) -> bool:
+        """The flow that forgets."""
         return await invalidate(self.call(args, kwargs).key)
 
     async def refresh(self, args: Values, kwargs: Kwargs) -> Any:
+        """The flow that computes anew."""
         outcome = await refresh(self.call(args, kwargs), self.cache.terms)
         return self.cache.hand_out(outcome.entry)
 
-    async def warm(self, calls: Iterable[Any]) -> int:
+    async def warm(self, calls: Iterable[Any], bound: Values = ()) -> int:
+        """The flow that computes what is not kept; how many it computed."""
         computed = 0
         for each in calls:
-            outcome = await self.outcome(self.call(*_arguments(each)))
+            args, kwargs = _arguments(each)
+            outcome = await self.outcome(self.call(bound + args, kwargs))
             computed += outcome.status is Status.MISS
         return computed
 
-    async def uncached_suspending(self, args: Values, kwargs: Kwargs) -> Any:
-        if self.suspends:
-            return await self.function(*args, **kwargs)
-        call = Call(Key("", b""), (), lambda _: self.function(*args, **kwargs))
-        return (await suspending(bypass(call), self.cache)).entry.value
+    async def uncached(self, args: Values, kwargs: Kwargs) -> Any:
+        """The flow that only calls the function."""
+        call = Call(Key(self.cache.namespace, b""), args, lambda args: self.function(*args, **kwargs))
+        made: Made = await Compute(call)
+        return made.value
 
-    def info(self) -> CacheInfo:
-        return self.cache.info()
-
-    def clear(self) -> int:
-        return self.cache.clear()
-
-    def parameters_in_words(self) -> dict[str, Any]:
+    def in_words(self) -> dict[str, Any]:
+        """How the cache was set up."""
         cache = self.cache
         return {
             "maxsize": cache.info().maxsize,
@@ -174,6 +179,7 @@ class Actions:
         }
 
     def explain(self, args: Values, kwargs: Kwargs) -> Explanation:
+        """What goes into the key of this call, and what each tier has for it."""
         call = self.call(args, kwargs)
         tiers = {name: _describe(entry) for name, entry in self.cache.store.look(call.key).items()}
         arguments = {
@@ -211,9 +217,15 @@ class Actions:
 
     def _result(self, outcome: Outcome) -> Result[Any]:
         entry = outcome.entry
-        times = (entry.created, entry.fresh_until, clock.now())
-        value = self.cache.hand_out(entry)
-        return result_of(value, outcome.status.value, outcome.tier, times, kept=outcome.kept)
+        return Result(
+            value=self.cache.hand_out(entry),
+            status=outcome.status.value,
+            tier=outcome.tier,
+            age=max(clock.now() - entry.created, 0.0),
+            created_at=moment(entry.created),
+            expires_at=None if entry.fresh_until == FOREVER else moment(entry.fresh_until),
+            kept=outcome.kept,
+        )
 
 
 def _describe(entry: Entry | None) -> str:
@@ -221,7 +233,7 @@ def _describe(entry: Entry | None) -> str:
         return "nothing"
     now = clock.now()
     left = entry.fresh_until - now
-    until = "for ever" if left == float("inf") else f"for {show_seconds(left)}"
+    until = "for ever" if left == FOREVER else f"for {show_seconds(left)}"
     state = f"fresh {until}" if judge(entry, now) is Verdict.FRESH else judge(entry, now).value
     age = show_seconds(max(now - entry.created, 0.0))
     return f"{state}, {age} old, {show_size(entry.size)}, took {show_seconds(entry.cost)} to compute"

@@ -18,8 +18,8 @@ from mlcache.backends.tiered import Tiers
 from mlcache.call import Call, Parameters, Values
 from mlcache.codec import FrameCodec, Signer
 from mlcache.entry import Entry, Expiry, Key
-from mlcache.errors import BackendError, ConfigurationError, EntryTooLargeError, MlcacheWarning
-from mlcache.events import Bypassed, Coalesced, Computed, Counter, Event, Hit, Failed, NotKept, Raised, Tally
+from mlcache.errors import BackendError, ConfigurationError, EntryTooLargeError, MlcacheError, MlcacheWarning
+from mlcache.events import Bypassed, Coalesced, Computed, Counter, Event, Failed, Hit, NotKept, Raised, Tally
 from mlcache.fastpath import Digest, Keying
 from mlcache.flight import Flights
 from mlcache.flight.local import aboard
@@ -172,7 +172,9 @@ class Cache:
         too_large = isinstance(error, EntryTooLargeError)
         (self.tally.not_kept if too_large else self.tally.errors).add()
         if self.settings.strict and not too_large:
-            raise error if isinstance(error, BackendError) else BackendError(f"{tier}: {operation}: {error}") from error
+            if isinstance(error, MlcacheError):
+                raise error
+            raise BackendError(f"{tier} failed at {operation}: {error}") from error
         self._warn(f"{tier} {operation}", f"{tier} failed at {operation}, and goes on without: {error}")
         events.emit(Failed(key or Key(self.namespace, b""), tier, operation, error))
 
@@ -224,7 +226,7 @@ def open_backend(url: str) -> AnyBackend:
     """
     addresses = parse(url)
     if len(addresses) > 1:
-        raise ConfigurationError(f"{url!r} names several backends: open each, and pass backend=[...] the list")
+        raise ConfigurationError(f"{url!r} names several backends: open each, and pass them as a list")
     return open_address(addresses[0], _defaults(settings.read()))
 
 
@@ -233,8 +235,8 @@ def _check_object(backend: Any) -> AnyBackend:
     if isinstance(backend, type) or missing or getattr(backend, "holds", None) not in ("entries", "bytes"):
         lacks = f" (it lacks {', '.join(missing or ['holds, which says entries or bytes'])})"
         raise ConfigurationError(
-            f"backend is {backend!r}, which is no backend{lacks}: give a name such as 'lru', a URL such as "
-            "'disk:///var/cache/ml', an object with get, put and delete, or a list of these, nearest first"
+            f"backend is {backend!r}, which is no backend{lacks}: give a name such as 'lru', "
+            "a URL such as 'disk:///var/cache/ml', an object with get, put and delete, or a list of these"
         )
     return cast("AnyBackend", backend)
 
@@ -262,9 +264,8 @@ def _open(backends: str | tuple[Address | AnyBackend, ...], settings: Settings) 
 
 def _as_entries(backend: AnyBackend, settings: Settings, returns: Returns) -> Backend:
     if backend.holds == "entries":
-        return cast("Backend", backend)
-    raw = cast("BytesBackend", backend)
-    return Encoded(raw, _codec(raw, settings), sealing.SEALS[returns])
+        return backend
+    return Encoded(backend, _codec(backend, settings), sealing.SEALS[returns])
 
 
 def _defaults(settings: Settings) -> Defaults:
@@ -272,7 +273,7 @@ def _defaults(settings: Settings) -> Defaults:
 
 
 def _codec(backend: BytesBackend, settings: Settings) -> FrameCodec:
-    """Pickles are signed with the secret; without one, only on this machine's disk, with this user's own key."""
+    """Pickles are signed with the secret; without one, only on disk, with a key of this user's own."""
     if settings.secret is not None:
         try:
             return FrameCodec(signer=Signer(settings.secret.encode()))
@@ -282,8 +283,8 @@ def _codec(backend: BytesBackend, settings: Settings) -> FrameCodec:
 
 
 def _local_signer() -> Signer | None:
-    """The signer with the key that lies outside of every cache folder, so that writing to one is not enough."""
-    import platformdirs  # noqa: PLC0415 - of the same extra as the disk backend
+    """The signer whose key lies outside of every cache folder, so that writing to one is not enough."""
+    import platformdirs
 
     try:
         return Signer.from_file(Path(platformdirs.user_data_dir("mlcache")) / "pickle.key")

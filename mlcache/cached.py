@@ -1,8 +1,8 @@
 """What ``ml_cache`` returns: the function with a cache before it, and ways to look into it and steer it.
 
-There are two faces of the same actions. ``CachedFunction`` blocks; ``AsyncCachedFunction`` is made of
-coroutines. A plain function has the first, with the second as its attribute ``aio``; a
-coroutine function has the second alone.
+There are two faces of the same actions. ``CachedFunction`` blocks; ``AsyncCachedFunction``
+is made of coroutines. A plain function has the first, with the second as its attribute
+``aio``; a coroutine function has the second alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
@@ -18,12 +18,14 @@ from mlcache.actions import Actions, Explanation
 from mlcache.cache import CacheInfo
 from mlcache.drive import blocking, in_thread, suspending
 from mlcache.entry import Key
+from mlcache.flow import Step
 from mlcache.result import Result
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
+T = TypeVar("T")
 
 
 class Face(Generic[P, R]):
@@ -36,6 +38,7 @@ class Face(Generic[P, R]):
     __name__: str
     __qualname__: str
     _bound: tuple[Any, ...] = ()
+    """What comes before the arguments: the instance, where it was taken from one."""
     _installed = False
 
     def __init__(self, actions: Actions) -> None:
@@ -61,10 +64,10 @@ class Face(Generic[P, R]):
         """As an argument or in a closure, a cached function is what its function is."""
         return self._actions.identity.digest
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: object) -> Any:
+    def __deepcopy__(self, memo: object) -> Self:
         return self
 
     def __reduce__(self) -> Any:
@@ -72,15 +75,14 @@ class Face(Generic[P, R]):
         return self.__qualname__
 
     def __repr__(self) -> str:
-        function = self._actions.function
-        name = f"{self.__module__}.{getattr(self, '__qualname__', None) or repr(function)}"
+        name = f"{self.__module__}.{getattr(self, '__qualname__', None) or repr(self._actions.function)}"
         opened = self._actions.opened
         how = f", {opened.store!r}, {opened.terms.expiry}" if opened else ""
         return f"<ml_cache of {name}{how}>"
 
 
 class AsyncCachedFunction(Face[P, R]):
-    """The coroutine face of a cached function."""
+    """A function with a cache before it, as seen from an event loop: everything is awaited."""
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer: from the cache, or computed once for all who ask meanwhile."""
@@ -104,39 +106,31 @@ class AsyncCachedFunction(Face[P, R]):
 
     async def call_with_info(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """The answer and how it came about."""
-        return cast("Result[R]", await suspending(self._actions.call_with_info(self._bound + args, kwargs), self._actions.cache))
+        return await self._run(self._actions.call_with_info(self._bound + args, kwargs))
 
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
         """What is kept for this call, if it is not dead; nothing is computed."""
-        return cast("Result[R] | None", await suspending(self._actions.peek(self._bound + args, kwargs), self._actions.cache))
+        return await self._run(self._actions.peek(self._bound + args, kwargs))
 
     async def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Keep ``value`` as the answer to this call."""
-        await suspending(self._actions.put(value, self._bound + args, kwargs), self._actions.cache)
+        await self._run(self._actions.put(value, self._bound + args, kwargs))
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Forget the answer to this call, and keep none that is being computed; whether there was one."""
-        return cast("bool", await suspending(self._actions.invalidate(self._bound + args, kwargs), self._actions.cache))
+        return await self._run(self._actions.invalidate(self._bound + args, kwargs))
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute this call anew, keep the answer and return it."""
-        return cast("R", await suspending(self._actions.refresh(self._bound + args, kwargs), self._actions.cache))
+        return cast("R", await self._run(self._actions.refresh(self._bound + args, kwargs)))
 
     async def warm(self, calls: Iterable[Any]) -> int:
-        """Compute what is not kept yet.
-
-        Args:
-            calls: a tuple is the positional arguments of one call, a mapping its keyword
-                arguments, anything else its only argument.
-
-        Returns:
-            How many were computed.
-        """
-        return cast("int", await suspending(self._actions.warm(calls), self._actions.cache))
+        """Compute what is not kept yet; see ``CachedFunction.warm``."""
+        return await self._run(self._actions.warm(calls, self._bound))
 
     async def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself; nothing is looked up or kept."""
-        return cast("R", await self._actions.uncached_suspending(self._bound + args, kwargs))
+        return cast("R", await self._run(self._actions.uncached(self._bound + args, kwargs)))
 
     async def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> Key:
         """What the answer to this call is kept under."""
@@ -144,19 +138,23 @@ class AsyncCachedFunction(Face[P, R]):
 
     async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What goes into the key of this call, and what each tier has for it."""
-        return cast("Explanation", await in_thread(lambda: self._actions.explain(self._bound + args, kwargs), self._actions.cache))
+        explain = functools.partial(self._actions.explain, self._bound + args, kwargs)
+        return await in_thread(explain, self._actions.cache)
 
     async def cache_info(self) -> CacheInfo:
         """Hits, misses and the like, as ``functools.lru_cache`` has them, and more."""
-        return cast("CacheInfo", await in_thread(self._actions.info, self._actions.cache))
+        return await in_thread(self._actions.cache.info, self._actions.cache)
 
     async def cache_clear(self) -> None:
         """Forget all answers of this function in all tiers, and set its counts to zero."""
-        await in_thread(self._actions.clear, self._actions.cache)
+        await in_thread(self._actions.cache.clear, self._actions.cache)
 
     async def cache_parameters(self) -> dict[str, Any]:
         """How the cache was set up."""
-        return cast("dict[str, Any]", await in_thread(self._actions.parameters_in_words, self._actions.cache))
+        return await in_thread(self._actions.in_words, self._actions.cache)
+
+    async def _run(self, flow: Coroutine[Step, Any, T]) -> T:
+        return await suspending(flow, self._actions.cache)
 
 
 class CachedFunction(Face[P, R]):
@@ -184,23 +182,23 @@ class CachedFunction(Face[P, R]):
 
     def call_with_info(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """The answer and how it came about."""
-        return cast("Result[R]", blocking(self._actions.call_with_info(self._bound + args, kwargs), self._actions.cache))
+        return self._run(self._actions.call_with_info(self._bound + args, kwargs))
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
         """What is kept for this call, if it is not dead; nothing is computed."""
-        return cast("Result[R] | None", blocking(self._actions.peek(self._bound + args, kwargs), self._actions.cache))
+        return self._run(self._actions.peek(self._bound + args, kwargs))
 
     def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Keep ``value`` as the answer to this call."""
-        blocking(self._actions.put(value, self._bound + args, kwargs), self._actions.cache)
+        self._run(self._actions.put(value, self._bound + args, kwargs))
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Forget the answer to this call, and keep none that is being computed; whether there was one."""
-        return cast("bool", blocking(self._actions.invalidate(self._bound + args, kwargs), self._actions.cache))
+        return self._run(self._actions.invalidate(self._bound + args, kwargs))
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute this call anew, keep the answer and return it."""
-        return cast("R", blocking(self._actions.refresh(self._bound + args, kwargs), self._actions.cache))
+        return cast("R", self._run(self._actions.refresh(self._bound + args, kwargs)))
 
     def warm(self, calls: Iterable[Any]) -> int:
         """Compute what is not kept yet.
@@ -212,7 +210,7 @@ class CachedFunction(Face[P, R]):
         Returns:
             How many were computed.
         """
-        return cast("int", blocking(self._actions.warm(calls), self._actions.cache))
+        return self._run(self._actions.warm(calls, self._bound))
 
     def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself; nothing is looked up or kept."""
@@ -228,15 +226,18 @@ class CachedFunction(Face[P, R]):
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses and the like, as ``functools.lru_cache`` has them, and more."""
-        return self._actions.info()
+        return self._actions.cache.info()
 
     def cache_clear(self) -> None:
         """Forget all answers of this function in all tiers, and set its counts to zero."""
-        self._actions.clear()
+        self._actions.cache.clear()
 
     def cache_parameters(self) -> dict[str, Any]:
         """How the cache was set up."""
-        return self._actions.parameters_in_words()
+        return self._actions.in_words()
+
+    def _run(self, flow: Coroutine[Step, Any, T]) -> T:
+        return blocking(flow, self._actions.cache)
 
 
 class _Method:
@@ -261,10 +262,11 @@ class _Method:
         return getattr(self.__func__, name)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Method) and (self.__func__, self.__self__) == (other.__func__, other.__self__)
+        same = isinstance(other, _Method) and self.__func__ is other.__func__
+        return same and self.__self__ is cast("_Method", other).__self__
 
     def __hash__(self) -> int:
-        return hash((self.__func__, id(self.__self__)))
+        return hash((id(self.__func__), id(self.__self__)))
 
     def __reduce__(self) -> Any:
         return getattr, (self.__self__, self.__func__.__name__)
@@ -274,10 +276,11 @@ class CachedMethod(_Method, CachedFunction[P, R]):
     """A plain method with a cache before it."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """As ``CachedFunction.__call__``, of the instance."""
         return cast("R", self.__func__(self.__self__, *args, **kwargs))
 
-    @property
-    def aio(self) -> AsyncCachedFunction[P, R]:  # type: ignore[override] # cheap to make each time
+    @functools.cached_property
+    def aio(self) -> AsyncCachedFunction[P, R]:
         """The same for an event loop."""
         return AsyncCachedMethod(self.__func__.aio, self.__self__)
 
@@ -286,4 +289,5 @@ class AsyncCachedMethod(_Method, AsyncCachedFunction[P, R]):
     """A coroutine method with a cache before it."""
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """As ``AsyncCachedFunction.__call__``, of the instance."""
         return cast("R", await self.__func__(self.__self__, *args, **kwargs))

@@ -38,6 +38,15 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     apply: Callable[[Values], Any]
 
 
+_FORWARD = {
+    Parameter.POSITIONAL_ONLY: "{1}",
+    Parameter.POSITIONAL_OR_KEYWORD: "{1}",
+    Parameter.VAR_POSITIONAL: "*{1}",
+    Parameter.KEYWORD_ONLY: "{0}={1}",
+    Parameter.VAR_KEYWORD: "**{1}",
+}
+
+
 class Parameters:
     """The parameters of a function.
 
@@ -95,14 +104,7 @@ class Parameters:
 
     def forward(self) -> str:
         """The text between the parentheses of a call that passes the arguments on."""
-        shape = {
-            Parameter.VAR_POSITIONAL: "*{1}",
-            Parameter.VAR_KEYWORD: "**{1}",
-            Parameter.KEYWORD_ONLY: "{0}={1}",
-        }
-        return ", ".join(
-            shape.get(p.kind, "{1}").format(p.name, self._local[p.name]) for p in self._all
-        )
+        return ", ".join(_FORWARD[p.kind].format(p.name, self._local[p.name]) for p in self._all)
 
     def compile_apply(self, function: Callable[..., Any]) -> Callable[[Values], Any]:
         """A function that calls ``function`` with a tuple of bound arguments."""
@@ -124,7 +126,9 @@ class Parameters:
         for name in names:
             if name not in self.names and name not in besides:
                 known = ", ".join((*self.names, *besides)) or "it has none"
-                raise ConfigurationError(f"{option} names {name!r}, which is no parameter here (known: {known})")
+                raise ConfigurationError(
+                    f"{option} names {name!r}, which is no parameter here (there are: {known})"
+                )
 
     def _declare(self, place: int, parameter: Parameter) -> str:
         name = self._local[parameter.name]

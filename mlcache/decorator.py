@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import MethodType
-from typing import Any, ParamSpec, Protocol, TypeVar, get_args, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from mlcache.actions import Actions
 from mlcache.cache import BackendSpec, Options, Returns, check_backend
@@ -16,19 +16,23 @@ from mlcache.errors import ConfigurationError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+CoroutineFunction = Callable[P, Coroutine[Any, Any, R]]
+# A coroutine function is also a function that returns R, so mypy sees an overlap in each pair of
+# overloads below. The first that fits is taken, which is what is meant.
+
 
 class Decorator(Protocol):
     """What ``ml_cache`` with keywords alone returns."""
 
     @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...
+    def __call__(self, function: CoroutineFunction[P, R], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
 
 
 @overload
-def ml_cache(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...
+def ml_cache(function: CoroutineFunction[P, R], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
 
 
 @overload
@@ -69,30 +73,32 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
     """Cache what a function returns, by the content of its arguments.
 
     It is used with or without parentheses, on functions, lambdas, methods (above or below
-    ``@staticmethod`` and ``@classmethod``), ``functools.partial`` objects, bound methods and coroutine
-    functions. While a call is being computed, all who make the same call wait for it.
+    ``@staticmethod`` and ``@classmethod``), ``functools.partial`` objects, bound methods and
+    coroutine functions. While a call is being computed, all who make the same call wait for it.
 
     Args:
         function: what to cache.
-        backend: a name (``"lru"``), a URL (``"disk:///var/cache/ml?max_bytes=10GiB"``), a backend, or several,
-            nearest first: a list, or one text with commas. None: ``MLCACHE_BACKEND``, else ``lru``.
-        ttl: how long an answer may be used: seconds, ``"1h30m"``, a timedelta, an aware datetime, a function
-            of the value that gives one of these, or an ``Expiry``. None: ``MLCACHE_TTL``, else for ever.
+        backend: a name (``"lru"``), a URL (``"disk:///var/cache/ml?max_bytes=10GiB"``), a backend,
+            or several, nearest first: a list, or one text with commas. None: ``MLCACHE_BACKEND``,
+            else ``lru``.
+        ttl: how long an answer may be used: seconds, ``"1h30m"``, a timedelta, an aware datetime,
+            a function of the value that gives one of these, or an ``Expiry``. None:
+            ``MLCACHE_TTL``, else for ever.
         ignore: names of parameters, or of closure variables, left out of the key.
-        key: by name of a parameter or closure variable, a function of the argument whose result stands for
-            it in the key.
-        version: what the function's code contributes to the key: ``"code"`` a digest of it, which comments and
-            formatting do not change; any other text that text; None nothing.
+        key: by name of a parameter or closure variable, a function of the argument whose result
+            stands for it in the key.
+        version: what the function's code contributes to the key: ``"code"`` a digest of it, which
+            comments and formatting do not change; any other text that text; None nothing.
         when: a function of the value; where it is false, the value is not kept.
-        returns: ``"readonly"``: arrays come back read-only and shared, containers fresh. ``"copy"``: everything
-            is the caller's own. ``"reference"``: the very object that is kept.
+        returns: ``"readonly"``: arrays come back read-only and shared, containers fresh.
+            ``"copy"``: everything is the caller's own. ``"reference"``: the very object that is kept.
         batch: not available in this version.
         offload: not available in this version.
         name: the name under which answers are kept, where module and qualified name will not do.
 
     Returns:
-        A ``CachedFunction``, or for a coroutine function an ``AsyncCachedFunction``; without ``function``, a
-        decorator that returns these.
+        A ``CachedFunction``, or for a coroutine function an ``AsyncCachedFunction``; without
+        ``function``, a decorator that returns these.
 
     Raises:
         ConfigurationError: a keyword's value is not understood, or the function cannot be cached.
@@ -174,7 +180,8 @@ def _stand_ins(key: Any) -> dict[str, Callable[[Any], Any]]:
         return {}
     if not isinstance(key, Mapping) or not all(isinstance(k, str) and callable(f) for k, f in key.items()):
         raise ConfigurationError(
-            f"key is {key!r}: give a function for each parameter, such as key={{'model': lambda model: model.id}}"
+            f"key is {key!r}: give a function for each parameter, "
+            "such as key={'model': lambda model: model.id}"
         )
     return dict(key)
 
@@ -182,18 +189,18 @@ def _stand_ins(key: Any) -> dict[str, Callable[[Any], Any]]:
 def _version(version: Any) -> str | None:
     if version is None or (isinstance(version, str) and version):
         return version
-    raise ConfigurationError(f"version is {version!r}: give 'code', a text of your own such as 'resnet-v2', or None")
+    raise ConfigurationError(f"version is {version!r}: give 'code', a text such as 'resnet-v2', or None")
 
 
 def _when(when: Any) -> Callable[[Any], object] | None:
     if when is None or callable(when):
-        return when
-    raise ConfigurationError(f"when is {when!r}: give a function of the value, such as when=lambda value: value.ok")
+        return cast("Callable[[Any], object] | None", when)
+    raise ConfigurationError(f"when is {when!r}: give a function of the value, such as when=bool")
 
 
 def _returns(returns: Any) -> Returns:
     if returns in (known := get_args(Returns)):
-        return returns
+        return cast("Returns", returns)
     raise ConfigurationError(f"returns is {returns!r}: give one of {', '.join(map(repr, known))}")
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from mlcache.backends.tiered import Tiers
 from mlcache.events import Event
 from mlcache.flight import Flight, Flights, Job
-from mlcache.flow import Compute, Drop, Find, Flow, Join, Keep, Land, Lead, Made, Outcome, Step, Tell, Wait
+from mlcache.flow import Compute, Drop, Find, Join, Keep, Land, Lead, Made, Outcome, Step, Tell, Wait
+
+T = TypeVar("T")
 
 
 class Parts(Protocol):
@@ -37,7 +40,7 @@ class Parts(Protocol):
         """Count the event and tell the hooks."""
 
 
-def blocking(flow: Flow, parts: Parts) -> Any:
+def blocking(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
     """Drive ``flow`` to its end in this thread; its result."""
     try:
         step = flow.send(None)
@@ -49,10 +52,10 @@ def blocking(flow: Flow, parts: Parts) -> Any:
             else:
                 step = flow.send(reply)
     except StopIteration as end:
-        return end.value
+        return cast("T", end.value)
 
 
-async def suspending(flow: Flow, parts: Parts) -> Any:
+async def suspending(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
     """Drive ``flow`` to its end on the running event loop; its result."""
     try:
         step = flow.send(None)
@@ -64,7 +67,7 @@ async def suspending(flow: Flow, parts: Parts) -> Any:
             else:
                 step = flow.send(reply)
     except StopIteration as end:
-        return end.value
+        return cast("T", end.value)
 
 
 def _join(step: Join, parts: Parts) -> tuple[Flight, bool]:
@@ -101,7 +104,7 @@ _WAITS_FOR_THE_STORE = frozenset((Find, Keep, Drop))
 
 
 async def _carry_out(step: Step, parts: Parts) -> Any:
-    import asyncio  # noqa: PLC0415 - takes longer to import than all of mlcache
+    import asyncio
 
     if isinstance(step, Lead):
         return await _lead(step, parts)
@@ -117,7 +120,7 @@ async def _carry_out(step: Step, parts: Parts) -> Any:
     return do()
 
 
-async def in_thread(do: Callable[[], Any], parts: Parts) -> Any:
+async def in_thread(do: Callable[[], T], parts: Parts) -> T:
     """Do something with the store: here if it is quick, else in a thread."""
     return await _in_thread("store", do) if parts.store.blocking else do()
 
@@ -129,7 +132,7 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
     task of its own, any other function is called in a thread, by a blocking driver: so the
     flight does not need the event loop to land, which may be blocked by somebody who waits.
     """
-    import asyncio  # noqa: PLC0415 - takes longer to import than all of mlcache
+    import asyncio
 
     flight = step.flight
     try:
@@ -149,14 +152,12 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
 
 
 def _lead_here(step: Lead, parts: Parts) -> None:
-    try:
+    with suppress(BaseException):  # it has landed in the flight, where all callers wait for it
         blocking(step.flow, parts)
-    except BaseException:  # noqa: BLE001, S110 - it has landed in the flight, where all callers wait for it
-        pass
 
 
 def _spawn(step: Lead, parts: Parts) -> None:
-    import asyncio  # noqa: PLC0415 - takes longer to import than all of mlcache
+    import asyncio
 
     def finish(task: asyncio.Task[Any]) -> None:
         _tasks.discard(task)
@@ -185,7 +186,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=threads.cache_clear)  # threads do not survive a fork
 
 
-async def _in_thread(purpose: str, do: Callable[[], Any]) -> Any:
-    import asyncio  # noqa: PLC0415 - takes longer to import than all of mlcache
+async def _in_thread(purpose: str, do: Callable[[], T]) -> T:
+    import asyncio
 
     return await asyncio.get_running_loop().run_in_executor(threads(purpose), copy_context().run, do)

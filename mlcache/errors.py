@@ -44,9 +44,7 @@ class UnhashableArgumentError(MlcacheError, TypeError):
         reason: what about the value is in the way, if there is more to say than its type.
     """
 
-    def __init__(
-        self, kind: type, path: str = "", parameter: str | None = None, reason: str = ""
-    ) -> None:
+    def __init__(self, kind: type, path: str = "", parameter: str | None = None, reason: str = "") -> None:
         self.kind = kind
         self.path = path
         self.parameter = parameter

@@ -70,7 +70,8 @@ class Keying(msgspec.Struct, frozen=True):
 
     def expressions(self) -> tuple[list[str], dict[str, Any]]:
         """For each keyed parameter the text that stands for it, and the globals that the text needs."""
-        texts, names = [], {"_ml_unchanged": Default.UNCHANGED}
+        texts: list[str] = []
+        names: dict[str, Any] = {"_ml_unchanged": Default.UNCHANGED}
         for place, name in enumerate(self.names()):
             text = self.parameters.local(name)
             default = self.parameters.default_of(name)
@@ -151,15 +152,19 @@ def compile_fast_path(
     """
     texts, names = keying.expressions()
     find, touch = memory or (_find_nothing, _find_nothing)
-    names |= keying.parameters.defaults | _globals(keying) | {
-        "_ml_switch": switch,
-        "_ml_clock": clock,
-        "_ml_find": find,
-        "_ml_touch": touch,
-        "_ml_miss": exits.miss,
-        "_ml_detour": exits.detour,
-        "_ml_count_hit": exits.count_hit,
-    }
+    names |= (
+        keying.parameters.defaults
+        | _globals(keying)
+        | {
+            "_ml_switch": switch,
+            "_ml_clock": clock,
+            "_ml_find": find,
+            "_ml_touch": touch,
+            "_ml_miss": exits.miss,
+            "_ml_detour": exits.detour,
+            "_ml_count_hit": exits.count_hit,
+        }
+    )
     usable = name.isidentifier() and not keyword.iskeyword(name)
     source = _BODY.format(
         define="async def" if suspends else "def",

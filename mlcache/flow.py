@@ -45,14 +45,14 @@ class Find(Step, frozen=True, eq=False):
 
 
 class Join(Step, frozen=True, eq=False):
-    """Join the flight for the key, or a new one in place of it. Answered with the flight and whether we lead."""
+    """Join the flight for the key, or replace it. Answered with the flight and whether we lead it."""
 
     key: Key
     anew: bool = False
 
 
 class Lead(Step, frozen=True, eq=False):
-    """Drive another flow on behalf of a flight, here or elsewhere. Answered with the landing; None if it gave up."""
+    """Drive another flow for a flight, here or elsewhere. Answered with its outcome; None if it gave up."""
 
     flight: Flight
     flow: Coroutine[Step, Any, Outcome]
@@ -79,7 +79,7 @@ class Keep(Step, frozen=True, eq=False):
 
 
 class Drop(Step, frozen=True, eq=False):
-    """Delete the key from all tiers, and keep no result of a flight under way. Answered with whether it was there."""
+    """Delete the key from all tiers, and keep nothing of a flight. Answered with whether it was there."""
 
     key: Key
 
@@ -137,9 +137,6 @@ class Terms(msgspec.Struct, frozen=True):
     expiry: Expiry
     when: Callable[[Any], object] | None
     seal: Callable[[Any], Sealed]
-
-
-Flow = Coroutine[Step, Any, Any]
 
 
 async def answer(call: Call, terms: Terms) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -55,13 +55,6 @@ class Result(msgspec.Struct, Generic[T], frozen=True):
         }
 
 
-def moment(timestamp: float) -> datetime | None:
-    """A timestamp as an aware datetime; None if it is for ever."""
-    return None if math.isinf(timestamp) else datetime.fromtimestamp(timestamp, UTC)
-
-
-def result_of(value: Any, status: StatusName, tier: str | None, times: tuple[float, float, float], *, kept: bool) -> Result[Any]:
-    """The result for a value with its creation, its deadline and the time now."""
-    created, deadline, now = times
-    born = datetime.fromtimestamp(created, UTC)
-    return Result(value, status, tier, max(now - created, 0.0), born, moment(deadline), kept)
+def moment(timestamp: float) -> datetime:
+    """A timestamp as an aware datetime."""
+    return datetime.fromtimestamp(timestamp, UTC)

@@ -16,7 +16,7 @@ gets either a thing that cannot be changed or a fresh one.
 from __future__ import annotations
 
 import copy
-import datetime
+import datetime as dt
 import decimal
 import fractions
 import pickle
@@ -24,7 +24,7 @@ import sys
 import types
 import uuid
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -50,13 +50,14 @@ class Sealed(msgspec.Struct, frozen=True):
 class Seal(Protocol):
     """One way of sealing; see ``seal``."""
 
-    def __call__(self, value: Any, *, owned: bool = False) -> Sealed: ...
+    def __call__(self, value: Any, /, *, owned: bool = False) -> Sealed:
+        """``value`` in the form in which it is kept."""
 
 
 _UNCHANGING: frozenset[type] = frozenset(
     (
         *(type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis)),
-        *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone),
+        *(dt.datetime, dt.date, dt.time, dt.timedelta, dt.timezone),
         *(decimal.Decimal, fractions.Fraction, uuid.UUID),
         *(types.FunctionType, types.BuiltinFunctionType, type),
     )
@@ -78,10 +79,10 @@ def seal(value: Any, *, owned: bool = False) -> Sealed:
         return Sealed(value, None, sys.getsizeof(value))
     sealer = _SEALERS.get(kind)
     if sealer is not None:
-        return sealer(value, owned)
+        return sealer(value, owned=owned)
     if _is_pandas(kind):
-        return _seal_pandas(value, owned)
-    return _seal_object(value, owned)
+        return _seal_pandas(value, owned=owned)
+    return _seal_object(value, owned=owned)
 
 
 def refer(value: Any, *, owned: bool = False) -> Sealed:  # noqa: ARG001 - as ``seal``
@@ -132,13 +133,13 @@ def is_immutable(array: npt.NDArray[Any]) -> bool:
     return isinstance(base, bytes)
 
 
-def _seal_array(array: npt.NDArray[Any], owned: bool) -> Sealed:
+def _seal_array(array: npt.NDArray[Any], *, owned: bool = False) -> Sealed:
     if array.dtype.hasobject or array.dtype.kind == "T":
-        return _seal_object(array, owned)
+        return _seal_object(array, owned=owned)
     if owned:
         array.flags.writeable = False
     elif not is_immutable(array):
-        order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+        order: Literal["C", "F"] = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         flat = np.frombuffer(array.tobytes(order=order), dtype=array.dtype) if array.size else None
         array = _frozen_empty(array) if flat is None else flat.reshape(array.shape, order=order)
     return Sealed(array, None, array.nbytes + _ARRAY_OVERHEAD)
@@ -151,7 +152,7 @@ def _frozen_empty(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.ndarray(array.shape, array.dtype, buffer=b"")
 
 
-def _seal_sequence(values: Any, owned: bool) -> Sealed:
+def _seal_sequence(values: Any, *, owned: bool = False) -> Sealed:
     kind = type(values)
     items = [seal(item, owned=owned) for item in values]
     kept = kind(item.value for item in items)
@@ -162,31 +163,35 @@ def _seal_sequence(values: Any, owned: bool) -> Sealed:
     return Sealed(kept, lambda kept: kind(map(_renewed, kept, renews)), size)
 
 
-def _seal_set(values: Any, owned: bool) -> Sealed:  # noqa: ARG001 - one of the sealers
+def _seal_set(values: Any, *, owned: bool = False) -> Sealed:  # noqa: ARG001 - one of the sealers
     """Members of a set are hashable, which by convention are not changed."""
     size = sys.getsizeof(values) + sum(map(size_of, values))
     return Sealed(values, None, size) if type(values) is frozenset else Sealed(set(values), set.copy, size)
 
 
-def _seal_dict(values: dict[Any, Any], owned: bool) -> Sealed:
+def _seal_dict(values: dict[Any, Any], *, owned: bool = False) -> Sealed:
     items = {key: seal(item, owned=owned) for key, item in values.items()}
     kept = {key: item.value for key, item in items.items()}
     size = sys.getsizeof(values) + sum(size_of(key) + item.size for key, item in items.items())
     renews = {key: item.renew for key, item in items.items() if item.renew is not None}
     if not renews:
         return Sealed(kept, dict.copy, size)
-    return Sealed(kept, lambda kept: {key: _renewed(item, renews.get(key)) for key, item in kept.items()}, size)
+
+    def renew(kept: dict[Any, Any]) -> dict[Any, Any]:
+        return {key: _renewed(item, renews.get(key)) for key, item in kept.items()}
+
+    return Sealed(kept, renew, size)
 
 
 def _renewed(value: Any, renew: Renew | None) -> Any:
     return value if renew is None else renew(value)
 
 
-def _seal_bytearray(value: bytearray, owned: bool) -> Sealed:  # noqa: ARG001 - one of the sealers
+def _seal_bytearray(value: bytearray, *, owned: bool = False) -> Sealed:  # noqa: ARG001 - one of the sealers
     return Sealed(bytearray(value), bytearray.copy, sys.getsizeof(value))
 
 
-def _seal_object(value: Any, owned: bool) -> Sealed:
+def _seal_object(value: Any, *, owned: bool = False) -> Sealed:
     kept = value if owned else copy.deepcopy(value)
     return Sealed(kept, copy.deepcopy, size_of(kept))
 
@@ -195,13 +200,13 @@ def _is_pandas(kind: type) -> bool:
     return kind.__module__.partition(".")[0] == "pandas"
 
 
-def _seal_pandas(value: Any, owned: bool) -> Sealed:
-    import pandas as pd  # noqa: PLC0415 - only where a value of pandas is there already
+def _seal_pandas(value: Any, *, owned: bool = False) -> Sealed:
+    import pandas as pd
 
     if isinstance(value, pd.Index):
         return Sealed(value if owned else value.copy(deep=True), pd.Index.view, _pandas_size(value))
     if not isinstance(value, pd.DataFrame | pd.Series) or type(value) not in (pd.DataFrame, pd.Series):
-        return _seal_object(value, owned)
+        return _seal_object(value, owned=owned)
     if _holds_objects(value):
         return Sealed(value if owned else _through_pickle(value), _through_pickle, _pandas_size(value))
     copies_on_write = int(pd.__version__.partition(".")[0]) >= 3 or _option_is_set(pd)  # noqa: PLR2004
@@ -225,12 +230,11 @@ def _option_is_set(pd: Any) -> bool:
 def _holds_objects(value: Any) -> bool:
     """Whether cells hold Python objects that could be changed."""
     dtypes = value.dtypes if hasattr(value, "columns") else [value.dtype]
-    if not any(dtype == object for dtype in dtypes):
+    if not any(dtype.kind == "O" for dtype in dtypes):
         return False
     columns = [value[name] for name in value] if hasattr(value, "columns") else [value]
-    return any(
-        column.dtype == object and not {type(item) for item in column} <= _UNCHANGING for column in columns
-    )
+    objects = [column for column in columns if column.dtype.kind == "O"]
+    return any(not {type(item) for item in column} <= _UNCHANGING for column in objects)
 
 
 def _pandas_size(value: Any) -> int:
@@ -241,7 +245,7 @@ def _pandas_size(value: Any) -> int:
     return int(total if isinstance(total, int) else getattr(total, "sum", lambda: total)())
 
 
-_SEALERS: dict[type, Callable[[Any, bool], Sealed]] = {
+_SEALERS: dict[type, Seal] = {
     np.ndarray: _seal_array,
     list: _seal_sequence,
     tuple: _seal_sequence,

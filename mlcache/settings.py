@@ -49,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         said = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name)}
         if "secret" in said:
-            said["secret"] = "..."
+            said["secret"] = "..."  # noqa: S105 - so that no log shows it
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in said.items())})"
 
 
@@ -142,7 +142,8 @@ def _warn_of_unknown(environ: Mapping[str, str]) -> None:
     for variable in environ:
         option = variable.removeprefix(PREFIX)
         if variable.startswith(PREFIX) and not option.startswith("_") and option not in _OPTIONS:
-            warnings.warn(f"{variable} is no setting of mlcache{_closest(option)}", MlcacheWarning, stacklevel=2)
+            message = f"{variable} is no setting of mlcache{_closest(option)}"
+            warnings.warn(message, MlcacheWarning, stacklevel=2)
 
 
 def _closest(option: str) -> str:

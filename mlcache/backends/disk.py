@@ -82,7 +82,8 @@ class Disk:
                 self._opened = None
 
     def _index(self) -> Any:
-        return self._open() if self._opened is None else self._opened  # its truth is its length, which is a query
+        # Not "or": the truth of an index is its length, which is a query.
+        return self._open() if self._opened is None else self._opened
 
     def _open(self) -> Any:
         with self._lock:
@@ -106,7 +107,7 @@ class Disk:
 def default_directory() -> Path:
     """The folder for caches of this user on this platform."""
     try:
-        import platformdirs  # noqa: PLC0415 - an extra
+        import platformdirs
     except ImportError:
         raise MissingExtraError("backend 'disk'", "platformdirs", "disk") from None
     return Path(platformdirs.user_cache_dir("mlcache"))
@@ -125,12 +126,12 @@ def _claim(directory: Path) -> None:
 def _index_class() -> type[Any]:
     """The index, as subclasses of diskcache's classes, which are not imported before they are needed."""
     try:
-        import diskcache  # noqa: PLC0415 - an extra
-        from diskcache.core import MODE_BINARY, MODE_RAW  # noqa: PLC0415
+        import diskcache
+        from diskcache.core import MODE_BINARY, MODE_RAW
     except ImportError:
         raise MissingExtraError("backend 'disk'", "diskcache", "disk") from None
 
-    class BytesDisk(diskcache.Disk):  # type: ignore[misc,no-any-unimported] # diskcache has no types
+    class BytesDisk(diskcache.Disk):  # type: ignore[misc] # diskcache has no types
         """Never pickles and never unpickles."""
 
         def put(self, key: bytes) -> tuple[bytes, bool]:
@@ -144,7 +145,7 @@ def _index_class() -> type[Any]:
                 return value
             return super().fetch(mode, filename, value, read) if mode == MODE_BINARY else None
 
-    class Index(diskcache.Cache):  # type: ignore[misc,no-any-unimported] # diskcache has no types
+    class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
         """diskcache with listing by tag."""
 
         def __init__(self, directory: str, max_bytes: int) -> None:

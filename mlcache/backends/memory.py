@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import ClassVar, Literal
 
 from mlcache.backends.protocol import Usage
@@ -54,10 +55,8 @@ class Lru:
     def get(self, key: Key) -> Entry | None:
         entry = self.find(key.digest)
         if entry is not None:
-            try:
+            with suppress(KeyError):  # evicted since
                 self.touch(key.digest)
-            except KeyError:
-                pass  # evicted since
         return entry
 
     def put(self, key: Key, entry: Entry) -> None:

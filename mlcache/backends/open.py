@@ -98,10 +98,20 @@ def _bytes(options: dict[str, str], default: int) -> int:
     return units.size(options["max_bytes"], what="max_bytes") if "max_bytes" in options else default
 
 
+def _count(text: str, what: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ConfigurationError(f"{what} is {text!r}: give a whole number above zero")
+    return int(text)
+
+
+def _size(text: str, what: str) -> int:
+    return units.size(text, what=what)
+
+
 _OPENERS: dict[str, Callable[[Address, Defaults], AnyBackend]] = {"lru": _open_lru, "disk": _open_disk}
 _CHECKS: dict[str, dict[str, Callable[[str, str], object]]] = {
-    "lru": {"max_bytes": lambda text, what: units.size(text, what=what), "max_items": lambda text, what: _count(text, what)},
-    "disk": {"max_bytes": lambda text, what: units.size(text, what=what)},
+    "lru": {"max_bytes": _size, "max_items": _count},
+    "disk": {"max_bytes": _size},
 }
 _WITH_PATH = frozenset(("disk",))
 _PLANNED = frozenset(("lfu", "rr", "ttl", "gdsf", "joblib", "dogpile", "redis"))
@@ -134,9 +144,3 @@ def _unknown(scheme: str) -> str:
 def _closest(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, 1)
     return f": did you mean {close[0]}?" if close else f" (there are {', '.join(known)})"
-
-
-def _count(text: str, what: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise ConfigurationError(f"{what} is {text!r}: give a whole number above zero")
-    return int(text)

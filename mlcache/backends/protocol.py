@@ -25,8 +25,10 @@ class Backend(Protocol):
 
     name: str
     holds: ClassVar[Literal["entries"]]
-    blocking: ClassVar[bool]
-    """Whether a call can take longer than a few microseconds, so that an event loop must not wait for it."""
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a call can take so long that an event loop must not wait for it."""
 
     def get(self, key: Key) -> Entry | None:
         """The entry under ``key``, or None."""
@@ -43,13 +45,22 @@ class BytesBackend(Protocol):
 
     name: str
     holds: ClassVar[Literal["bytes"]]
-    blocking: ClassVar[bool]
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a call can take so long that an event loop must not wait for it."""
 
     def get(self, key: Key) -> bytes | memoryview | None:
         """The bytes under ``key``, or None."""
 
     def put(self, key: Key, data: bytes, expires_at: float) -> None:
-        """Keep ``data`` under ``key``. From ``expires_at`` on (seconds since the epoch, may be inf) it is useless."""
+        """Keep ``data`` under ``key``.
+
+        Args:
+            key: in place of what was there.
+            data: a frame.
+            expires_at: from when on it is useless, in seconds since the epoch; may be infinite.
+        """
 
     def delete(self, key: Key) -> bool:
         """Forget what is under ``key``; whether there was anything."""

@@ -57,7 +57,9 @@ class Tiers:
         best: Found | None = None
         for place, backend in enumerate(self.backends):
             entry = self._try(backend, backend.get, key)
-            verdict = Verdict.DEAD if entry is None else judge(entry, now)
+            if entry is None:
+                continue
+            verdict = judge(entry, now)
             if verdict is Verdict.FRESH:
                 self._keep(self.backends[:place], key, entry)
                 return Found(entry, backend.name, now)
@@ -70,11 +72,8 @@ class Tiers:
         self._keep(self.backends, key, entry)
 
     def drop(self, key: Key) -> bool:
-        """Delete from all tiers, the farthest first, so that none is promoted meanwhile; whether any had it."""
-        gone = [
-            self._try(backend, backend.delete, key)
-            for backend in reversed(self.backends)
-        ]
+        """Delete from all tiers, the farthest first, lest it be promoted meanwhile; whether any had it."""
+        gone = [self._try(backend, backend.delete, key) for backend in reversed(self.backends)]
         return any(gone)
 
     def clear(self, namespace: str) -> int:
@@ -105,10 +104,7 @@ class Tiers:
 
     def look(self, key: Key) -> dict[str, Entry | None]:
         """What each tier has, without promotion."""
-        return {
-            backend.name: self._try(backend, backend.get, key)
-            for backend in self.backends
-        }
+        return {backend.name: self._try(backend, backend.get, key) for backend in self.backends}
 
     def close(self) -> None:
         """Close those that can be closed."""

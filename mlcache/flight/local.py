@@ -57,7 +57,8 @@ class Flight:
     def __init__(self, key: Key) -> None:
         self.key = key
         self.future: Future[Any] = Future()
-        self.future.set_running_or_notify_cancel()  # else a task that gives up waiting would cancel it for all
+        # Else a task that gives up waiting would cancel it for all.
+        self.future.set_running_or_notify_cancel()
         self.error: BaseException | None = None
         self.job: Job | None = None
         self.superseded = False

@@ -45,6 +45,7 @@ def identify(
     version: str | None = "code",
     ignore: frozenset[str] = frozenset(),
     stand_ins: Mapping[str, Callable[[Any], object]] = _NO_STAND_INS,
+    name: str | None = None,
 ) -> Identity:
     """What tells ``function`` from every other one.
 
@@ -54,12 +55,13 @@ def identify(
             counts in its place.
         ignore: names of closure variables, or ``"self"``, that do not count.
         stand_ins: what stands for the content of a closure variable, or for ``"self"``.
+        name: what to call it; None: module and qualified name.
 
     Raises:
         UnhashableArgumentError: if something that is bound to the function cannot be keyed.
     """
     parts = _take_apart(function)
-    name = type_name(_named(parts.inner))
+    name = name or type_name(_named(parts.inner))
     seen: Seen = {id(parts.inner): 0}
     codes = _variables(parts.inner, ignore, stand_ins, seen)
     if "self" not in ignore:
