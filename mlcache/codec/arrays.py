@@ -25,12 +25,16 @@ def _write_array(value: Array, out: Writer) -> Node:
 
 def _read_array(node: Node, source: Reader) -> Array:
     _, dtype, shape, fortran, offset, size = node
+    # Unlike np.ndarray(), this lets nobody make it writeable again.
+    flat: Array = np.frombuffer(source.buffer(offset, size), read_dtype(dtype))
+    return _reshape(flat, shape, fortran)
+
+
+def _reshape(flat: Array, shape: list[int], fortran: bool) -> Array:  # noqa: FBT001 - as it stands in the node
     # NumPy takes a negative length for one to be inferred.
     if shape and min(shape) < 0:
         raise ValueError(f"a shape with a negative length: {shape}")
-    data = source.buffer(offset, size)
-    array: Array = np.ndarray(shape, read_dtype(dtype), data, order="F" if fortran else "C")
-    return array
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def _write_objects(value: Array, out: Writer) -> Node:
@@ -44,12 +48,9 @@ def _write_objects(value: Array, out: Writer) -> Node:
 def _read_objects(node: Node, source: Reader) -> Array:
     _, shape, fortran, items = node
     values = expect(source.value(items), list)
-    if shape and min(shape) < 0:
-        raise ValueError(f"a shape with a negative length: {shape}")
-    array: Array = np.fromiter(values, dtype=object, count=len(values))
-    array = array.reshape(shape, order="F" if fortran else "C")
-    array.flags.writeable = False
-    return array
+    flat: Array = np.fromiter(values, dtype=object, count=len(values))
+    flat.flags.writeable = False
+    return _reshape(flat, shape, fortran)
 
 
 def _write_scalar(value: np.generic, _: Writer) -> Node:
@@ -64,14 +65,14 @@ def _read_scalar(node: Node, _: Reader) -> Any:
     return np.ndarray((1,), kind, data)[0]
 
 
-# The scalars of texts and bytes would lose their trailing zeros by way of an array.
+# The scalars of texts and bytes would lose their trailing zeros by way of an array, or of str().
 _SCALARS = {
     np.dtype(char).type for char in np.typecodes["All"] if np.dtype(char).kind in KINDS - frozenset("SU")
 }
 
 WRITERS: dict[type, Callable[[Any, Writer], Node]] = {
     np.ndarray: _write_array,
-    np.str_: lambda value, out: ["np.str_", out.node(str(value))],
+    np.str_: lambda value, out: ["np.str_", out.node(str.__str__(value))],
     np.bytes_: lambda value, out: ["np.bytes_", out.node(bytes(value))],
     **dict.fromkeys(_SCALARS, _write_scalar),
 }

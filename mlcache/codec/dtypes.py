@@ -18,7 +18,7 @@ KINDS = frozenset("biufcmMSUV")
 _MAX_DEPTH = 20
 _MAX_KNOWN = 256
 
-_known: dict[DType, Node] = {}
+_known: dict[tuple[str, DType], Node] = {}
 
 
 def write_dtype(dtype: DType) -> Node:
@@ -27,12 +27,14 @@ def write_dtype(dtype: DType) -> Node:
     Raises:
         NeedsPickleError: its elements are not just bytes, or it would not come back as it is.
     """
-    node = _known.get(dtype)
-    # The metadata that anybody may put on a dtype does not count when dtypes are compared.
-    if node is None or dtype.metadata is not None:
-        node = _check(dtype, _describe(dtype))
+    # Of a structure, more than is compared has to come back.
+    if dtype.kind == "V" or dtype.metadata is not None:
+        return _describe_exactly(dtype)
+    node = _known.get((dtype.char, dtype))
+    if node is None:
+        node = _describe_exactly(dtype)
         if len(_known) < _MAX_KNOWN:
-            _known[dtype] = node
+            _known[dtype.char, dtype] = node
     return node
 
 
@@ -45,8 +47,9 @@ def read_dtype(node: Node) -> DType:
     return _named(node) if type(node) is str else _admit(_build(node, 0))
 
 
-def _check(dtype: DType, node: Node) -> Node:
-    # Extensions (bfloat16) call themselves void, and titles are not described.
+def _describe_exactly(dtype: DType) -> Node:
+    node = _describe(dtype)
+    # Extensions call themselves void: bfloat16 would come back as two bytes without a meaning.
     back = read_dtype(node)
     if back != dtype or back.char != dtype.char or back.isalignedstruct != dtype.isalignedstruct:
         raise NeedsPickleError(f"the dtype {dtype!r} has no form of its own")
@@ -54,7 +57,7 @@ def _check(dtype: DType, node: Node) -> Node:
 
 
 def _describe(dtype: DType) -> Node:
-    if dtype.metadata is not None or dtype.hasobject or dtype.kind not in KINDS:
+    if dtype.metadata is not None or dtype.hasobject or dtype.kind not in KINDS or not dtype.itemsize:
         raise NeedsPickleError(f"the elements of the dtype {dtype!r} are more than bytes")
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
@@ -63,7 +66,8 @@ def _describe(dtype: DType) -> Node:
         fields: Any = dtype.fields
         formats = [_describe(fields[name][0]) for name in dtype.names]
         offsets = [fields[name][1] for name in dtype.names]
-        return ["fields", dtype.names, formats, offsets, dtype.itemsize, dtype.isalignedstruct]
+        titles = [next(iter(fields[name][2:]), None) for name in dtype.names]
+        return ["fields", dtype.names, formats, offsets, titles, dtype.itemsize, dtype.isalignedstruct]
     if dtype.char in "gG":
         # One name for formats that differ from one processor to the next.
         return ["long", dtype.str, platform.machine()]
@@ -87,9 +91,9 @@ def _build(node: Node, depth: int) -> DType:
 
 
 def _build_fields(parts: list[Any], depth: int) -> DType:
-    names, formats, offsets, size, aligned = parts
+    names, formats, offsets, titles, size, aligned = parts
     kinds = [_build(each, depth + 1) for each in formats]
-    fields: Any = {"names": names, "formats": kinds, "offsets": offsets, "itemsize": size}
+    fields: Any = {"names": names, "formats": kinds, "offsets": offsets, "titles": titles, "itemsize": size}
     dtype: DType = np.dtype(fields, align=aligned)
     return dtype
 

@@ -70,10 +70,11 @@ class TreeWriter:
 
     def buffer(self, data: Any, size: int) -> int:
         """Takes ``size`` bytes of contiguous ``data`` in; where they will begin among the buffers."""
+        if not size:
+            return 0
         offset = align(self._end)
-        if size:
-            self.buffers.append((offset, data))
-            self._end = offset + size
+        self.buffers.append((offset, data))
+        self._end = offset + size
         return offset
 
 
