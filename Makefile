@@ -28,7 +28,7 @@ bench: $(ENV)/bench/.stamp ## Compare with the peers: make bench NAME=hits
 	$(ENV)/bench/bin/python -m benchmarks $(NAME)
 
 docs: $(ENV)/docs/.stamp ## Build the documentation into site/
-	$(ENV)/docs/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(ENV)/docs/bin/mkdocs build --strict
 
 clean: ## Remove environments, caches and everything built
 	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
