@@ -1,0 +1,125 @@
+"""What a test may leave behind: threads, files, processes, temporary files and shared memory."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from mlcache import drive
+from mlcache.backends import open as opening
+
+OPEN_FILES = Path("/proc/self/fd")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux shows it
+LASTING = ("resource_tracker", "forkserver", "resource_sharer", "loky")
+"""Processes and threads that Python and joblib start once, and use again."""
+
+
+class Belongings:
+    """What this process has now, to be compared with later."""
+
+    def __init__(self) -> None:
+        self._before = _look()
+
+    def leaked(self) -> dict[str, list[str]]:
+        """What there is more of than at first, by its kind. Shared things of the library are ended before."""
+        end_shared()
+        if not self._more():
+            return {}
+        gc.collect()  # what lies in a circle of references lives until then
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and thread.ident not in self._before["threads"]:
+                thread.join(2)
+        return self._more()
+
+    def _more(self) -> dict[str, list[str]]:
+        more = {
+            kind: sorted(name for ident, name in things.items() if self._before[kind].get(ident) != name)
+            for kind, things in _look().items()
+        }
+        more["shared memory"] = [name for name in more["shared memory"] if not _is_used_by_others(name)]
+        return {kind: names for kind, names in more.items() if names}
+
+
+def end_shared() -> None:
+    """End what all functions of a process share: the drivers' threads and the stores with plain names."""
+    opening.forget_shared()
+    if drive.threads.cache_info().currsize:
+        for purpose in ("compute", "store"):
+            drive.threads(purpose).shutdown()
+        drive.threads.cache_clear()
+
+
+def _look() -> dict[str, dict[object, str]]:
+    return {
+        "threads": {thread.ident: thread.name for thread in threading.enumerate() if _is_ours(thread.name)},
+        "open files": _if_there(OPEN_FILES, _open_files),
+        "processes": _children(),
+        "temporary files": {path: str(path) for path in Path(tempfile.gettempdir()).rglob("*")},
+        "shared memory": _if_there(SHARED_MEMORY, _shared_memory),
+    }
+
+
+def _if_there(folder: Path, look: Callable[[], dict[object, str]]) -> dict[object, str]:
+    return look() if folder.is_dir() else {}
+
+
+def _open_files() -> dict[object, str]:
+    found: dict[object, str] = {}
+    for file in OPEN_FILES.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # that of the listing itself
+            found[file.name] = str(file.readlink())
+    return found
+
+
+def _children() -> dict[object, str]:
+    if not hasattr(os, "waitid") or not Path("/proc").is_dir():
+        return {}
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return {}
+    me = str(os.getpid())
+    found = {process.name: _command(process) for process in Path("/proc").iterdir() if _parent(process) == me}
+    return {number: command for number, command in found.items() if _is_ours(command)}
+
+
+def _parent(process: Path) -> str:
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[1]
+    except (OSError, IndexError):
+        return ""  # no process, or none any more
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text().replace("\0", " ").strip() or "zombie"
+    except OSError:
+        return "ended"
+
+
+def _shared_memory() -> dict[object, str]:
+    return {segment: str(segment) for segment in SHARED_MEMORY.iterdir()}
+
+
+def _is_used_by_others(segment: str) -> bool:
+    """Whether a process that is neither this one nor its child has it mapped: the folder is everybody's."""
+    mine = {str(os.getpid()), *map(str, _children())}
+    return any(
+        segment in _mapped(process) for process in Path("/proc").glob("[0-9]*") if process.name not in mine
+    )
+
+
+def _mapped(process: Path) -> str:
+    try:
+        return (process / "maps").read_text()
+    except OSError:
+        return ""
+
+
+def _is_ours(name: str) -> bool:
+    return not any(word in name for word in LASTING)
