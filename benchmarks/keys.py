@@ -95,14 +95,25 @@ def transposed() -> Input:
 
 
 def frame() -> Input:
-    """A data frame of 100,000 rows and 10 columns of floats; the equal one is built by column."""
+    """A data frame of 100,000 rows and 10 columns of floats."""
+    name = "frame of 100,000 × 10 floats"
+    return _frame(name, _random(100_000, 10), AtMost(name, MLCACHE, 2.0, BARE))
+
+
+def wide_frame() -> Input:
+    """A data frame of more columns than is usual, and few rows."""
+    name = "frame of 400 × 64 floats"
+    return _frame(name, _random(400, 64), AtMost(name, MLCACHE, 1.0, DASK))
+
+
+def _frame(name: str, values: Any, target: Target) -> Input:
+    """A frame of floats; the equal one is built column by column."""
     import pandas as pd
 
-    name, values = "frame of 100,000 × 10 floats", _random(100_000, 10)
-    columns = [f"c{number}" for number in range(10)]
+    columns = [f"c{number}" for number in range(values.shape[1])]
     value, other = (pd.DataFrame(numbers, columns=columns) for numbers in (values, _changed(values)))
     equal = pd.DataFrame({column: values[:, number] for number, column in enumerate(columns)})
-    return Input(name, value, equal, other, values, [AtMost(name, MLCACHE, 2.0, BARE)])
+    return Input(name, value, equal, other, values, [target])
 
 
 def string_frame() -> Input:
@@ -216,6 +227,7 @@ INPUTS: tuple[Callable[[], Input], ...] = (
     strided,
     transposed,
     frame,
+    wide_frame,
     string_frame,
     strings,
     settings,
