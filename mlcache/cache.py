@@ -175,7 +175,9 @@ class Cache:
             if isinstance(error, MlcacheError):
                 raise error
             raise BackendError(f"{tier} failed at {operation}: {error}") from error
-        self._warn(f"{tier} {operation}", f"{tier} failed at {operation}, and goes on without: {error}")
+        self._warn(
+            f"{tier} {type(error).__name__}", f"{tier} failed at {operation}; calls go on without: {error}"
+        )
         events.emit(Failed(key or Key(self.namespace, b""), tier, operation, error))
 
     def _warn(self, about: str, message: str) -> None:

@@ -16,10 +16,11 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, ov
 
 from mlcache.actions import Actions, Explanation
 from mlcache.cache import CacheInfo
-from mlcache.drive import blocking, in_thread, suspending
+from mlcache.drive import blocking, suspending
 from mlcache.entry import Key
 from mlcache.flow import Step
 from mlcache.result import Result
+from mlcache.threads import in_thread
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -139,19 +140,19 @@ class AsyncCachedFunction(Face[P, R]):
     async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What goes into the key of this call, and what each tier has for it."""
         explain = functools.partial(self._actions.explain, self._bound + args, kwargs)
-        return await in_thread(explain, self._actions.cache)
+        return await in_thread("store", explain)
 
     async def cache_info(self) -> CacheInfo:
         """Hits, misses and the like, as ``functools.lru_cache`` has them, and more."""
-        return await in_thread(self._actions.cache.info, self._actions.cache)
+        return await in_thread("store", self._actions.cache.info)
 
     async def cache_clear(self) -> None:
         """Forget all answers of this function in all tiers, and set its counts to zero."""
-        await in_thread(self._actions.cache.clear, self._actions.cache)
+        await in_thread("store", self._actions.cache.clear)
 
     async def cache_parameters(self) -> dict[str, Any]:
         """How the cache was set up."""
-        return await in_thread(self._actions.in_words, self._actions.cache)
+        return await in_thread("store", self._actions.in_words)
 
     async def _run(self, flow: Coroutine[Step, Any, T]) -> T:
         return await suspending(flow, self._actions.cache)

@@ -1,23 +1,21 @@
 """The two drivers: they carry out the steps of a flow, in a thread or on an event loop.
 
-The blocking driver does every step where it is. The suspending driver does the same with
-those that are quick, sends those that wait for a store to a thread, and awaits the rest.
+The blocking driver does every step where it is. The suspending driver awaits those that
+wait, for a store or a flight or the function, and does the rest where it is.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import copy_context
-from functools import cache, partial
+from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from mlcache.backends.tiered import Tiers
+from mlcache.backends.tiered import Tiers, run_suspending
 from mlcache.events import Event
 from mlcache.flight import Flight, Flights, Job
 from mlcache.flow import Compute, Drop, Find, Join, Keep, Land, Lead, Made, Outcome, Step, Tell, Wait
+from mlcache.threads import in_thread, pool
 
 T = TypeVar("T")
 
@@ -100,29 +98,27 @@ _ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Tell: lambda step, parts: parts.tell(step.event),
 }
 
-_WAITS_FOR_THE_STORE = frozenset((Find, Keep, Drop))
-
 
 async def _carry_out(step: Step, parts: Parts) -> Any:
+    awaited = _AWAITED.get(type(step))
+    return _ACTIONS[type(step)](step, parts) if awaited is None else await awaited(step, parts)
+
+
+async def _drop_suspending(step: Drop, parts: Parts) -> bool:
+    parts.flights.supersede(step.key)
+    return await run_suspending(parts.store.dropping(step.key))
+
+
+async def _wait(step: Wait, _: Parts) -> Any:
     import asyncio
 
-    if isinstance(step, Lead):
-        return await _lead(step, parts)
-    if isinstance(step, Wait):
-        return await asyncio.wrap_future(step.flight.future)
-    if isinstance(step, Compute) and parts.suspends:
+    return await asyncio.wrap_future(step.flight.future)
+
+
+async def _compute(step: Compute, parts: Parts) -> Made:
+    if parts.suspends:
         return await parts.compute_suspending(step)
-    do = partial(_ACTIONS[type(step)], step, parts)
-    if isinstance(step, Compute):
-        return await _in_thread("compute", do)
-    if type(step) in _WAITS_FOR_THE_STORE and parts.store.blocking:
-        return await _in_thread("store", do)
-    return do()
-
-
-async def in_thread(do: Callable[[], T], parts: Parts) -> T:
-    """Do something with the store: here if it is quick, else in a thread."""
-    return await _in_thread("store", do) if parts.store.blocking else do()
+    return await in_thread("compute", partial(parts.compute, step))
 
 
 async def _lead(step: Lead, parts: Parts) -> Outcome:
@@ -140,7 +136,7 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
             _spawn(step, parts)
         else:
             flight.job = Job(partial(_lead_here, step, parts))
-            threads("compute").submit(flight.job.run)
+            pool("compute").submit(flight.job.run)
     except BaseException as error:
         parts.flights.crash(flight, error)
         step.flow.close()
@@ -176,17 +172,11 @@ _tasks: set[Any] = set()
 """The event loop itself keeps only weak references to tasks."""
 
 
-@cache
-def threads(purpose: str) -> Executor:
-    """The threads for one purpose: those that wait for stores must not queue behind those that compute."""
-    return ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 4), f"mlcache-{purpose}")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=threads.cache_clear)  # threads do not survive a fork
-
-
-async def _in_thread(purpose: str, do: Callable[[], T]) -> T:
-    import asyncio
-
-    return await asyncio.get_running_loop().run_in_executor(threads(purpose), copy_context().run, do)
+_AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
+    Find: lambda step, parts: run_suspending(parts.store.finding(step.key)),
+    Lead: _lead,
+    Wait: _wait,
+    Compute: _compute,
+    Keep: lambda step, parts: run_suspending(parts.store.keeping(step.key, step.entry)),
+    Drop: _drop_suspending,
+}

@@ -22,7 +22,7 @@ MODULES = {
 
 # Each line may import from those above it; the modules of one package from each other.
 LAYERS = [
-    ["errors", "clock", "switch"],
+    ["errors", "clock", "switch", "threads"],
     ["units"],
     ["entry"],
     ["call", "events", "sealing", "result"],

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from mlcache import clock
 from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Measures, Usage
 from mlcache.entry import Entry, Key, Verdict, judge
+from mlcache.threads import in_thread
 
 T = TypeVar("T")
 OnFailure = Callable[[str, str, Key | None, Exception], object]
@@ -22,6 +24,59 @@ class Found(msgspec.Struct, frozen=True):
     entry: Entry
     tier: str
     at: float
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A step of a walk through the tiers: one operation of one backend."""
+
+    backend: Backend
+    operation: str
+    args: tuple[Any, ...]
+
+    def __await__(self) -> Generator[Ask, Any, Any]:
+        return (yield self)
+
+
+def run(walk: Coroutine[Ask, Any, T]) -> T:
+    """Walk through the tiers in this thread."""
+    try:
+        ask = walk.send(None)
+        while True:
+            try:
+                reply = getattr(ask.backend, ask.operation)(*ask.args)
+            except Exception as error:  # noqa: BLE001 - for the walk to deal with
+                ask = walk.throw(error)
+            else:
+                ask = walk.send(reply)
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+async def run_suspending(walk: Coroutine[Ask, Any, T]) -> T:
+    """Walk through the tiers on an event loop.
+
+    A backend's own coroutine, by the name of the operation and ``_async``, is awaited; one
+    that blocks is asked in a thread; any other is asked here.
+    """
+    try:
+        ask = walk.send(None)
+        while True:
+            try:
+                reply = await _ask_suspending(ask)
+            except BaseException as error:  # noqa: BLE001 - a cancellation too must reach the walk
+                ask = walk.throw(error)
+            else:
+                ask = walk.send(reply)
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+async def _ask_suspending(ask: Ask) -> Any:
+    native = getattr(ask.backend, f"{ask.operation}_async", None)
+    if native is not None:
+        return await native(*ask.args)
+    do = partial(getattr(ask.backend, ask.operation), *ask.args)
+    return await in_thread("store", do) if ask.backend.blocking else do()
 
 
 class Tiers:
@@ -41,11 +96,6 @@ class Tiers:
         self._on_failure = on_failure
 
     @property
-    def blocking(self) -> bool:
-        """Whether any tier may keep an event loop waiting."""
-        return any(backend.blocking for backend in self.backends)
-
-    @property
     def memory(self) -> tuple[Callable[[bytes], Entry | None], Callable[[bytes], Any]] | None:
         """How the nearest tier is looked up and told of a use without going through here, if it can be."""
         nearest = self.backends[0] if self.backends else None
@@ -53,44 +103,57 @@ class Tiers:
 
     def find(self, key: Key) -> Found | None:
         """The first fresh entry, or else the last to become stale of those that are not dead."""
+        return run(self.finding(key))
+
+    def keep(self, key: Key, entry: Entry) -> None:
+        """Write to all tiers."""
+        run(self.keeping(key, entry))
+
+    def drop(self, key: Key) -> bool:
+        """Delete from all tiers; whether any had it."""
+        return run(self.dropping(key))
+
+    def clear(self, namespace: str) -> int:
+        """Delete all entries of a namespace; the largest number that a tier had."""
+        return run(self.clearing(namespace))
+
+    async def finding(self, key: Key) -> Found | None:
+        """``find``, for either driver."""
         now = clock.now()
         best: Found | None = None
         for place, backend in enumerate(self.backends):
-            entry = self._try(backend, backend.get, key)
+            entry: Entry | None = await self._try(backend, "get", key)
             if entry is None:
                 continue
             verdict = judge(entry, now)
             if verdict is Verdict.FRESH:
-                self._keep(self.backends[:place], key, entry)
+                for nearer in self.backends[:place]:
+                    await self._try(nearer, "put", key, entry)
                 return Found(entry, backend.name, now)
             if verdict is Verdict.STALE and (best is None or best.entry.fresh_until < entry.fresh_until):
                 best = Found(entry, backend.name, now)
         return best
 
-    def keep(self, key: Key, entry: Entry) -> None:
-        """Write to all tiers."""
-        self._keep(self.backends, key, entry)
+    async def keeping(self, key: Key, entry: Entry) -> None:
+        """``keep``, for either driver."""
+        for backend in self.backends:
+            await self._try(backend, "put", key, entry)
 
-    def drop(self, key: Key) -> bool:
-        """Delete from all tiers, the farthest first, lest it be promoted meanwhile; whether any had it."""
-        gone = [self._try(backend, backend.delete, key) for backend in reversed(self.backends)]
-        return any(gone)
+    async def dropping(self, key: Key) -> bool:
+        """``drop``, for either driver: the farthest tier first, lest it be promoted meanwhile."""
+        return any([await self._try(backend, "delete", key) for backend in reversed(self.backends)])
 
-    def clear(self, namespace: str) -> int:
-        """Delete all entries of a namespace; the largest number that a tier had."""
-        gone = [
-            self._try(backend, backend.clear, namespace)
-            for backend in reversed(self.backends)
-            if isinstance(backend, Clears)
-        ]
-        return max((number or 0 for number in gone), default=0)
+    async def clearing(self, namespace: str) -> int:
+        """``clear``, for either driver."""
+        able = [backend for backend in reversed(self.backends) if isinstance(backend, Clears)]
+        return max([await self._try(backend, "clear", namespace) or 0 for backend in able], default=0)
 
     def keys(self, namespace: str) -> Iterator[Key]:
         """The keys of a namespace in any tier, each once."""
         found: dict[bytes, Key] = {}
         for backend in self.backends:
             if isinstance(backend, Lists):
-                listed = self._try(backend, backend.keys, namespace)
+                listed = run(self._try(backend, "keys", namespace))
                 found.update((key.digest, key) for key in listed or ())
         return iter(found.values())
 
@@ -98,13 +161,13 @@ class Tiers:
         """How many entries of the namespace the nearest tier that can tell has, and how full it is."""
         for backend in self.backends:
             if isinstance(backend, Measures):
-                number, used = self._try(backend, backend.count, namespace), self._try(backend, backend.usage)
-                return number or 0, used or Usage(0, 0)
+                number = run(self._try(backend, "count", namespace))
+                return number or 0, run(self._try(backend, "usage")) or Usage(0, 0)
         return 0, Usage(0, 0)
 
     def look(self, key: Key) -> dict[str, Entry | None]:
         """What each tier has, without promotion."""
-        return {backend.name: self._try(backend, backend.get, key) for backend in self.backends}
+        return {backend.name: run(self._try(backend, "get", key)) for backend in self.backends}
 
     def close(self) -> None:
         """Close those that can be closed."""
@@ -112,16 +175,12 @@ class Tiers:
             if isinstance(backend, Closes):
                 backend.close()
 
-    def _keep(self, backends: Sequence[Backend], key: Key, entry: Entry) -> None:
-        for backend in backends:
-            self._try(backend, backend.put, key, entry)
-
-    def _try(self, backend: Backend, do: Callable[..., T], *args: Any) -> T | None:
+    async def _try(self, backend: Backend, operation: str, *args: Any) -> Any:
         try:
-            return do(*args)
+            return await Ask(backend, operation, args)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the call goes on
             key = args[0] if args and isinstance(args[0], Key) else None
-            self._on_failure(backend.name, do.__name__, key, error)
+            self._on_failure(backend.name, operation, key, error)
             return None
 
     def __repr__(self) -> str:

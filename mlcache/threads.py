@@ -1,0 +1,36 @@
+"""Threads for event loops: what may block is done in one of these, while the loop goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import cache
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@cache
+def pool(purpose: str) -> Executor:
+    """The threads for one purpose: those that wait for stores must not queue behind those that compute."""
+    return ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 4), f"mlcache-{purpose}")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork
+
+
+async def in_thread(purpose: str, do: Callable[[], T]) -> T:
+    """Await ``do``, done in a thread, in a copy of this context."""
+    import asyncio  # takes longer to import than all of mlcache
+
+    return await asyncio.get_running_loop().run_in_executor(pool(purpose), copy_context().run, do)
+
+
+def close() -> None:
+    """End all threads; new ones are made when they are needed."""
+    for purpose in ("compute", "store"):
+        pool(purpose).shutdown()
+    pool.cache_clear()
