@@ -93,7 +93,7 @@ def write_dates(value: Any, out: Writer) -> Node:
     return ["pandas.dates", out.node(value.asi8), value.unit, out.node(value.tz), frequency]
 
 
-def read_dates(node: Node, source: Reader) -> pd.DatetimeIndex:
+def read_dates(node: Node, source: Reader) -> Any:
     """The dates as an index, whatever they were."""
     _, ticks, unit, zone, frequency = node
     index: Any = pd.DatetimeIndex(_array(ticks, source).view(f"M8[{unit}]"))
@@ -108,7 +108,7 @@ def write_deltas(value: Any, out: Writer) -> Node:
     return ["pandas.deltas", out.node(value.asi8), value.unit, write_frequency(getattr(value, "freq", None))]
 
 
-def read_deltas(node: Node, source: Reader) -> pd.TimedeltaIndex:
+def read_deltas(node: Node, source: Reader) -> Any:
     """The differences as an index, whatever they were."""
     _, ticks, unit, frequency = node
     index: Any = pd.TimedeltaIndex(_array(ticks, source).view(f"m8[{unit}]"))

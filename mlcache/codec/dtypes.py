@@ -82,7 +82,7 @@ def _build(node: Node, depth: int) -> DType:
         raise ValueError("a dtype nested too deeply")
     tag, *rest = node
     if tag == "long" and rest[1] == platform.machine():
-        return np.dtype(rest[0])
+        return _build(rest[0], depth + 1)
     if tag == "repeat":
         return np.dtype((_build(rest[0], depth + 1), tuple(rest[1])))
     if tag == "fields":

@@ -9,7 +9,8 @@ import msgspec
 from mlcache.codec.compression import zstandard
 from mlcache.codec.frame import PICKLED, Buffers, seal, unseal
 from mlcache.codec.nodes import NeedsPickleError
-from mlcache.codec.pickled import Signer, read_pickle, write_pickle
+from mlcache.codec.pickled import read_pickle, write_pickle
+from mlcache.codec.signer import Signer
 from mlcache.codec.tree import PLAIN, TreeReader, TreeWriter
 from mlcache.entry import Entry
 from mlcache.errors import CannotEncodeError, CodecError, CorruptEntryError

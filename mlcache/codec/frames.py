@@ -30,7 +30,7 @@ def _write_frame(value: Any, out: Writer) -> Node:
 
 
 def _write_block(block: Any, out: Writer) -> Node:
-    values = block.values  # noqa: PD011 - of a block
+    values = block.values
     if isinstance(block.dtype, np.dtype):
         values = np.asarray(values)
     elif values.ndim > 1:
@@ -69,10 +69,12 @@ def _assemble(blocks: list[_Block], index: pd.Index, labels: pd.Index) -> pd.Dat
 
 
 def _assemble_columns(blocks: list[_Block], index: pd.Index, labels: pd.Index) -> pd.DataFrame:
-    arrays: dict[int, Any] = {}
+    series: dict[int, pd.Series] = {}
     for values, places in blocks:
-        arrays.update(zip(places, values if values.ndim > 1 else [values], strict=True))
-    frame = pd.DataFrame({place: arrays[place] for place in range(len(labels))}, index=index, copy=False)
+        for place, column in zip(places, values if values.ndim > 1 else [values], strict=True):
+            # Of bare arrays of objects a frame would make texts where it can.
+            series[place] = pd.Series(column, index=index, dtype=column.dtype, copy=False)
+    frame = pd.DataFrame({place: series[place] for place in range(len(labels))}, index=index, copy=False)
     frame.columns = labels
     return frame
 
@@ -112,7 +114,7 @@ def _write_dates(value: pd.DatetimeIndex, out: Writer) -> Node:
     return ["pandas.DatetimeIndex", columns.write_dates(value, out), out.node(value.name)]
 
 
-def _read_dates(node: Node, source: Reader) -> pd.DatetimeIndex:
+def _read_dates(node: Node, source: Reader) -> Any:
     return columns.read_dates(node[1], source).rename(source.value(node[2]))
 
 
@@ -120,7 +122,7 @@ def _write_deltas(value: pd.TimedeltaIndex, out: Writer) -> Node:
     return ["pandas.TimedeltaIndex", columns.write_deltas(value, out), out.node(value.name)]
 
 
-def _read_deltas(node: Node, source: Reader) -> pd.TimedeltaIndex:
+def _read_deltas(node: Node, source: Reader) -> Any:
     return columns.read_deltas(node[1], source).rename(source.value(node[2]))
 
 

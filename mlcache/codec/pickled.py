@@ -85,11 +85,11 @@ def _versions(kinds: set[type]) -> dict[str, str]:
     """The versions of the packages that the types come from, as what a pickle means depends on them."""
     packages = {kind.__module__.partition(".")[0] for kind in kinds}
     versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in packages}
-    return {name: version for name, version in versions.items() if isinstance(version, str)}
+    return {name: str(version) for name, version in versions.items() if isinstance(version, str)}
 
 
 def _compare(versions: dict[str, str]) -> None:
     for name, written in versions.items():
         here = getattr(importlib.import_module(name), "__version__", None)
-        if here != written:
+        if str(here) != written:
             raise CorruptEntryError(f"a pickle made with {name} {written}, and here is {here}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +20,7 @@ def round_trip(value: Any, codec: FrameCodec = CODEC) -> Any:
     return codec.decode(codec.encode(Entry(value, 1.0))).value
 
 
-def same(left: Any, right: Any) -> bool:
+def same(left: Any, right: Any) -> bool:  # noqa: PLR0911 - a case each
     """Like ``==``, but a NaN is a NaN, zero is not minus zero, and a list is not a tuple."""
     if type(left) is not type(right):
         return False
@@ -32,14 +33,14 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, np.ndarray):
         return same_arrays(left, right)
     if isinstance(left, np.generic):
-        return left.dtype == right.dtype and left.tobytes() == right.tobytes()
+        return bool(left.dtype == right.dtype) and left.tobytes() == right.tobytes()
     return same_contents(left, right)
 
 
 def same_contents(left: Any, right: Any) -> bool:
     if isinstance(left, Mapping):
         return same(list(left.items()), list(right.items()))
-    if isinstance(left, Set):
+    if isinstance(left, AbstractSet):
         return sorted(map(repr, left)) == sorted(map(repr, right))
     if isinstance(left, list | tuple):
         return len(left) == len(right) and all(map(same, left, right))

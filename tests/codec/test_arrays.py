@@ -122,7 +122,7 @@ SCALARS = [
     np.str_(""),
     np.bytes_(b"a\0\0"),
     np.datetime64("NaT"),
-    np.datetime64(5, "25s"),
+    np.datetime64(5, ("s", 25)),
     np.timedelta64(3, "D"),
     np.void(b"abc"),
     np.zeros(1, [("a", "i4"), ("b", "f8")])[0],

@@ -125,7 +125,8 @@ def test_any_contiguous_buffer_is_read() -> None:
     data += bytes(-len(data) % 8)
     body = bytearray(data)
     struct.pack_into("<Q", body, 8, xxhash.xxh3_64_intdigest(body[16:], FORMAT_VERSION << 16))
-    for kind in (bytes, bytearray, memoryview, lambda data: memoryview(data).cast("d")):
+    kinds: list[Any] = [bytes, bytearray, memoryview, lambda data: memoryview(data).cast("d")]
+    for kind in kinds:
         assert same(CODEC.decode(kind(bytes(body))).value, [1, np.arange(25)])
     twice = memoryview(bytes(byte for byte in body for _ in range(2)))
     with pytest.raises(CorruptEntryError):

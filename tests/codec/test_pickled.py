@@ -75,7 +75,10 @@ def parts(frame: bytes) -> tuple[list[Any], bytes]:
 
 
 def test_a_pickle_comes_back_with_its_arrays_in_place() -> None:
-    value = [Model("a", np.arange(1000.0)), {"b": Model("c", np.asfortranarray(np.ones((20, 30))))}]
+    value: list[Any] = [
+        Model("a", np.arange(1000.0)),
+        {"b": Model("c", np.ones((20, 30), order="F"))},
+    ]
     frame = SIGNED.encode(Entry(value, 1.0))
     back = SIGNED.decode(frame).value
     assert same(back[0].weights, value[0].weights)

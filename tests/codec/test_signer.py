@@ -103,7 +103,7 @@ def test_many_processes_at_once_get_one_key(tmp_path: Path) -> None:
         "import sys; from mlcache.codec import Signer; print('ready', flush=True); sys.stdin.readline();"
         "print(Signer.from_file(sys.argv[1]).sign([b'a']).hex())"
     )
-    command = [sys.executable, "-c", code, tmp_path / "key"]
+    command = [sys.executable, "-c", code, str(tmp_path / "key")]
     racers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(16)
     ]
