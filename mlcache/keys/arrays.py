@@ -17,8 +17,11 @@ from mlcache.keys.digest import ENCODERS, Seen, encode, within
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 """Bytes that are brought into C order at a time: few enough to stay in a core's cache."""
+
+_TILE, _SMALL, _FAR = 64, 4, 256
+"""Elements of a tile, bytes of what is no longer a small element, and of a step that leaves a line of the cache."""
 
 _USER_DEFINED = 2
 _PLAIN_KINDS = frozenset("biufcSUmM")
@@ -82,7 +85,7 @@ def hash_array(array: Array) -> bytes:
 
 def pieces(array: Array) -> Iterator[Array]:
     """An array's bytes in C order, as contiguous arrays; each is gone when the next one comes."""
-    scratch = np.empty(max(1, _CHUNK // max(1, array.dtype.itemsize)), array.dtype)
+    scratch = np.empty(min(array.size, max(1, _CHUNK // max(1, array.itemsize))), array.dtype)
     yield from _pieces(array, scratch)
 
 
@@ -95,12 +98,23 @@ def _pieces(array: Array, scratch: Array) -> Iterator[Array]:
         for part in array:
             yield from _pieces(part, scratch)
         return
-    rows = scratch.size // max(1, row)
+    rows = scratch.size // row
     for start in range(0, len(array), rows):
         part = array[start : start + rows]
         copy = scratch[: part.size].reshape(part.shape)
-        np.copyto(copy, part)
+        _copy(part, copy)
         yield copy
+
+
+def _copy(part: Array, copy: Array) -> None:
+    """Copy ``part``, tile by tile if it holds small elements and is transposed.
+
+    Numpy goes through such an array along its rows, and fetches a line of the cache for each
+    element; within a tile the line is still there when its next element is wanted.
+    """
+    tile = _TILE if part.itemsize < _SMALL and abs(part.strides[-1]) >= _FAR else part.shape[-1]
+    for start in range(0, part.shape[-1], tile):
+        np.copyto(copy[..., start : start + tile], part[..., start : start + tile])
 
 
 def dtype_code(dtype: np.dtype[Any]) -> bytes:

@@ -63,9 +63,9 @@ def _encode_mixed(value: list[object], seen: Seen) -> bytes:
 
 def encode_plain_items(items: list[Any] | tuple[Any, ...]) -> bytes | None:
     """The code of items that are all plain, in one call of C; None if they are not."""
-    kinds = set(map(type, items))
-    if kinds == _TEXTS and len(items) >= _MANY:
+    if len(items) >= _MANY and list(map(type, items)).count(str) == len(items):
         return _encode_texts(items)
+    kinds = set(map(type, items))
     if not kinds <= PLAIN or (bytes in kinds and _are_large(items)):
         return None
     return fold(dumps(tuple(items), 2))
@@ -73,10 +73,9 @@ def encode_plain_items(items: list[Any] | tuple[Any, ...]) -> bytes | None:
 
 def _encode_texts(texts: list[str] | tuple[str, ...]) -> bytes:
     """The code of many texts: one buffer, in which NUL parts them if none of them contains it."""
-    joined = "\0".join(texts)
-    if joined.count("\0") != len(texts) - 1:
+    packed = "\0".join(texts).encode("utf-8", "surrogatepass")
+    if packed.count(0) != len(texts) - 1:
         return fold(dumps(tuple(texts), 2))
-    packed = joined.encode("utf-8", "surrogatepass")
     return b"@texts:" + dumps(len(texts), 2) + hashing.hash128(packed)
 
 

@@ -25,10 +25,10 @@ _LIBRARIES = {
     "pandas": "mlcache.keys.frames",
     "polars": "mlcache.keys.polars",
     "pyarrow": "mlcache.keys.arrow",
-    "scipy": "mlcache.keys.sparse",
-    "sklearn": "mlcache.keys.estimators",
+    "scipy": "mlcache.keys.scientific",
+    "sklearn": "mlcache.keys.scientific",
     "torch": "mlcache.keys.tensors",
-    "PIL": "mlcache.keys.images",
+    "PIL": "mlcache.keys.scientific",
 }
 """Where the encoders of a library's types are, by its name. Imported when such a value first comes."""
 

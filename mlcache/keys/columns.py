@@ -1,0 +1,107 @@
+"""Codes of pandas' columns (extension arrays), of their dtypes, and of pandas' scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mlcache.keys.arrays import encode_array
+from mlcache.keys.classes import type_name
+from mlcache.keys.digest import Encoder, Seen, encode
+from mlcache.keys.standard import made_of
+
+
+def encode_column(values: Any, seen: Seen) -> bytes:
+    """The code of a column's values: those of numpy as an array, others by their dtype and content."""
+    import pandas as pd
+
+    if isinstance(values, np.ndarray):
+        return encode_array(values, seen)
+    if isinstance(values, pd.arrays.NumpyExtensionArray):
+        return encode_array(values.to_numpy(), seen)
+    head = b"@column:" + encode_dtype(values.dtype, seen)
+    return head + _content_encoder(type(values))(values, seen)
+
+
+def _content_encoder(kind: type) -> Encoder:
+    import pandas as pd
+
+    arrays = pd.arrays
+    if issubclass(kind, arrays.DatetimeArray | arrays.TimedeltaArray | arrays.PeriodArray):
+        return lambda values, seen: encode_array(values.asi8, seen)
+    if issubclass(kind, pd.Categorical):
+        return lambda values, seen: encode_array(values.codes, seen)
+    if issubclass(kind, arrays.IntegerArray | arrays.FloatingArray | arrays.BooleanArray):
+        return _encode_masked
+    if issubclass(kind, arrays.ArrowStringArray | arrays.ArrowExtensionArray):
+        return _encode_arrow
+    if issubclass(kind, arrays.IntervalArray):
+        return lambda values, seen: encode((values.left, values.right), seen)
+    if issubclass(kind, arrays.SparseArray):
+        return lambda values, seen: encode_array(np.asarray(values), seen)
+    return _encode_objects
+
+
+def _encode_masked(values: Any, seen: Seen) -> bytes:
+    """What lies under a missing value does not count: it becomes a zero."""
+    missing = np.asarray(values.isna())
+    kind = values.dtype.numpy_dtype
+    return encode_array(values.to_numpy(dtype=kind, na_value=kind.type(0)), seen) + encode_array(missing, seen)
+
+
+def _encode_arrow(values: Any, seen: Seen) -> bytes:
+    from mlcache.keys.arrow import encode_chunks
+
+    return encode_chunks(values.__arrow_array__(), seen)
+
+
+def _encode_objects(values: Any, seen: Seen) -> bytes:
+    """Value by value; what is missing becomes None, since the dtype says what stands for it."""
+    missing = np.asarray(values.isna())
+    content = np.array(values, dtype=object)
+    content[missing] = None
+    return encode(content.tolist(), seen) + encode_array(missing, seen)
+
+
+def encode_dtype(dtype: Any, seen: Seen) -> bytes:
+    """The code of a dtype, numpy's or pandas' own."""
+    return encode(dtype, seen)
+
+
+def _dtype_parts(dtype: Any) -> object:
+    import pandas as pd
+
+    name = type_name(type(dtype))
+    if isinstance(dtype, pd.CategoricalDtype):
+        return name, dtype.ordered, dtype.categories
+    if isinstance(dtype, pd.StringDtype):
+        return name, dtype.storage, dtype.na_value
+    return name, str(dtype)
+
+
+encode_pandas_dtype = made_of("pandas.dtype", _dtype_parts)
+"""The code of a dtype of pandas' own."""
+
+
+def encode_missing(value: object, _: Seen) -> bytes:
+    """The code of ``pd.NA`` or ``pd.NaT``."""
+    return b"@missing:" + type(value).__name__.encode() + b":"
+
+
+def _by(parts: Callable[[Any], object]) -> Encoder:
+    return made_of("pandas.scalar", lambda value: (type(value).__name__, parts(value)))
+
+
+def scalars() -> dict[type, Encoder]:
+    """How pandas' scalars are encoded."""
+    import pandas as pd
+
+    return {
+        pd.Timestamp: _by(lambda value: (value.asm8, value.tzinfo, value.fold)),
+        pd.Timedelta: _by(lambda value: value.asm8),
+        pd.Period: _by(lambda value: (value.ordinal, value.freqstr)),
+        pd.Interval: _by(lambda value: (value.left, value.right, value.closed)),
+        pd.offsets.BaseOffset: _by(lambda value: value.freqstr),
+    }
