@@ -10,9 +10,10 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 
 from mlcache import clock, events, keys, sealing, settings
+from mlcache.backends.address import Address, Defaults
 from mlcache.backends.disk import Disk
 from mlcache.backends.encoded import Encoded
-from mlcache.backends.open import Address, Defaults, open_address, parse
+from mlcache.backends.open import open_address, parse
 from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend
 from mlcache.backends.tiered import Tiers
 from mlcache.call import Call, Parameters, Values

@@ -1,8 +1,8 @@
 """Frames in a folder, shared by all processes of one user, on diskcache.
 
 diskcache keeps its index in SQLite and evicts to a bound in bytes. It would also pickle
-and unpickle what is not bytes, from a folder that others may have written to; the
-``Disk`` below knows bytes alone, and takes a row of any other kind for a miss.
+and unpickle what is not bytes, from a folder that others may have written to; ours, in
+``index``, knows bytes alone, and takes a row of any other kind for a miss.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from mlcache import clock
+from mlcache.backends.address import DISK_BYTES, Address, Defaults, Opener, a_size
+from mlcache.backends.index import FILE, index_class
 from mlcache.backends.protocol import Usage
 from mlcache.entry import Key
 from mlcache.errors import BackendError, MissingExtraError
@@ -24,14 +26,11 @@ from mlcache.units import show_size
 RETRY_AFTER = 5.0
 """Seconds for which a folder that could not be opened is not tried again."""
 
-LOCK_TIMEOUT = 10.0
-"""Seconds to wait for another process that writes; after that, the tier failed."""
-
 
 class Disk:
     """Keeps frames in a folder; evicts those stored longest ago.
 
-    The folder is made at first use, for its owner alone (0700).
+    The folder is made at first use, for its owner alone (0700), and again if it was removed meanwhile.
 
     Args:
         directory: the folder.
@@ -41,23 +40,25 @@ class Disk:
 
     name = "disk"
     holds: ClassVar[Literal["bytes"]] = "bytes"
-    blocking: ClassVar[bool] = True
+    blocking = True
 
     def __init__(self, directory: str | os.PathLike[str], *, max_bytes: int) -> None:
         self.directory = Path(directory).expanduser().absolute()
         self._max_bytes = max_bytes
-        self._opened: Any = None
+        self._file = self.directory / FILE
+        self._opened: tuple[Any, _FileId] | None = None
         self._failure: tuple[float, BackendError] | None = None
         self._lock = threading.Lock()
-        _index_class()  # says at once what to install
+        index_class()  # says at once what to install
+        _alive.add(self)
 
     def get(self, key: Key) -> bytes | None:
-        data: bytes | None = self._index().get(key.digest)
+        data: bytes | None = self._index().read(key.digest)
         return data
 
     def put(self, key: Key, data: bytes, expires_at: float) -> None:
         seconds = None if math.isinf(expires_at) else max(expires_at - clock.now(), 0.0)
-        self._index().set(key.digest, data, expire=seconds, tag=key.namespace)
+        self._index_in_place().set(key.digest, data, expire=seconds, tag=key.namespace)
 
     def delete(self, key: Key) -> bool:
         return bool(self._index().delete(key.digest))
@@ -77,28 +78,49 @@ class Disk:
 
     def close(self) -> None:
         with self._lock:
-            if self._opened is not None:
-                self._opened.close()
-                self._opened = None
+            self._let_go()
 
     def _index(self) -> Any:
-        # Not "or": the truth of an index is its length, which is a query.
-        return self._open() if self._opened is None else self._opened
+        opened = self._opened
+        return self._index_in_place() if opened is None else opened[0]
+
+    def _index_in_place(self) -> Any:
+        """The index, sure to be that of the file that is in the folder now.
+
+        Somebody may have removed the folder. What is written to a removed file is lost, and a
+        lookup there that finds nothing is followed by a write; so it is enough that writes look.
+        """
+        with self._lock:
+            if self._opened is not None and self._opened[1] == _file_id(self._file):
+                return self._opened[0]
+            return self._open()
 
     def _open(self) -> Any:
-        with self._lock:
-            if self._opened is not None:
-                return self._opened
-            if self._failure is not None and clock.now() < self._failure[0]:
-                raise self._failure[1]
-            try:
-                _claim(self.directory)
-                self._opened = _index_class()(str(self.directory), self._max_bytes)
-            except Exception as error:
-                failure = BackendError(f"the cache folder {self.directory} cannot be used: {error}")
-                self._failure = (clock.now() + RETRY_AFTER, failure)
-                raise failure from error
-            return self._opened
+        if self._failure is not None and clock.now() < self._failure[0]:
+            raise self._failure[1]
+        self._let_go()
+        try:
+            _claim(self.directory)
+            index = index_class()(self.directory, self._max_bytes)
+        except Exception as error:
+            failure = BackendError(f"the cache folder {self.directory} cannot be used: {error}")
+            self._failure = (clock.now() + RETRY_AFTER, failure)
+            raise failure from error
+        self._opened = (index, _file_id(self._file))
+        weakref.finalize(self, index.close)
+        return index
+
+    def _let_go(self) -> None:
+        if self._opened is not None:
+            self._opened[0].close()
+            self._opened = None
+
+    def after_fork(self) -> None:
+        """Open anew in a forked child, where the connections of the parent must be neither used nor closed."""
+        self._lock = threading.Lock()
+        if self._opened is not None:
+            _inherited.append(self._opened[0])
+            self._opened = None
 
     def __repr__(self) -> str:
         return f"<disk: {self.directory}, at most {show_size(self._max_bytes)}>"
@@ -122,40 +144,34 @@ def _claim(directory: Path) -> None:
         raise BackendError("another user owns it")
 
 
-@cache
-def _index_class() -> type[Any]:
-    """The index, as subclasses of diskcache's classes, which are not imported before they are needed."""
+_FileId = tuple[int, int] | None
+
+
+def _file_id(path: Path) -> _FileId:
+    """What tells a file from another one that has taken its place; None if it is not there."""
     try:
-        import diskcache
-        from diskcache.core import MODE_BINARY, MODE_RAW
-    except ImportError:
-        raise MissingExtraError("backend 'disk'", "diskcache", "disk") from None
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
-    class BytesDisk(diskcache.Disk):  # type: ignore[misc] # diskcache has no types
-        """Never pickles and never unpickles."""
 
-        def put(self, key: bytes) -> tuple[bytes, bool]:
-            return key, True
+_alive: weakref.WeakSet[Disk] = weakref.WeakSet()
+_inherited: list[Any] = []
 
-        def get(self, key: bytes, raw: bool) -> bytes:  # noqa: ARG002, FBT001 - diskcache's signature
-            return bytes(key)
 
-        def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> Any:  # noqa: FBT001
-            if mode == MODE_RAW and isinstance(value, bytes):
-                return value
-            return super().fetch(mode, filename, value, read) if mode == MODE_BINARY else None
+def _after_fork() -> None:
+    for store in _alive:
+        store.after_fork()
 
-    class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
-        """diskcache with listing by tag."""
 
-        def __init__(self, directory: str, max_bytes: int) -> None:
-            super().__init__(directory, LOCK_TIMEOUT, disk=BytesDisk, size_limit=max_bytes, tag_index=True)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
-        def digests(self, tag: str) -> list[bytes]:
-            return [bytes(key) for (key,) in self._sql("SELECT key FROM Cache WHERE tag = ?", (tag,))]
 
-        def number_of(self, tag: str) -> int:
-            ((number,),) = self._sql("SELECT COUNT(*) FROM Cache WHERE tag = ?", (tag,)).fetchall()
-            return int(number)
+def _open(address: Address, defaults: Defaults) -> Disk:
+    directory = address.location or defaults.directory or default_directory()
+    return Disk(directory, max_bytes=address.size("max_bytes", defaults.max_bytes or DISK_BYTES))
 
-    return Index
+
+OPENERS = {"disk": Opener(_open, {"max_bytes": a_size}, located=True)}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import ClassVar, Literal
 
+from mlcache.backends.address import MEMORY_BYTES, Address, Defaults, Opener, a_count, a_size
 from mlcache.backends.protocol import Usage
 from mlcache.entry import Entry, Key
 from mlcache.errors import ConfigurationError, EntryTooLargeError
@@ -131,3 +132,14 @@ def _renew_locks() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
+
+
+def _open(address: Address, defaults: Defaults) -> Lru:
+    max_items = address.option("max_items")
+    return Lru(
+        max_bytes=address.size("max_bytes", defaults.max_bytes or MEMORY_BYTES),
+        max_items=None if max_items is None else int(max_items),
+    )
+
+
+OPENERS = {"lru": Opener(_open, {"max_bytes": a_size, "max_items": a_count})}

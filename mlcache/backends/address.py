@@ -1,0 +1,102 @@
+"""A backend's URL, taken apart, and what a module of a backend says of its URLs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from mlcache import units
+from mlcache.backends.protocol import AnyBackend
+from mlcache.errors import ConfigurationError
+
+MEMORY_BYTES = 512 * 2**20
+DISK_BYTES = 10 * 2**30
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """What a URL does not say.
+
+    Args:
+        directory: of what lies in a folder; None: the platform's cache folder.
+        max_bytes: of each store; None: 512 MiB in memory, 10 GiB on disk.
+    """
+
+    directory: str | None = None
+    max_bytes: int | None = None
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A backend's URL, taken apart.
+
+    Args:
+        text: the whole of it.
+        scheme: the backend's name.
+        host: what stands between ``//`` and the next ``/``, as it is.
+        path: what comes after that, decoded.
+        options: the pairs behind ``?``, decoded.
+    """
+
+    text: str
+    scheme: str
+    host: str
+    path: str
+    options: tuple[tuple[str, str], ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a name and nothing else."""
+        return not self.host and not self.path and not self.options
+
+    @property
+    def location(self) -> str:
+        """Host and path together, where both are one path in truth, as in ``disk://folder/below``."""
+        return unquote(self.host) + self.path
+
+    def option(self, name: str) -> str | None:
+        """The last value given for an option."""
+        return dict(self.options).get(name)
+
+    def size(self, name: str, default: int) -> int:
+        """An option that is a size in bytes."""
+        given = self.option(name)
+        return default if given is None else units.size(given, what=f"{name} of backend {self.text!r}")
+
+
+def take_apart(text: str) -> Address:
+    """``text`` as an address; a name alone will do."""
+    name, mark, query = text.partition("?")
+    split = urlsplit(text if ":" in name else f"{name}:{mark}{query}")
+    options = tuple(parse_qsl(split.query, keep_blank_values=True))
+    return Address(text, split.scheme.lower(), split.netloc, unquote(split.path), options)
+
+
+Check = Callable[[str, str], object]
+"""Takes an option's value and what it is called; raises ConfigurationError if it cannot be understood."""
+
+
+class Opener(msgspec.Struct, frozen=True):
+    """What a backend's module, or an entry point of the group ``mlcache.backends``, offers for a scheme.
+
+    Args:
+        open: makes the backend.
+        options: by name, the check of each option.
+        located: whether there may be a host or path.
+    """
+
+    open: Callable[[Address, Defaults], AnyBackend]
+    options: Mapping[str, Check]
+    located: bool = False
+
+
+def a_size(text: str, what: str) -> int:
+    """Check a size in bytes."""
+    return units.size(text, what=what)
+
+
+def a_count(text: str, what: str) -> int:
+    """Check a whole number above zero."""
+    if not text.isdecimal() or not int(text):
+        raise ConfigurationError(f"{what} is {text!r}: give a whole number above zero")
+    return int(text)
