@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from mlcache import drive
+from mlcache import threads
 from mlcache.backends import open as opening
 
 OPEN_FILES = Path("/proc/self/fd")
@@ -48,10 +48,7 @@ class Belongings:
 def end_shared() -> None:
     """End what all functions of a process share: the drivers' threads and the stores with plain names."""
     opening.forget_shared()
-    if drive.threads.cache_info().currsize:
-        for purpose in ("compute", "store"):
-            drive.threads(purpose).shutdown()
-        drive.threads.cache_clear()
+    threads.close()
 
 
 def _look() -> dict[str, dict[object, str]]:

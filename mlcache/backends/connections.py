@@ -47,6 +47,9 @@ class Connections:
                 while self._by_thread:
                     self._by_thread.popitem()[1].close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def _connect(self, timeout: float) -> sqlite3.Connection:
         import sqlite3
 

@@ -17,11 +17,13 @@ from typing import Any, ClassVar, Literal
 
 from mlcache import clock
 from mlcache.backends.address import DISK_BYTES, Address, Defaults, Opener, a_size
-from mlcache.backends.index import FILE, index_class
 from mlcache.backends.protocol import Usage
 from mlcache.entry import Key
 from mlcache.errors import BackendError, MissingExtraError
 from mlcache.units import show_size
+
+FILE = "cache.db"
+"""Where diskcache has its tables."""
 
 RETRY_AFTER = 5.0
 """Seconds for which a folder that could not be opened is not tried again."""
@@ -49,11 +51,11 @@ class Disk:
         self._opened: tuple[Any, _FileId] | None = None
         self._failure: tuple[float, BackendError] | None = None
         self._lock = threading.Lock()
-        index_class()  # says at once what to install
+        _index_class()  # says at once what to install
         _alive.add(self)
 
     def get(self, key: Key) -> bytes | None:
-        data: bytes | None = self._index().read(key.digest)
+        data: bytes | None = self._index().frame(key.digest)
         return data
 
     def put(self, key: Key, data: bytes, expires_at: float) -> None:
@@ -101,13 +103,12 @@ class Disk:
         self._let_go()
         try:
             _claim(self.directory)
-            index = index_class()(self.directory, self._max_bytes)
+            index = _index_class()(self.directory, self._max_bytes)
         except Exception as error:
             failure = BackendError(f"the cache folder {self.directory} cannot be used: {error}")
             self._failure = (clock.now() + RETRY_AFTER, failure)
             raise failure from error
         self._opened = (index, _file_id(self._file))
-        weakref.finalize(self, index.close)
         return index
 
     def _let_go(self) -> None:
@@ -116,7 +117,7 @@ class Disk:
             self._opened = None
 
     def after_fork(self) -> None:
-        """Open anew in a forked child, where the connections of the parent must be neither used nor closed."""
+        """Open anew in a forked child, which must neither use nor close the connections of its parent."""
         self._lock = threading.Lock()
         if self._opened is not None:
             _inherited.append(self._opened[0])
@@ -124,6 +125,14 @@ class Disk:
 
     def __repr__(self) -> str:
         return f"<disk: {self.directory}, at most {show_size(self._max_bytes)}>"
+
+
+def _index_class() -> type[Any]:
+    try:
+        from mlcache.backends.index import Index
+    except ImportError:
+        raise MissingExtraError("backend 'disk'", "diskcache", "disk") from None
+    return Index
 
 
 def default_directory() -> Path:
@@ -150,7 +159,7 @@ _FileId = tuple[int, int] | None
 def _file_id(path: Path) -> _FileId:
     """What tells a file from another one that has taken its place; None if it is not there."""
     try:
-        status = os.stat(path)
+        status = path.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -158,6 +167,7 @@ def _file_id(path: Path) -> _FileId:
 
 _alive: weakref.WeakSet[Disk] = weakref.WeakSet()
 _inherited: list[Any] = []
+"""Indexes of the parent of a forked child, kept so that nothing closes their connections."""
 
 
 def _after_fork() -> None:

@@ -36,7 +36,7 @@ class Lru:
 
     name = "lru"
     holds: ClassVar[Literal["entries"]] = "entries"
-    blocking: ClassVar[bool] = False
+    blocking = False
 
     def __init__(self, *, max_bytes: int, max_items: int | None = None) -> None:
         for what, bound in (("max_bytes", max_bytes), ("max_items", max_items)):
