@@ -55,7 +55,7 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
         """Close the connections of all threads."""
         self._connections.close()
 
-    def fetch(self, digest: bytes) -> bytes | None:
+    def frame(self, digest: bytes) -> bytes | None:
         """The bytes under ``digest``, expired or not: the verdict is passed elsewhere."""
         found = self._sql("SELECT mode, filename, value FROM Cache WHERE key = ? AND raw = 1", (digest,))
         try:

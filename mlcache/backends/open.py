@@ -70,7 +70,9 @@ def _check(address: Address) -> None:
     for name, value in address.options:
         if name not in opener.options:
             close = _closest(name, opener.options)
-            raise ConfigurationError(f"backend {address.text!r}: {address.scheme} has no option {name!r}{close}")
+            raise ConfigurationError(
+                f"backend {address.text!r}: {address.scheme} has no option {name!r}{close}"
+            )
         opener.options[name](value, f"{name} of backend {address.text!r}")
 
 
