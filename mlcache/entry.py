@@ -107,8 +107,8 @@ class Expiry:
         if self._of_value is None:
             return _deadline(self._ttl, now)
         lifetime = self._of_value(value)
-        over = isinstance(lifetime, int | float) and lifetime <= 0
-        return now if over else _deadline(lifetime, now)
+        span = units.read_seconds(lifetime)
+        return now if span is not None and span <= 0 else _deadline(lifetime, now)
 
     def __repr__(self) -> str:
         return f"Expiry({self._of_value or self._ttl!r})"

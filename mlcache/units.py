@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
+from numbers import Real
 
 from mlcache.errors import ConfigurationError
 
@@ -30,7 +31,7 @@ def seconds(value: float | str | timedelta, *, what: str) -> float:
     Raises:
         ConfigurationError: it is no duration, or not above zero.
     """
-    number = _raw_seconds(value)
+    number = read_seconds(value)
     if number is None:
         raise ConfigurationError(
             f"{what} is {value!r}, which is no duration: give seconds (90), "
@@ -43,10 +44,11 @@ def seconds(value: float | str | timedelta, *, what: str) -> float:
     return number
 
 
-def _raw_seconds(value: object) -> float | None:
+def read_seconds(value: object) -> float | None:
+    """A duration in seconds, also one that is not above zero; None for what is no duration."""
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, Real) and not isinstance(value, bool):  # numpy's numbers too
         return float(value)
     return _text_seconds(value.strip().lower()) if isinstance(value, str) else None
 
