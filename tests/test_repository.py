@@ -105,6 +105,16 @@ def test_the_table_of_what_a_cached_function_has_is_true(page: str) -> None:
     assert [name for name in names if not hasattr(cached, name)] == []
 
 
+def test_the_tree_of_errors_is_the_one_of_the_module() -> None:
+    from mlcache import errors
+
+    page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
+    tree = next(block[2] for block in FENCE.finditer(page) if block[1] == "text")
+    assert tree.strip() in (errors.__doc__ or "")
+    drawn = set(re.findall(r"(?<!\()\b[A-Z]\w+", tree))
+    assert set(re.findall(r"^::: mlcache\.(\w+)$", page, re.MULTILINE)) == drawn
+
+
 def test_the_core_needs_three_packages_and_no_more() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert sorted(re.match(r"[\w-]+", each)[0] for each in project["dependencies"]) == [  # type: ignore[index]
