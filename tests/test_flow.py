@@ -1,0 +1,382 @@
+"""The way of a call, step by step: the test plays the driver, with no store, thread or clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from mlcache import flow
+from mlcache.backends.tiered import Found
+from mlcache.call import Call
+from mlcache.entry import FOREVER, Entry, Expiry, Key
+from mlcache.errors import RecursiveCallError
+from mlcache.events import Bypassed, Coalesced, Computed, Event, Hit, NotKept, Raised
+from mlcache.flight import Flight
+from mlcache.flow import (
+    Compute,
+    Drop,
+    Find,
+    Join,
+    Keep,
+    Land,
+    Lead,
+    Made,
+    Outcome,
+    Step,
+    Tell,
+    Terms,
+    Wait,
+)
+from mlcache.sealing import Sealed, refer, seal
+
+KEY = Key("app.f@1", bytes(16))
+CALL = Call(KEY, (1,), lambda values: values)
+TERMS = Terms(Expiry(60), None, seal)
+MADE = Made("made", at=1000.0, cost=0.5)
+FRESH = Found(Entry("kept", created=900.0, fresh_until=2000.0, stale_until=2000.0), "disk", at=1000.0)
+DEAD = Found(Entry("old", created=0.0, fresh_until=1000.0, stale_until=1000.0), "disk", at=1000.0)
+STALE = Found(Entry("stale", created=0.0, fresh_until=1000.0, stale_until=1001.0), "disk", at=1000.0)
+FAILURE = RuntimeError("the step failed")
+
+
+class Ended(Exception):  # noqa: N818 - it is no error
+    """The flow came to its end before its driver did."""
+
+
+class Play:
+    """A driver that answers what a test tells it to, and notes every step."""
+
+    def __init__(self, way: Coroutine[Step, Any, Any]) -> None:
+        self._way = way
+        self.steps: list[Step] = []
+        self._advance(lambda: way.send(None))
+
+    def next(self, kind: type[Step], reply: object = None) -> Any:
+        """Check that the flow waits for a step of this kind, and answer it; the step."""
+        step = self.steps[-1]
+        assert type(step) is kind, f"the flow asks for {step!r}"
+        if isinstance(reply, BaseException):
+            self._advance(lambda: self._way.throw(reply))
+        else:
+            self._advance(lambda: self._way.send(reply))
+        return step
+
+    def told(self, kind: type[Event]) -> Any:
+        """Check that the flow tells of such an event; the event."""
+        step = self.next(Tell)
+        assert type(step.event) is kind, f"the flow tells of {step.event!r}"
+        assert step.event.key == KEY
+        return step.event
+
+    def result(self) -> Any:
+        """What the flow returned, or raise what it raised."""
+        assert isinstance(self._end, Ended | BaseException), "the flow goes on"
+        if not isinstance(self._end, Ended):
+            raise self._end
+        return self._end.args[0]
+
+    def _advance(self, go: Callable[[], Step]) -> None:
+        self._end: BaseException | None = None
+        try:
+            self.steps.append(go())
+        except StopIteration as end:
+            self._end = Ended(end.value)
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            self._end = error
+
+
+def test_a_fresh_entry_answers_the_call() -> None:
+    play = Play(flow.answer(CALL, TERMS))
+    assert play.next(Find, FRESH).key == KEY
+    event = play.told(Hit)
+    assert (event.tier, event.age) == ("disk", 100.0)
+    outcome = play.result()
+    assert (outcome.entry, outcome.status, outcome.tier, outcome.kept) == (
+        FRESH.entry,
+        flow.Status.HIT,
+        "disk",
+        True,
+    )
+
+
+@pytest.mark.parametrize("found", [None, DEAD, STALE])
+def test_what_is_not_fresh_is_computed_by_whoever_leads(found: Found | None) -> None:
+    play = Play(flow.answer(CALL, TERMS))
+    play.next(Find, found)
+    flight = Flight(KEY)
+    join = play.next(Join, (flight, True))
+    assert (join.key, join.anew) == (KEY, False)
+    outcome = Outcome(FRESH.entry, flow.Status.MISS)
+    lead = play.next(Lead, outcome)
+    lead.flow.close()
+    assert lead.flight is flight
+    assert play.result() is outcome
+
+
+def test_who_does_not_lead_waits_and_is_told_so() -> None:
+    play = Play(flow.answer(CALL, TERMS))
+    play.next(Find, None)
+    flight = Flight(KEY)
+    play.next(Join, (flight, False))
+    assert play.next(Wait, Outcome(FRESH.entry, flow.Status.MISS)).flight is flight
+    play.told(Coalesced)
+    outcome = play.result()
+    assert (outcome.entry, outcome.status) == (FRESH.entry, flow.Status.COALESCED)
+
+
+def test_who_waited_for_nothing_joins_again() -> None:
+    play = Play(flow.answer(CALL, TERMS))
+    play.next(Find, None)
+    play.next(Join, (Flight(KEY), False))
+    play.next(Wait, None)
+    play.told(Coalesced)
+    play.next(Join, (Flight(KEY), True))
+    outcome = Outcome(FRESH.entry, flow.Status.MISS)
+    play.next(Lead, outcome).flow.close()
+    assert play.result() is outcome
+
+
+@pytest.mark.parametrize("failing", [Find, Join, Lead, Wait])
+def test_an_error_of_a_step_ends_the_call(failing: type[Step]) -> None:
+    play = Play(flow.answer(CALL, TERMS))
+    replies: dict[type[Step], object] = {Find: None, Join: (Flight(KEY), failing is Lead)}
+    for kind in (Find, Join, failing):
+        step = play.next(kind, FAILURE if kind is failing else replies[kind])
+        if kind is failing:
+            break
+    if isinstance(step, Lead):
+        step.flow.close()
+    with pytest.raises(RuntimeError, match="the step failed"):
+        play.result()
+
+
+def test_a_call_that_waits_for_itself_is_refused() -> None:
+    play = Play(flow.answer(CALL, TERMS))
+    play.next(Find, None)
+    play.next(Join, RecursiveCallError("round and round"))
+    with pytest.raises(RecursiveCallError):
+        play.result()
+
+
+def test_the_leader_computes_keeps_and_lands() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.lead(CALL, TERMS, flight))
+    play.next(Find, None)
+    compute = play.next(Compute, MADE)
+    assert (compute.call, compute.flight) == (CALL, flight)
+    assert play.told(Computed).cost == 0.5
+    keep = play.next(Keep)
+    entry = keep.entry
+    assert (keep.key, entry.value, entry.created, entry.cost) == (KEY, "made", 1000.0, 0.5)
+    assert (entry.fresh_until, entry.stale_until) == (1060.0, 1060.0)
+    land = play.next(Land)
+    outcome = play.result()
+    assert (land.flight, land.outcome, land.error) == (flight, outcome, None)
+    assert (outcome.entry, outcome.status, outcome.kept) == (entry, flow.Status.MISS, True)
+
+
+def test_the_leader_looks_once_more_before_it_computes() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.lead(CALL, TERMS, flight))
+    play.next(Find, FRESH)
+    play.told(Hit)
+    land = play.next(Land)
+    assert land.outcome.entry is FRESH.entry
+    assert play.result().status is flow.Status.HIT
+
+
+@pytest.mark.parametrize("found", [DEAD, STALE])
+def test_the_leader_computes_what_is_not_fresh(found: Found) -> None:
+    play = Play(flow.lead(CALL, TERMS, Flight(KEY)))
+    play.next(Find, found)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    play.next(Keep)
+    play.next(Land)
+    assert play.result().entry.value == "made"
+
+
+def test_a_function_that_raises_is_told_of_and_lands_with_its_error() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.lead(CALL, TERMS, flight))
+    play.next(Find, None)
+    play.next(Compute, FAILURE)
+    assert play.told(Raised).error is FAILURE
+    land = play.next(Land)
+    assert (land.flight, land.outcome, land.error) == (flight, None, FAILURE)
+    with pytest.raises(RuntimeError, match="the step failed"):
+        play.result()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), GeneratorExit(), SystemExit(3)])
+def test_what_ends_the_leader_lands_without_being_told_of(error: BaseException) -> None:
+    play = Play(flow.lead(CALL, TERMS, Flight(KEY)))
+    play.next(Find, None)
+    play.next(Compute, error)
+    assert play.next(Land).error is error
+    with pytest.raises(type(error)):
+        play.result()
+
+
+@pytest.mark.parametrize("failing", [Find, Tell, Keep])
+def test_whatever_fails_in_the_leader_lands(failing: type[Step]) -> None:
+    play = Play(flow.lead(CALL, TERMS, Flight(KEY)))
+    for kind, reply in ((Find, None), (Compute, MADE), (Tell, None), (Keep, None)):
+        play.next(kind, FAILURE if kind is failing else reply)
+        if kind is failing:
+            break
+    assert play.next(Land).error is FAILURE
+    with pytest.raises(RuntimeError, match="the step failed"):
+        play.result()
+
+
+def test_what_was_superseded_while_being_computed_is_delivered_but_not_kept() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.lead(CALL, TERMS, flight))
+    play.next(Find, None)
+    flight.superseded = True
+    play.next(Compute, MADE)
+    play.told(Computed)
+    assert "invalidated" in play.told(NotKept).reason
+    play.next(Land)
+    outcome = play.result()
+    assert (outcome.entry.value, outcome.kept) == ("made", False)
+
+
+def test_what_was_superseded_while_being_written_is_taken_back() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.lead(CALL, TERMS, flight))
+    play.next(Find, None)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    flight.superseded = True
+    play.next(Keep)
+    assert play.next(Drop, True).key == KEY
+    play.next(Land)
+    assert play.result().entry.value == "made"
+
+
+def _cannot_be_copied(value: object) -> Sealed:
+    raise TypeError(f"{value} has a handle")
+
+
+@pytest.mark.parametrize(
+    ("terms", "reason"),
+    [
+        (Terms(Expiry(60), lambda value: value == "other", seal), "'when' says no"),
+        (Terms(Expiry(lambda _: 0), None, seal), "its time was over"),
+        (Terms(Expiry(lambda _: -5.0), None, seal), "its time was over"),
+        (Terms(Expiry(60), None, _cannot_be_copied), "made has a handle"),
+    ],
+)
+def test_what_may_not_be_kept_is_delivered_with_the_reason(terms: Terms, reason: str) -> None:
+    play = Play(flow.lead(CALL, terms, Flight(KEY)))
+    play.next(Find, None)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    assert reason in play.told(NotKept).reason
+    assert play.next(Land).outcome.kept is False
+    outcome = play.result()
+    assert (outcome.entry.value, outcome.status, outcome.kept) == ("made", flow.Status.MISS, False)
+
+
+@pytest.mark.parametrize(
+    "terms", [Terms(Expiry(), lambda _: 1 / 0, seal), Terms(Expiry(lambda _: 1 / 0), None, seal)]
+)
+def test_an_error_of_the_users_rules_reaches_all_who_wait(terms: Terms) -> None:
+    play = Play(flow.lead(CALL, terms, Flight(KEY)))
+    play.next(Find, None)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    assert isinstance(play.next(Land).error, ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        play.result()
+
+
+def test_what_never_expires_has_no_deadline() -> None:
+    entry, objection = flow.make_entry(MADE, Terms(Expiry(), lambda _: True, refer))
+    assert (entry.fresh_until, entry.stale_until, objection) == (FOREVER, FOREVER, "")
+
+
+def test_a_refresh_computes_whatever_is_kept() -> None:
+    play = Play(flow.refresh(CALL, TERMS))
+    flight = Flight(KEY)
+    assert play.next(Join, (flight, True)).anew is True
+    lead = play.steps[-1]
+    assert isinstance(lead, Lead)
+    inner = Play(lead.flow)
+    inner.next(Compute, MADE)
+    inner.told(Computed)
+    inner.next(Keep)
+    inner.next(Land)
+    play.next(Lead, inner.result())
+    assert play.result().entry.value == "made"
+
+
+def test_a_refresh_whose_leader_gave_up_becomes_a_call() -> None:
+    play = Play(flow.refresh(CALL, TERMS))
+    play.next(Join, (Flight(KEY), True))
+    play.next(Lead, None).flow.close()
+    play.next(Find, FRESH)
+    play.told(Hit)
+    assert play.result().entry is FRESH.entry
+
+
+def test_a_put_is_kept_and_lands_for_all_who_wait() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.put(KEY, MADE, TERMS))
+    assert play.next(Join, (flight, True)).anew is True
+    assert play.next(Keep).entry.value == "made"
+    land = play.next(Land)
+    assert (land.flight, land.outcome.entry.value) == (flight, "made")
+    assert play.result() is None
+
+
+def test_a_put_that_may_not_be_kept_takes_away_what_was() -> None:
+    play = Play(flow.put(KEY, MADE, Terms(Expiry(), lambda _: False, seal)))
+    play.next(Join, (Flight(KEY), True))
+    play.told(NotKept)
+    play.next(Drop, True)
+    assert play.next(Land).outcome.entry.value == "made"
+    assert play.result() is None
+
+
+def test_a_put_that_fails_lets_nobody_wait() -> None:
+    play = Play(flow.put(KEY, MADE, TERMS))
+    play.next(Join, (Flight(KEY), True))
+    play.next(Keep, FAILURE)
+    play.next(Land)
+    with pytest.raises(RuntimeError, match="the step failed"):
+        play.result()
+
+
+@pytest.mark.parametrize(("found", "status"), [(FRESH, flow.Status.HIT), (STALE, flow.Status.STALE)])
+def test_a_peek_shows_what_is_kept(found: Found, status: flow.Status) -> None:
+    play = Play(flow.peek(KEY))
+    play.next(Find, found)
+    outcome = play.result()
+    assert (outcome.entry, outcome.status, outcome.tier) == (found.entry, status, "disk")
+
+
+def test_a_peek_at_nothing_is_none() -> None:
+    play = Play(flow.peek(KEY))
+    play.next(Find, None)
+    assert play.result() is None
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_invalidating_says_whether_there_was_anything(gone: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    play = Play(flow.invalidate(KEY))
+    assert play.next(Drop, gone).key == KEY
+    assert play.result() is gone
+
+
+def test_past_the_cache_nothing_is_looked_up_or_kept() -> None:
+    play = Play(flow.bypass(CALL))
+    play.told(Bypassed)
+    compute = play.next(Compute, MADE)
+    assert (compute.call, compute.flight) == (CALL, None)
+    outcome = play.result()
+    assert (outcome.entry.value, outcome.status, outcome.kept) == ("made", flow.Status.BYPASS, False)
