@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 NAME ?= hits
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?=
 ENV := build/env
 
 .DEFAULT_GOAL := help
