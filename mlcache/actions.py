@@ -12,7 +12,7 @@ import msgspec
 
 from mlcache import clock, keys, switch
 from mlcache.cache import Cache, Options
-from mlcache.call import Call, Parameters, Values
+from mlcache.call import Call, Parameters, Values, text_name
 from mlcache.drive import blocking, suspending
 from mlcache.entry import FOREVER, Entry, Key, Verdict, judge
 from mlcache.fastpath import Exits, compile_fast_path
@@ -98,8 +98,7 @@ class Actions:
     @cached_property
     def bind(self) -> Callable[..., Values]:
         """From arguments to the tuple of them, bound."""
-        name = getattr(self.function, "__name__", "call")
-        return self.parameters.compile_bind(name if name.isidentifier() else "call")
+        return self.parameters.compile_bind(text_name(self.function))
 
     def compile_call(self, *, suspends: bool) -> Callable[..., Any]:
         """What is called in place of the function, in a thread or on an event loop."""
@@ -112,8 +111,7 @@ class Actions:
             count_hit=cache.tally.hits.add,
         )
         memory = None if cache.settings.disabled else cache.store.memory
-        name = getattr(self.function, "__name__", "call")
-        return compile_fast_path(name, cache.keying, exits, memory, suspends=suspends)
+        return compile_fast_path(text_name(self.function), cache.keying, exits, memory, suspends=suspends)
 
     def call(self, args: Values, kwargs: Kwargs) -> Call:
         """The call with these arguments."""

@@ -16,6 +16,7 @@ from inspect import Parameter
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from mlcache.entry import Key
 from mlcache.errors import ConfigurationError
@@ -38,6 +39,9 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     apply: Callable[[Values], Any]
 
 
+_OURS = "_mlcache_"
+"""What every name begins with that compiled text uses itself."""
+
 _FORWARD = {
     Parameter.POSITIONAL_ONLY: "{1}",
     Parameter.POSITIONAL_OR_KEYWORD: "{1}",
@@ -53,21 +57,24 @@ class Parameters:
     Args:
         function: any callable. One whose signature cannot be read, such as some C
             functions, is taken as ``(*args, **kwargs)``.
+
+    Raises:
+        ConfigurationError: a parameter has a name that compiled text uses itself.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._all = list(_signature(function).parameters.values())
         self.names = tuple(parameter.name for parameter in self._all)
-        self._local = {name: _local_name(name, place) for place, name in enumerate(self.names)}
+        self._local = {each.name: _local_name(each, place) for place, each in enumerate(self._all)}
         self.defaults = {
-            f"_ml_default_{place}": parameter.default
+            f"_mlcache_default_{place}": parameter.default
             for place, parameter in enumerate(self._all)
             if parameter.default is not Parameter.empty
         }
 
     def default_of(self, name: str) -> tuple[str, Any] | None:
         """The global name and the value of the default of the parameter ``name``, if it has one."""
-        variable = f"_ml_default_{self.names.index(name)}"
+        variable = f"_mlcache_default_{self.names.index(name)}"
         return (variable, self.defaults[variable]) if variable in self.defaults else None
 
     def is_collecting(self, name: str) -> bool:
@@ -109,8 +116,8 @@ class Parameters:
     def compile_apply(self, function: Callable[..., Any]) -> Callable[[Values], Any]:
         """A function that calls ``function`` with a tuple of bound arguments."""
         unpack = f"    {self.values()} = values\n" if self.names else ""
-        source = f"def apply(values):\n{unpack}    return _ml_function({self.forward()})\n"
-        return compile_function(source, "apply", {"_ml_function": function})
+        source = f"def apply(values):\n{unpack}    return _mlcache_function({self.forward()})\n"
+        return compile_function(source, "apply", {"_mlcache_function": function})
 
     def compile_bind(self, name: str) -> Callable[..., Values]:
         """A function that takes the arguments and returns the tuple of them, bound."""
@@ -136,7 +143,7 @@ class Parameters:
             return f"*{name}"
         if parameter.kind is Parameter.VAR_KEYWORD:
             return f"**{name}"
-        return name if parameter.default is Parameter.empty else f"{name}=_ml_default_{place}"
+        return name if parameter.default is Parameter.empty else f"{name}=_mlcache_default_{place}"
 
 
 def compile_function(source: str, name: str, names: dict[str, Any]) -> Callable[..., Any]:
@@ -146,16 +153,33 @@ def compile_function(source: str, name: str, names: dict[str, Any]) -> Callable[
     return made
 
 
+def text_name(function: Callable[..., Any]) -> str:
+    """The name of ``function``, where compiled text can say it without hiding a name of its own."""
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) and _is_usable(name) else "call"
+
+
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    anything = [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
+    if isinstance(function, np.ufunc):  # which does not take all the defaults that it shows
+        return inspect.Signature(anything)
     try:
         return inspect.signature(function)
     except (ValueError, TypeError):
-        return inspect.Signature(
-            [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
+        return inspect.Signature(anything)
+
+
+def _local_name(parameter: Parameter, place: int) -> str:
+    """The name of ``parameter``, unless compiled text could not say it or would hide a name of its own."""
+    if _is_usable(parameter.name):
+        return parameter.name
+    if parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY):
+        raise ConfigurationError(
+            f"the parameter {parameter.name!r} has a name that mlcache uses itself: rename it, "
+            f"such that it does not begin with {_OURS!r}"
         )
+    return f"{_OURS}{place}"
 
 
-def _local_name(name: str, place: int) -> str:
-    """``name``, unless compiled text could not say it or would hide a name of its own."""
-    usable = name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_ml_")
-    return name if usable else f"_ml_p{place}"
+def _is_usable(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name) and not name.startswith(_OURS)

@@ -8,7 +8,6 @@ than the hit itself; ``docs/decisions`` has the figures.
 
 from __future__ import annotations
 
-import keyword
 import marshal
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,27 +25,27 @@ Digest = Callable[[Values], bytes]
 
 _BODY = """\
 {define} {name}({declaration}):
-    if _ml_switch.detours:
-        return {wait}_ml_detour({values})
+    if _mlcache_switch.detours:
+        return {wait}_mlcache_detour({values})
 {digest}
-    _ml_entry = _ml_find(_ml_digest)
-    if _ml_entry is not None and _ml_clock.now() < _ml_entry.fresh_until:
+    _mlcache_entry = _mlcache_find(_mlcache_digest)
+    if _mlcache_entry is not None and _mlcache_clock.now() < _mlcache_entry.fresh_until:
         try:
-            _ml_touch(_ml_digest)
-        except KeyError:
+            _mlcache_touch(_mlcache_digest)
+        except _mlcache_gone:
             pass
-        _ml_count_hit()
-        _ml_renew = _ml_entry.renew
-        return _ml_entry.value if _ml_renew is None else _ml_renew(_ml_entry.value)
-    return {wait}_ml_miss(_ml_digest, {values})
+        _mlcache_count_hit()
+        _mlcache_renew = _mlcache_entry.renew
+        return _mlcache_entry.value if _mlcache_renew is None else _mlcache_renew(_mlcache_entry.value)
+    return {wait}_mlcache_miss(_mlcache_digest, {values})
 """
 _ALL_PLAIN = """\
     if {test}:
-        _ml_digest = _ml_hash(_ml_dumps({plain}, 2))
+        _mlcache_digest = _mlcache_hash(_mlcache_dumps({plain}, 2))
     else:
-        _ml_digest = _ml_digest_of({keyed})
+        _mlcache_digest = _mlcache_digest_of({keyed})
 """
-_ALWAYS = "    _ml_digest = _ml_digest_of({keyed})\n"
+_ALWAYS = "    _mlcache_digest = _mlcache_digest_of({keyed})\n"
 
 
 class Keying(msgspec.Struct, frozen=True):
@@ -71,15 +70,15 @@ class Keying(msgspec.Struct, frozen=True):
     def expressions(self) -> tuple[list[str], dict[str, Any]]:
         """For each keyed parameter the text that stands for it, and the globals that the text needs."""
         texts: list[str] = []
-        names: dict[str, Any] = {"_ml_unchanged": Default.UNCHANGED}
+        names: dict[str, Any] = {"_mlcache_unchanged": Default.UNCHANGED}
         for place, name in enumerate(self.names()):
             text = self.parameters.local(name)
             default = self.parameters.default_of(name)
             if name in self.stand_ins:
-                names[f"_ml_stand_in_{place}"] = self.stand_ins[name]
-                text = f"_ml_stand_in_{place}({text})"
-            elif default is not None and not _has_key(default[1]):
-                text = f"(_ml_unchanged if {text} is {default[0]} else {text})"
+                names[f"_mlcache_stand_in_{place}"] = self.stand_ins[name]
+                text = f"_mlcache_stand_in_{place}({text})"
+            elif default is not None and type(default[1]) is object:  # which no two differ by
+                text = f"(_mlcache_unchanged if {text} is {default[0]} else {text})"
             texts.append(text)
         return texts, names
 
@@ -104,7 +103,7 @@ class Keying(msgspec.Struct, frozen=True):
         texts, names = self.expressions()
         names |= self.parameters.defaults | _globals(self)
         unpack = f"    {self.parameters.values()} = values\n" if self.parameters.names else ""
-        source = f"def digest(values):\n{unpack}{self.statement(texts)}    return _ml_digest\n"
+        source = f"def digest(values):\n{unpack}{self.statement(texts)}    return _mlcache_digest\n"
         return compile_function(source, "digest", names)
 
     def statement(self, texts: list[str]) -> str:
@@ -112,10 +111,10 @@ class Keying(msgspec.Struct, frozen=True):
         keyed = self.parameters.tuple_of(texts)
         if any(self.parameters.is_collecting(name) for name in self.names()):
             return _ALWAYS.format(keyed=keyed)
-        plain = self.parameters.tuple_of(["_ml_prefix", *texts])
+        plain = self.parameters.tuple_of(["_mlcache_prefix", *texts])
         if self.stand_ins:
             return _ALWAYS.format(keyed=keyed)
-        test = " and ".join(f"_ml_type({text}) in _ml_plain" for text in texts) or "True"
+        test = " and ".join(f"_mlcache_type({text}) in _mlcache_plain" for text in texts) or "True"
         return _ALL_PLAIN.format(test=test, plain=plain, keyed=keyed)
 
 
@@ -144,7 +143,7 @@ def compile_fast_path(
     """The function that is called in place of the user's.
 
     Args:
-        name: what it is called in tracebacks.
+        name: what it is called in tracebacks; see ``text_name``.
         keying: how its arguments become a digest.
         exits: where a call goes that is not answered here.
         memory: how the nearest tier is looked up and told of a use, if it is in memory.
@@ -156,45 +155,37 @@ def compile_fast_path(
         keying.parameters.defaults
         | _globals(keying)
         | {
-            "_ml_switch": switch,
-            "_ml_clock": clock,
-            "_ml_find": find,
-            "_ml_touch": touch,
-            "_ml_miss": exits.miss,
-            "_ml_detour": exits.detour,
-            "_ml_count_hit": exits.count_hit,
+            "_mlcache_switch": switch,
+            "_mlcache_clock": clock,
+            "_mlcache_find": find,
+            "_mlcache_touch": touch,
+            "_mlcache_miss": exits.miss,
+            "_mlcache_detour": exits.detour,
+            "_mlcache_count_hit": exits.count_hit,
         }
     )
-    usable = name.isidentifier() and not keyword.iskeyword(name)
     source = _BODY.format(
         define="async def" if suspends else "def",
         wait="await " if suspends else "",
-        name=name if usable else "_ml_call",
+        name=name,
         declaration=keying.parameters.declaration(),
         digest=keying.statement(texts).rstrip("\n"),
         values=keying.parameters.values(),
     )
-    return compile_function(source, name if usable else "_ml_call", names)
+    return compile_function(source, name, names)
 
 
 def _globals(keying: Keying) -> dict[str, Any]:
     return {
-        "_ml_prefix": keying.prefix,
-        "_ml_plain": keys.PLAIN,
-        "_ml_type": type,
-        "_ml_hash": xxhash.xxh3_128_digest,
-        "_ml_dumps": marshal.dumps,
-        "_ml_digest_of": keying.digest,
+        "_mlcache_prefix": keying.prefix,
+        "_mlcache_plain": keys.PLAIN,
+        "_mlcache_type": type,
+        "_mlcache_gone": KeyError,
+        "_mlcache_hash": xxhash.xxh3_128_digest,
+        "_mlcache_dumps": marshal.dumps,
+        "_mlcache_digest_of": keying.digest,
     }
 
 
 def _find_nothing(digest: bytes) -> None:
     """What a lookup finds where no tier is in memory."""
-
-
-def _has_key(value: object) -> bool:
-    try:
-        keys.digest(value)
-    except UnhashableArgumentError:
-        return False
-    return True
