@@ -85,7 +85,7 @@ class Face(Generic[P, R]):
 class AsyncCachedFunction(Face[P, R]):
     """A function with a cache before it, as seen from an event loop: everything is awaited."""
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer: from the cache, or computed once for all who ask meanwhile."""
         return cast("R", await self._install(suspends=True)(*args, **kwargs))
 
@@ -105,11 +105,11 @@ class AsyncCachedFunction(Face[P, R]):
         """By this ``asyncio.iscoroutinefunction`` knows coroutine functions that are no functions."""
         return getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
 
-    async def call_with_info(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+    async def call_with_info(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """The answer and how it came about."""
         return await self._run(self._actions.call_with_info(self._bound + args, kwargs))
 
-    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
+    async def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
         """What is kept for this call, if it is not dead; nothing is computed."""
         return await self._run(self._actions.peek(self._bound + args, kwargs))
 
@@ -117,11 +117,11 @@ class AsyncCachedFunction(Face[P, R]):
         """Keep ``value`` as the answer to this call."""
         await self._run(self._actions.put(value, self._bound + args, kwargs))
 
-    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+    async def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Forget the answer to this call, and keep none that is being computed; whether there was one."""
         return await self._run(self._actions.invalidate(self._bound + args, kwargs))
 
-    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute this call anew, keep the answer and return it."""
         return cast("R", await self._run(self._actions.refresh(self._bound + args, kwargs)))
 
@@ -129,15 +129,15 @@ class AsyncCachedFunction(Face[P, R]):
         """Compute what is not kept yet; see ``CachedFunction.warm``."""
         return await self._run(self._actions.warm(calls, self._bound))
 
-    async def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def uncached(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself; nothing is looked up or kept."""
         return cast("R", await self._run(self._actions.uncached(self._bound + args, kwargs)))
 
-    async def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> Key:
+    async def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> Key:
         """What the answer to this call is kept under."""
         return self._actions.call(self._bound + args, kwargs).key
 
-    async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+    async def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What goes into the key of this call, and what each tier has for it."""
         explain = functools.partial(self._actions.explain, self._bound + args, kwargs)
         return await in_thread("store", explain)
@@ -161,7 +161,7 @@ class AsyncCachedFunction(Face[P, R]):
 class CachedFunction(Face[P, R]):
     """A plain function with a cache before it. ``aio`` has all of it for use on an event loop."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer: from the cache, or computed once for all who ask meanwhile."""
         return cast("R", self._install(suspends=False)(*args, **kwargs))
 
@@ -181,11 +181,11 @@ class CachedFunction(Face[P, R]):
         """The same for an event loop: a hit is answered at once, a miss is computed in a thread."""
         return AsyncCachedFunction(self._actions)
 
-    def call_with_info(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+    def call_with_info(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """The answer and how it came about."""
         return self._run(self._actions.call_with_info(self._bound + args, kwargs))
 
-    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
+    def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
         """What is kept for this call, if it is not dead; nothing is computed."""
         return self._run(self._actions.peek(self._bound + args, kwargs))
 
@@ -193,11 +193,11 @@ class CachedFunction(Face[P, R]):
         """Keep ``value`` as the answer to this call."""
         self._run(self._actions.put(value, self._bound + args, kwargs))
 
-    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+    def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Forget the answer to this call, and keep none that is being computed; whether there was one."""
         return self._run(self._actions.invalidate(self._bound + args, kwargs))
 
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute this call anew, keep the answer and return it."""
         return cast("R", self._run(self._actions.refresh(self._bound + args, kwargs)))
 
@@ -213,15 +213,15 @@ class CachedFunction(Face[P, R]):
         """
         return self._run(self._actions.warm(calls, self._bound))
 
-    def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def uncached(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself; nothing is looked up or kept."""
         return cast("R", self._actions.function(*self._bound, *args, **kwargs))
 
-    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> Key:
+    def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> Key:
         """What the answer to this call is kept under."""
         return self._actions.call(self._bound + args, kwargs).key
 
-    def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+    def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What goes into the key of this call, and what each tier has for it."""
         return self._actions.explain(self._bound + args, kwargs)
 
@@ -276,7 +276,7 @@ class _Method:
 class CachedMethod(_Method, CachedFunction[P, R]):
     """A plain method with a cache before it."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """As ``CachedFunction.__call__``, of the instance."""
         return cast("R", self.__func__(self.__self__, *args, **kwargs))
 
@@ -289,6 +289,6 @@ class CachedMethod(_Method, CachedFunction[P, R]):
 class AsyncCachedMethod(_Method, AsyncCachedFunction[P, R]):
     """A coroutine method with a cache before it."""
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """As ``AsyncCachedFunction.__call__``, of the instance."""
         return cast("R", await self.__func__(self.__self__, *args, **kwargs))
