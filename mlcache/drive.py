@@ -14,7 +14,21 @@ from typing import Any, Protocol, TypeVar, cast
 from mlcache.backends.tiered import Tiers, run_suspending
 from mlcache.events import Event
 from mlcache.flight import Flight, Flights, Job
-from mlcache.flow import Compute, Drop, Find, Join, Keep, Land, Lead, Made, Outcome, Step, Tell, Wait
+from mlcache.flow import (
+    Compute,
+    Drop,
+    Find,
+    Join,
+    Keep,
+    Land,
+    Lead,
+    Made,
+    Outcome,
+    Step,
+    Supersede,
+    Tell,
+    Wait,
+)
 from mlcache.threads import in_thread, pool
 
 T = TypeVar("T")
@@ -68,10 +82,10 @@ async def suspending(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
         return cast("T", end.value)
 
 
-def _join(step: Join, parts: Parts) -> tuple[Flight, bool]:
+def _join(step: Join, parts: Parts, *, queued: bool = False) -> tuple[Flight, bool]:
     if step.anew:
-        return parts.flights.lead_anew(step.key), True
-    return parts.flights.join(step.key)
+        return parts.flights.lead_anew(step.key, queued=queued), True
+    return parts.flights.join(step.key, queued=queued)
 
 
 def _land(step: Land, parts: Parts) -> None:
@@ -94,6 +108,7 @@ _ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Compute: lambda step, parts: parts.compute(step),
     Keep: lambda step, parts: parts.store.keep(step.key, step.entry),
     Drop: _drop,
+    Supersede: lambda step, parts: parts.flights.supersede(step.key),
     Land: _land,
     Tell: lambda step, parts: parts.tell(step.event),
 }
@@ -107,6 +122,10 @@ async def _carry_out(step: Step, parts: Parts) -> Any:
 async def _drop_suspending(step: Drop, parts: Parts) -> bool:
     parts.flights.supersede(step.key)
     return await run_suspending(parts.store.dropping(step.key))
+
+
+async def _join_suspending(step: Join, parts: Parts) -> tuple[Flight, bool]:
+    return _join(step, parts, queued=not parts.suspends)
 
 
 async def _wait(step: Wait, _: Parts) -> Any:
@@ -135,8 +154,9 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
         if parts.suspends:
             _spawn(step, parts)
         else:
-            flight.job = Job(partial(_lead_here, step, parts))
-            pool("compute").submit(flight.job.run)
+            job = Job(partial(_lead_here, step, parts))
+            flight.offer(job)
+            pool("compute").submit(job.run)
     except BaseException as error:
         parts.flights.crash(flight, error)
         step.flow.close()
@@ -174,6 +194,7 @@ _tasks: set[Any] = set()
 
 _AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Find: lambda step, parts: run_suspending(parts.store.finding(step.key)),
+    Join: _join_suspending,
     Lead: _lead,
     Wait: _wait,
     Compute: _compute,

@@ -84,6 +84,12 @@ class Drop(Step, frozen=True, eq=False):
     key: Key
 
 
+class Supersede(Step, frozen=True, eq=False):
+    """Let nobody else join the flight for the key, and keep no result of it."""
+
+    key: Key
+
+
 class Land(Step, frozen=True, eq=False):
     """End the flight with an outcome for all who wait, or with an error."""
 
@@ -222,17 +228,15 @@ async def refresh(call: Call, terms: Terms) -> Outcome:
 
 
 async def put(key: Key, made: Made, terms: Terms) -> None:
-    """Keep a value that was computed elsewhere. Who misses the key meanwhile gets it too."""
+    """Keep a value that was computed elsewhere, rather than what flights under way will bring."""
     entry, objection = make_entry(made, terms)
-    flight, _ = await Join(key, anew=True)
-    try:
-        if objection:
-            await Tell(NotKept(key, objection))
-            await Drop(key)
-        else:
-            await Keep(key, entry)
-    finally:
-        await Land(flight, Outcome(entry, Status.COALESCED))
+    if objection:
+        await Tell(NotKept(key, objection))
+        await Drop(key)
+        return
+    await Supersede(key)
+    await Keep(key, entry)
+    await Supersede(key)  # those that took off meanwhile
 
 
 async def peek(key: Key) -> Outcome | None:

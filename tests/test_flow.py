@@ -25,6 +25,7 @@ from mlcache.flow import (
     Made,
     Outcome,
     Step,
+    Supersede,
     Tell,
     Terms,
     Wait,
@@ -324,32 +325,19 @@ def test_a_refresh_whose_leader_gave_up_becomes_a_call() -> None:
     assert play.result().entry is FRESH.entry
 
 
-def test_a_put_is_kept_and_lands_for_all_who_wait() -> None:
-    flight = Flight(KEY)
+def test_a_put_is_kept_rather_than_what_flights_bring() -> None:
     play = Play(flow.put(KEY, MADE, TERMS))
-    assert play.next(Join, (flight, True)).anew is True
+    assert play.next(Supersede).key == KEY
     assert play.next(Keep).entry.value == "made"
-    land = play.next(Land)
-    assert (land.flight, land.outcome.entry.value) == (flight, "made")
+    assert play.next(Supersede).key == KEY
     assert play.result() is None
 
 
 def test_a_put_that_may_not_be_kept_takes_away_what_was() -> None:
     play = Play(flow.put(KEY, MADE, Terms(Expiry(), lambda _: False, seal)))
-    play.next(Join, (Flight(KEY), True))
     play.told(NotKept)
     play.next(Drop, True)
-    assert play.next(Land).outcome.entry.value == "made"
     assert play.result() is None
-
-
-def test_a_put_that_fails_lets_nobody_wait() -> None:
-    play = Play(flow.put(KEY, MADE, TERMS))
-    play.next(Join, (Flight(KEY), True))
-    play.next(Keep, FAILURE)
-    play.next(Land)
-    with pytest.raises(RuntimeError, match="the step failed"):
-        play.result()
 
 
 @pytest.mark.parametrize(("found", "status"), [(FRESH, flow.Status.HIT), (STALE, flow.Status.STALE)])

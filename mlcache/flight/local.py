@@ -7,7 +7,9 @@ and a task can await, so both wait in one table.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -47,24 +49,34 @@ class Flight:
         key: what is computed.
         future: the result, once landed: None if the leader gave up, so that somebody else must lead.
         error: what ended the leader, where it is no matter of those who wait.
+        queued: set when ``job`` is there to be done; None where the leader computes by itself.
         job: the computation, where it may be waiting in a queue.
         superseded: whether the key was written or invalidated meanwhile, so that the result,
             which may rest on older facts, must not be kept.
     """
 
-    __slots__ = ("error", "future", "job", "key", "superseded")
+    __slots__ = ("error", "future", "job", "key", "queued", "superseded")
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: Key, *, queued: bool = False) -> None:
         self.key = key
         self.future: Future[Any] = Future()
         # Else a task that gives up waiting would cancel it for all.
         self.future.set_running_or_notify_cancel()
         self.error: BaseException | None = None
+        self.queued = threading.Event() if queued else None
         self.job: Job | None = None
         self.superseded = False
 
+    def offer(self, job: Job) -> None:
+        """Let whoever waits do the job, if nobody has begun it."""
+        self.job = job
+        if self.queued is not None:
+            self.queued.set()
+
     def wait(self) -> Any:
         """Block until it has landed, lending a hand if it has not taken off."""
+        if self.queued is not None:
+            self.queued.wait()
         if self.job is not None:
             self.job.run()
         return self.future.result()
@@ -89,12 +101,17 @@ class Flights:
     def __init__(self) -> None:
         self._flights: dict[bytes, Flight] = {}
         self._lock = threading.Lock()
+        _alive.add(self)
 
     def __len__(self) -> int:
         return len(self._flights)
 
-    def join(self, key: Key) -> tuple[Flight, bool]:
+    def join(self, key: Key, *, queued: bool = False) -> tuple[Flight, bool]:
         """The flight for ``key``, and whether the caller leads it.
+
+        Args:
+            key: what is to be computed.
+            queued: whether the caller, if it leads, will offer the computation as a job.
 
         Raises:
             RecursiveCallError: the caller itself runs for that flight, and would wait for ever.
@@ -102,7 +119,7 @@ class Flights:
         with self._lock:
             flight = self._flights.get(key.digest)
             if flight is None:
-                flight = self._flights[key.digest] = Flight(key)
+                flight = self._flights[key.digest] = Flight(key, queued=queued)
                 return flight, True
         if flight in _leading.get():
             raise RecursiveCallError(
@@ -111,11 +128,11 @@ class Flights:
             )
         return flight, False
 
-    def lead_anew(self, key: Key) -> Flight:
+    def lead_anew(self, key: Key, *, queued: bool = False) -> Flight:
         """A new flight for ``key``, which the caller leads, in place of any that is under way."""
         self.supersede(key)
         with self._lock:
-            flight = self._flights[key.digest] = Flight(key)
+            flight = self._flights[key.digest] = Flight(key, queued=queued)
         return flight
 
     def supersede(self, key: Key | None = None) -> None:
@@ -138,16 +155,45 @@ class Flights:
     def crash(self, flight: Flight, error: BaseException) -> None:
         """Raise ``error`` in all who wait. What only ends the leader sends them to find another one."""
         self._remove(flight)
-        if isinstance(error, Exception) and not _is_cancellation(error):
+        if isinstance(error, StopIteration):
+            flight.future.set_exception(_in_place_of(error))
+        elif isinstance(error, Exception) and not _is_cancellation(error):
             flight.future.set_exception(error)
         else:
             flight.error = error
             flight.future.set_result(None)
 
+    def after_fork(self) -> None:
+        """Forget the flights of threads that a forked child does not have; it would wait for them for ever."""
+        self._lock = threading.Lock()
+        mine = _leading.get()
+        self._flights = {digest: flight for digest, flight in self._flights.items() if flight in mine}
+
     def _remove(self, flight: Flight) -> None:
         with self._lock:
             if self._flights.get(flight.key.digest) is flight:
                 del self._flights[flight.key.digest]
+        if flight.queued is not None:
+            flight.queued.set()
+
+
+_alive: weakref.WeakSet[Flights] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for flights in _alive:
+        flights.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _in_place_of(error: StopIteration) -> RuntimeError:
+    """No coroutine may raise a StopIteration; Python itself puts such a RuntimeError in its place."""
+    stand_in = RuntimeError("the cached function raised StopIteration")
+    stand_in.__cause__ = error
+    return stand_in
 
 
 def _is_cancellation(error: Exception) -> bool:
