@@ -39,7 +39,7 @@ def encoder_for(kind: type) -> Encoder | None:
     }
     for base, encoder in table.items():
         if issubclass(kind, base):
-            return encoder if kind.__module__.startswith("pandas.") else _derived(encoder)
+            return encoder if kind.__module__.partition(".")[0] == "pandas" else _derived(encoder)
     return None
 
 

@@ -49,9 +49,14 @@ def register_key(kind: type, function: Callable[[Any], object]) -> None:
     """
     if not isinstance(kind, type) or not callable(function):
         raise TypeError(f"register_key takes a type and a function of a value, not {kind!r} and {function!r}")
+    _registered[kind] = function
+    _look_again()
+
+
+def _look_again() -> None:
+    """Forget how the types seen so far are encoded, since what is registered has changed."""
     if not _own:
         _own.update(ENCODERS)
-    _registered[kind] = function
     known = {each: encoder for each, encoder in _own.items() if _registered_for(each) is None}
     ENCODERS.clear()
     ENCODERS.update(known)

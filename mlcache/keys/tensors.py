@@ -19,7 +19,7 @@ from mlcache.keys.structures import encode_state
 _INTEGERS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
 """Dtypes that numpy knows, by their size: what another dtype's bytes are seen as."""
 
-_heads: dict[tuple[Any, Any, Any, bool], bytes] = {}
+_heads: dict[tuple[Any, Any, Any, bool], tuple[bytes, bool]] = {}
 
 
 def encoder_for(kind: type) -> Encoder | None:
@@ -41,9 +41,9 @@ def encoder_for(kind: type) -> Encoder | None:
 
 def _encode_tensor(tensor: Any, seen: Seen) -> bytes:
     about = (tensor.dtype, tensor.device, tensor.layout, tensor.requires_grad)
-    head = _heads.get(about) or _head_of(about)
+    head, is_strided = _heads.get(about) or _head_of(about)
     shape = dumps(tuple(tensor.shape), 2)
-    if "strided" not in str(tensor.layout):
+    if not is_strided:
         return head + shape + encode_items(_parts(tensor), seen, ".parts")
     try:
         elements = tensor.detach().numpy()
@@ -52,10 +52,10 @@ def _encode_tensor(tensor: Any, seen: Seen) -> bytes:
     return head + shape + hash_array(elements)
 
 
-def _head_of(about: tuple[Any, Any, Any, bool]) -> bytes:
+def _head_of(about: tuple[Any, Any, Any, bool]) -> tuple[bytes, bool]:
     dtype, device, layout, requires_grad = about
-    head = b"@tensor:" + dumps((str(dtype), device.type, str(layout), requires_grad), 2)
-    _heads[about] = head
+    code = b"@tensor:" + dumps((str(dtype), device.type, str(layout), requires_grad), 2)
+    head = _heads[about] = code, str(layout) == "torch.strided"
     return head
 
 

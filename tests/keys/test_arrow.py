@@ -1,0 +1,124 @@
+"""Keys of pyarrow's arrays and tables, and of polars' frames and series."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcache.keys import digest
+
+pa = pytest.importorskip("pyarrow")
+pl = pytest.importorskip("polars")
+pl.DataFrame({"a": [1, 2]}).lazy().select(pl.col("a").sum()).collect()  # starts its threads, which then stay
+
+MOMENTS = [dt.datetime(2020, 1, day, tzinfo=dt.UTC) for day in range(1, 8)]
+COLUMNS: dict[str, tuple[Any, list[Any]]] = {
+    "int64": (pa.int64(), [1, 2, None, 4, 5, 6, 7]),
+    "int8": (pa.int8(), [1, 2, None, 4, 5, 6, 7]),
+    "double": (pa.float64(), [1.5, -0.0, None, 4, 5, 6, 7]),
+    "bool": (pa.bool_(), [True, False, None, True, False, True, False]),
+    "string": (pa.string(), ["a", "", None, "bc", "é", "f", "g"]),
+    "large_string": (pa.large_string(), ["a", "", None, "bc", "é", "f", "g"]),
+    "string_view": (pa.string_view(), ["a", "", None, "a text longer than twelve", "é", "f", "g"]),
+    "binary": (pa.binary(), [b"a", b"", None, b"bc", b"\0", b"f", b"g"]),
+    "fixed": (pa.binary(2), [b"ab", b"cd", None, b"ef", b"gh", b"ij", b"kl"]),
+    "timestamp": (pa.timestamp("us", "UTC"), MOMENTS),
+    "date": (pa.date32(), [moment.date() for moment in MOMENTS]),
+    "decimal": (pa.decimal128(9, 2), [decimal.Decimal(i) / 4 for i in range(4, 11)]),
+    "dictionary": (pa.dictionary(pa.int8(), pa.string()), ["a", "b", None, "a", "c", "b", "d"]),
+    "list": (pa.list_(pa.int64()), [[1], [], None, [2, 3], [4], [5, None], [6]]),
+    "lists": (pa.list_(pa.list_(pa.string())), [[["a"], []], [], None, [["b"]], [["c", "d"]], [[]], [["e"]]]),
+    "sized": (pa.list_(pa.int64(), 2), [[1, 2], [3, 4], None, [5, 6], [7, 8], [9, 10], [11, 12]]),
+    "struct": (pa.struct([("x", pa.int64()), ("y", pa.string())]), [{"x": i, "y": str(i)} for i in range(7)]),
+    "map": (pa.map_(pa.string(), pa.int64()), [[("a", i)] for i in range(7)]),
+    "null": (pa.null(), [None] * 7),
+}
+
+
+def whole(name: str) -> Any:
+    kind, values = COLUMNS[name]
+    return pa.array(values, kind)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_chunks_and_offsets_do_not_matter(name: str) -> None:
+    array = whole(name)
+    longer = pa.concat_arrays([array.slice(3), array, array.slice(0, 2)]).slice(4, 7)
+    assert longer.equals(array)
+    assert digest(longer) == digest(array)
+    chunked = [pa.chunked_array([array]), pa.chunked_array([array.slice(0, 3), longer.slice(3, 1), array.slice(4)])]
+    chunked.append(pa.chunked_array([array.slice(0, 0), array.slice(0, 6), array.slice(6)]))
+    assert len({digest(each) for each in chunked}) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in COLUMNS if name != "null"])
+def test_every_value_counts(name: str) -> None:
+    kind, values = COLUMNS[name]
+    keys = {digest(whole(name)), digest(whole(name).slice(1)), digest(whole(name).slice(0, 6))}
+    for place in range(1, 7):
+        other = list(values)
+        other[place - 1], other[place] = other[place], other[place - 1]
+        keys.add(digest(pa.array(other, kind)))
+    assert len(keys) == 9
+
+
+def test_types_are_apart() -> None:
+    assert len({digest(whole(name)) for name in COLUMNS}) == len(COLUMNS)
+
+
+def test_what_lies_under_a_null_does_not_count() -> None:
+    mask = np.array([False, True])
+    one, other = (pa.array(np.array([1, hidden]), mask=mask) for hidden in (1, 9))
+    assert digest(one) == digest(other)
+    bits = pa.py_buffer(b"\1")
+    offsets = pa.py_buffer(np.array([0, 1, 3], np.int32))
+    hidden_text = pa.StringArray.from_buffers(2, offsets, pa.py_buffer(b"abc"), bits)
+    assert digest(hidden_text) == digest(pa.array(["a", None]))
+
+
+def test_a_null_is_no_value() -> None:
+    assert digest(pa.array([0, None])) != digest(pa.array([0, 0]))
+    assert digest(pa.array(["", None])) != digest(pa.array([None, ""]))
+    assert digest(pa.array([[], None])) != digest(pa.array([None, []]))
+
+
+def test_texts_do_not_run_into_each_other() -> None:
+    assert digest(pa.array(["a b", "c"])) != digest(pa.array(["a ", "bc"]))
+    assert digest(pa.array([[1], [2, 3]])) != digest(pa.array([[1, 2], [3]]))
+
+
+def test_tables_stand_by_names_types_and_content() -> None:
+    table = pa.table({"a": [1, 2, 3], "b": ["x", "y", "z"]})
+    assert digest(table) == digest(pa.concat_tables([table.slice(0, 1), table.slice(1)]))
+    assert digest(table) == digest(table.replace_schema_metadata({"note": "x"}))
+    others = [table, table.rename_columns(["a", "c"]), table.select(["b", "a"]), table.slice(1), table.to_batches()[0]]
+    assert len({digest(other) for other in others}) == len(others)
+    assert digest(pa.scalar(1)) != digest(pa.scalar(1, pa.int8()))
+
+
+def test_polars_frames_stand_by_names_types_and_content() -> None:
+    def frame() -> Any:
+        return pl.DataFrame({"a": [1, 2, None], "s": ["x", "yy", None], "l": [[1], [], [2, 3]], "c": [1.5, None, -0.0]})
+
+    assert digest(frame()) == digest(frame().clone())
+    assert digest(pl.concat([frame()[:1], frame()[1:]], rechunk=False)) == digest(frame())
+    others = [frame(), frame().rename({"a": "b"}), frame().select("s", "a", "l", "c"), frame()[:2], frame()[::-1]]
+    others += [frame().with_columns(a=pl.col("a").cast(pl.Int32)), frame()["a"], frame()["a"].alias("b"), frame().to_arrow()]
+    assert len({digest(other) for other in others}) == len(others)
+
+
+def test_polars_of_other_types() -> None:
+    made = [
+        pl.Series("a", ["x", "y"], dtype=pl.Categorical),
+        pl.Series("a", ["x", "y"], dtype=pl.Enum(["x", "y"])),
+        pl.Series("a", ["x", "y"]),
+        pl.Series("a", MOMENTS[:2]),
+        pl.Series("a", [{"x": 1}, {"x": 2}]),
+        pl.Series("a", [(1, "a"), (2, "b")], dtype=pl.Object),
+    ]
+    assert len({digest(each) for each in made}) == len(made)
+    assert all(digest(each) == digest(each.clone()) for each in made)

@@ -1,0 +1,174 @@
+"""Keys of Python's builtin types, nested into each other."""
+
+from __future__ import annotations
+
+import array
+import copy
+import math
+import pickle
+import struct
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from mlcache.errors import UnhashableArgumentError
+from mlcache.keys import digest
+
+LEAVES = [None, False, True, 0, 1, -1, 2**31, 2**63, 0.0, -0.0, 1.0, math.nan, math.inf, 1j, 0j, "", "0", "1", b"", b"0"]
+LEAVES += ["a b", "c", "a", "b c", "\0", "é", "\ud800", bytearray(b"0"), range(0), range(1), slice(1), ..., NotImplemented]
+
+HASHABLE = [leaf for leaf in LEAVES if not isinstance(leaf, bytearray | slice)]
+
+
+def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    hashable = st.sampled_from(HASHABLE)
+    return st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(hashable, inner, max_size=3),
+        st.sets(hashable, max_size=3),
+        st.frozensets(hashable, max_size=3),
+    )
+
+
+VALUES = st.recursive(st.sampled_from(LEAVES) | st.text(max_size=3) | st.integers() | st.floats(), _containers, max_leaves=8)
+
+
+def describe(value: Any) -> str:
+    """A slow and obvious text that is equal for equal values only."""
+    kind = type(value).__name__
+    if isinstance(value, float):
+        return f"float {struct.pack('<d', value).hex()}"
+    if isinstance(value, complex):
+        return f"complex {struct.pack('<dd', value.real, value.imag).hex()}"
+    if isinstance(value, tuple | list):
+        return f"{kind}({len(value)}: {'; '.join(map(describe, value))})"
+    if isinstance(value, set | frozenset):
+        return f"{kind}({len(value)}: {'; '.join(sorted(map(describe, value)))})"
+    if isinstance(value, dict):
+        pairs = sorted(f"{describe(key)}: {describe(content)}" for key, content in value.items())
+        return f"dict({len(value)}: {'; '.join(pairs)})"
+    return f"{kind} {value!r}"
+
+
+@given(VALUES, VALUES)
+def test_keys_are_equal_if_and_only_if_values_are(one: Any, other: Any) -> None:
+    assert (digest(one) == digest(other)) == (describe(one) == describe(other))
+
+
+@given(VALUES)
+def test_a_copy_has_the_same_key(value: Any) -> None:
+    assert digest(copy.deepcopy(value)) == digest(value)
+
+
+@given(VALUES.filter(lambda value: "..." not in repr(value)))
+def test_a_value_that_travelled_has_the_same_key(value: Any) -> None:
+    assert digest(pickle.loads(pickle.dumps(value))) == digest(value)
+
+
+@given(st.lists(VALUES, max_size=3), st.binary(max_size=3), st.lists(VALUES, max_size=3), st.binary(max_size=3))
+def test_arguments_and_prefix_do_not_run_into_each_other(
+    one: list[Any], prefix: bytes, other: list[Any], another: bytes
+) -> None:
+    same = describe(one) == describe(other) and prefix == another
+    assert (digest(tuple(one), prefix) == digest(tuple(other), another)) == same
+
+
+LOOK_ALIKES: dict[str, list[Any]] = {
+    "one": [1, 1.0, True, "1", b"1", bytearray(b"1"), 1 + 0j, (1,), [1], {1}, frozenset({1}), {1: 1}, memoryview(b"1")],
+    "nothing": [None, 0, 0.0, -0.0, False, "", b"", (), [], {}, set(), frozenset(), range(0), "None", bytearray(), 0j],
+    "texts": [("a b", "c"), ("a", "b c"), ("a b c",), "a b c", ["a b c"], ("a", "b", "c"), ["a", "b", "c"]],
+    "nesting": [[[1], 2], [[1, 2]], [1, 2], [[1], [2]], [(1,), 2], [1, [2]], [[[1, 2]]]],
+    "dicts": [{"a": 1}, {"a": "1"}, {"b": 1}, [("a", 1)], (("a", 1),), {"a": {}}, {b"a": 1}, {1: "a"}, {("a",): 1}],
+    "keys of dicts": [{1: 0}, {1.0: 0}, {True: 0}, {"1": 0}, {b"1": 0}],
+    "swapped": [{"a": 1, "b": 2}, {"a": 2, "b": 1}, {"a": 1}, {"b": 2}],
+    "zeros": [0.0, -0.0, complex(0.0, -0.0), complex(-0.0, 0.0), 0j],
+    "buffers": [array.array("b", [1]), array.array("B", [1]), b"\1", bytearray(b"\1"), memoryview(b"\1")],
+    "shapes": [memoryview(bytes(4)), memoryview(bytes(4)).cast("B", (2, 2)), memoryview(bytes(4)).cast("i")],
+    "ranges": [range(2), range(1, 2), range(0, 4, 2), [0, 1], (0, 1), range(0, -2, -1)],
+    "slices": [slice(1), slice(0, 1), slice(None, 1, 1), range(1), (None, 1, None)],
+    "singletons": [..., NotImplemented, None, "Ellipsis"],
+    "many texts": [["a"] * 40, ("a",) * 40, ["a"] * 41, ["a\0a"] + ["a"] * 38, ["aa"] + ["a"] * 39, "\0".join(["a"] * 40)],
+    "large bytes": [bytes(5000), bytes(5001), bytearray(5000), [bytes(5000)], (bytes(5000),), memoryview(bytes(5000))],
+}
+
+
+@pytest.mark.parametrize("values", LOOK_ALIKES.values(), ids=LOOK_ALIKES)
+def test_look_alikes_are_apart(values: list[Any]) -> None:
+    digests = [digest(value) for value in values]
+    clashes = [(a, b) for i, a in enumerate(values) for j, b in enumerate(values) if i < j and digests[i] == digests[j]]
+    assert clashes == []
+    assert len({digest((value,)) for value in values}) == len(values)
+
+
+def test_nan_equals_nan_of_the_same_bits() -> None:
+    other = struct.unpack("<d", struct.pack("<Q", 0x7FF8000000000001))[0]
+    assert digest(math.nan) == digest(float("nan"))
+    assert digest(math.nan) != digest(other)
+    assert digest({math.nan: 1, float("nan"): 2}) != digest({math.nan: 2})
+
+
+def test_the_order_of_a_dict_and_of_a_set_does_not_matter() -> None:
+    names = [f"name {i}" for i in range(100)]
+    assert digest(dict.fromkeys(names)) == digest(dict.fromkeys(reversed(names)))
+    assert digest({1: 2, "a": 3}) == digest({"a": 3, 1: 2})
+    assert digest(set(names)) == digest(set(reversed(names)))
+    assert digest({(i, "a") for i in range(9)}) == digest({(i, "a") for i in reversed(range(9))})
+
+
+def test_a_text_in_many_counts() -> None:
+    texts = [f"text {i}" for i in range(1000)]
+    assert digest(texts) == digest(list(texts))
+    assert digest(texts) != digest([*texts[:500], "other", *texts[501:]])
+    assert digest(texts) != digest("\0".join(texts))
+
+
+class Text(str):
+    """A text of a type of its own."""
+
+    __slots__ = ()
+
+
+def test_one_text_of_another_type_among_many_counts() -> None:
+    texts: list[str] = ["a"] * 100
+    assert digest(texts) != digest([*texts[:99], Text("a")])
+
+
+def test_equal_ranges_are_equal() -> None:
+    assert digest(range(0, 3, 2)) == digest(range(0, 4, 2))
+    assert digest(range(5, 5)) == digest(range(0))
+
+
+def test_a_strided_memoryview_stands_by_its_content() -> None:
+    assert digest(memoryview(b"a-b-")[::2]) == digest(memoryview(b"ab"))
+
+
+def test_recursive_containers_end() -> None:
+    def recursive(size: int) -> list[Any]:
+        ring: list[Any] = [None] * size
+        ring.append({"ring": ring})
+        return ring
+
+    assert digest(recursive(1)) == digest(recursive(1))
+    assert digest(recursive(1)) != digest(recursive(2))
+    flat: list[Any] = []
+    flat.append(flat)
+    assert digest(flat) != digest([[]])
+    assert digest(flat) != digest([None])
+
+
+def test_one_list_twice_is_two_equal_lists() -> None:
+    shared = [object]
+    assert digest([shared, shared]) == digest([[object], [object]])
+
+
+def test_nesting_beyond_all_bounds_is_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(UnhashableArgumentError, match="nested too deeply"):
+        digest(deep)
+    while deep:
+        deep = deep.pop()

@@ -1,0 +1,85 @@
+"""Keys of classes, which instances are told apart by as well."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import enum
+from typing import Any
+
+from mlcache.keys import digest
+
+
+def make(k: int) -> Any:
+    """A class of always the same name, that does something else for each ``k``."""
+
+    @dataclasses.dataclass
+    class Made:
+        x: int
+
+        def times(self) -> int:
+            return self.x * k
+
+    return Made
+
+
+class Importable(abc.ABC):
+    """A class of a module."""
+
+    lock = object()
+
+
+def test_classes_of_one_factory_are_apart() -> None:
+    assert digest(make(1)) == digest(make(1))
+    assert digest(make(1)) != digest(make(2))
+    assert digest(make(1)(3)) == digest(make(1)(3))
+    assert digest(make(1)(3)) != digest(make(2)(3))
+
+
+def test_classes_that_can_be_imported_stand_by_their_name() -> None:
+    kinds = [int, float, str, dict, Importable, enum.Enum, enum.EnumMeta, abc.ABC, type, object, dataclasses.Field]
+    assert len({digest(kind) for kind in kinds}) == len(kinds)
+    assert digest(list[int]) != digest(list[str])
+    assert digest(int | None) != digest(int | str)
+
+
+def test_bases_count() -> None:
+    def derive(base: type) -> type:
+        return type("Derived", (base,), {})
+
+    assert digest(derive(make(1))) == digest(derive(make(1)))
+    assert digest(derive(make(1))) != digest(derive(make(2)))
+
+
+def test_classes_that_lead_to_each_other_end() -> None:
+    class First:
+        def other(self) -> type:
+            return Second
+
+        def again(self) -> Any:
+            return super().__init__()  # type: ignore[func-returns-value]
+
+    class Second:
+        def other(self) -> type:
+            return First
+
+        zero: Any = None
+
+    Second.zero = Second()
+    assert digest(First) == digest(First)
+    assert digest(First) != digest(Second)
+
+
+def test_a_member_that_cannot_be_keyed_does_not_stand_in_the_way() -> None:
+    class Locked:
+        lock = object()
+
+        @property
+        def name(self) -> str:
+            return "a"
+
+        @staticmethod
+        def static() -> int:
+            return 1
+
+    assert digest(Locked) == digest(Locked)

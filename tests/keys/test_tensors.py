@@ -1,0 +1,88 @@
+"""Keys of torch's tensors, modules and state."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from mlcache.errors import UnhashableArgumentError
+from mlcache.keys import digest
+
+torch = pytest.importorskip("torch")
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse:UserWarning")  # torch calls its sparse tensors a beta
+
+
+def tensor() -> Any:
+    return torch.arange(12, dtype=torch.float32).reshape(3, 4)
+
+
+def test_a_tensor_has_the_same_key_twice() -> None:
+    assert digest(tensor()) == digest(tensor()) == digest((tensor(),)[0])
+    assert digest(pickle.loads(pickle.dumps(tensor()))) == digest(tensor())
+
+
+def test_strides_do_not_matter() -> None:
+    turned = tensor().T.contiguous().T
+    assert not turned.is_contiguous()
+    assert digest(turned) == digest(tensor())
+    assert digest(tensor().bfloat16().T) == digest(tensor().bfloat16().T.contiguous())
+
+
+def test_dtypes_and_shapes_are_apart() -> None:
+    names = "uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 bool float8_e4m3fn uint16".split()
+    made = [tensor().to(getattr(torch, name)) for name in names]
+    made += [tensor().T, tensor().reshape(-1), tensor()[0], tensor()[0, 0], tensor()[:0], tensor().numpy(), tensor().tolist()]
+    made += [tensor().requires_grad_(), torch.nn.Parameter(tensor()), tensor().to_sparse(), tensor().to_sparse_csr()]
+    assert len({digest(each) for each in made}) == len(made)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "bool", "complex64"])
+def test_every_element_counts(dtype: str) -> None:
+    zeros = torch.zeros(6, dtype=getattr(torch, dtype))
+    keys = {digest(zeros)}
+    for place in range(6):
+        other = zeros.clone()
+        other[place] = 1
+        keys.add(digest(other))
+    assert len(keys) == 7
+
+
+def test_lazy_conjugates_stand_by_their_values() -> None:
+    complex_one = tensor().to(torch.complex64) * 1j
+    assert digest(complex_one.conj()) == digest(complex_one.conj().resolve_conj())
+    assert digest(complex_one.conj()) != digest(complex_one)
+
+
+def test_equal_sparse_tensors_are_equal() -> None:
+    indices, values = [[0, 0, 1], [1, 1, 0]], [1.0, 2.0, 3.0]
+    doubled = torch.sparse_coo_tensor(indices, values, (2, 2))
+    single = torch.sparse_coo_tensor([[1, 0], [0, 1]], [3.0, 3.0], (2, 2))
+    assert digest(doubled) == digest(single)
+
+
+def test_state_and_modules_stand_by_their_content() -> None:
+    def module() -> Any:
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Dropout(0.1))
+
+    assert digest(module()) == digest(module())
+    assert digest(module().state_dict()) == digest(module().state_dict())
+    changed = module()
+    with torch.no_grad():
+        changed[0].bias[3] += 1
+    others = [module(), changed, module().eval(), module().state_dict(), changed.state_dict(), module()[:2]]
+    assert len({digest(each) for each in others}) == len(others)
+
+
+def test_small_things_of_torch() -> None:
+    made = [torch.float32, torch.float64, torch.device("cpu"), torch.device("cuda:0"), torch.Size([1]), (1,), torch.strided]
+    made += [torch.Generator().manual_seed(1), torch.Generator().manual_seed(2), torch.channels_last]
+    assert len({digest(each) for each in made}) == len(made)
+
+
+def test_a_tensor_without_elements_is_refused() -> None:
+    with pytest.raises(UnhashableArgumentError, match="on meta"):
+        digest(torch.zeros(3, device="meta"))
