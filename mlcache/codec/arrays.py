@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mlcache.codec.dtypes import KINDS, read_dtype, write_dtype
-from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer, expect
+from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer, expect, expect_shape
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -27,14 +27,7 @@ def _read_array(node: Node, source: Reader) -> Array:
     _, dtype, shape, fortran, offset, size = node
     # Unlike np.ndarray(), this lets nobody make it writeable again.
     flat: Array = np.frombuffer(source.buffer(offset, size), read_dtype(dtype))
-    return _reshape(flat, shape, fortran)
-
-
-def _reshape(flat: Array, shape: list[int], fortran: bool) -> Array:  # noqa: FBT001 - as it stands in the node
-    # NumPy takes a negative length for one to be inferred.
-    if shape and min(shape) < 0:
-        raise ValueError(f"a shape with a negative length: {shape}")
-    return flat.reshape(shape, order="F" if fortran else "C")
+    return flat.reshape(expect_shape(shape), order="F" if fortran else "C")
 
 
 def _write_objects(value: Array, out: Writer) -> Node:
@@ -50,7 +43,7 @@ def _read_objects(node: Node, source: Reader) -> Array:
     values = expect(source.value(items), list)
     flat: Array = np.fromiter(values, dtype=object, count=len(values))
     flat.flags.writeable = False
-    return _reshape(flat, shape, fortran)
+    return flat.reshape(expect_shape(shape), order="F" if fortran else "C")
 
 
 def _write_scalar(value: np.generic, _: Writer) -> Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -52,19 +53,21 @@ def _read_masked(kind: Callable[..., Any]) -> Callable[[Node, Reader], Any]:
 
 def _write_string(value: Any, out: Writer) -> Node:
     dtype = value.dtype
-    missing = isinstance(dtype.na_value, float)
+    if dtype.storage not in ("python", "pyarrow"):
+        raise NeedsPickleError(f"the storage {dtype.storage!r} of texts has no form of its own")
     arrow = dtype.storage == "pyarrow"
     data = value.__arrow_array__() if arrow else np.asarray(value, dtype=object)
-    return ["pandas.string", arrow, missing, out.node(data)]
+    return ["pandas.string", arrow, isinstance(dtype.na_value, float), out.node(data)]
 
 
 def _read_string(node: Node, source: Reader) -> Any:
     _, arrow, missing, data = node
-    na_value = np.nan if missing else pd.NA
+    # Not every pandas can be told how a missing text is to look.
+    options = {"na_value": np.nan} if missing else {}
+    dtype: Any = pd.StringDtype("pyarrow" if arrow else "python", **options)
     if arrow:
-        dtype: Any = pd.StringDtype("pyarrow", na_value=na_value)
         return dtype.__from_arrow__(source.value(data))
-    return pd.array(_array(data, source), dtype=pd.StringDtype("python", na_value=na_value))
+    return pd.array(_array(data, source), dtype=dtype)
 
 
 def _write_arrow(value: Any, out: Writer) -> Node:
@@ -87,10 +90,21 @@ def _read_categorical(node: Node, source: Reader) -> Any:
     return pd.Categorical.from_codes(_array(codes, source), dtype=dtype)
 
 
+def _write_zone(zone: Any, out: Writer) -> Node:
+    # pytz, which pandas used up to version 2, has a type for each zone.
+    if type(zone).__module__.partition(".")[0] == "pytz" and zone.zone:
+        return ["pandas.pytz", zone.zone]
+    return out.node(zone)
+
+
+def _read_pytz(node: Node, _: Reader) -> Any:
+    return importlib.import_module("pytz").timezone(node[1])
+
+
 def write_dates(value: Any, out: Writer) -> Node:
     """The node of dates, as an array or as an index. Not every pandas gives arrays a frequency too."""
     frequency = write_frequency(getattr(value, "freq", None))
-    return ["pandas.dates", out.node(value.asi8), value.unit, out.node(value.tz), frequency]
+    return ["pandas.dates", out.node(value.asi8), value.unit, _write_zone(value.tz, out), frequency]
 
 
 def read_dates(node: Node, source: Reader) -> Any:
@@ -139,7 +153,7 @@ def _read_intervals(node: Node, source: Reader) -> Any:
 
 
 def _write_timestamp(value: pd.Timestamp, out: Writer) -> Node:
-    return ["pandas.Timestamp", out.node(value.to_datetime64()), out.node(value.tz)]
+    return ["pandas.Timestamp", out.node(value.to_datetime64()), _write_zone(value.tz, out)]
 
 
 def _read_timestamp(node: Node, source: Reader) -> Any:
@@ -181,6 +195,7 @@ READERS: dict[str, Callable[[Node, Reader], Any]] = {
     "pandas.Categorical": _read_categorical,
     "pandas.dates": lambda node, source: read_dates(node, source).array,
     "pandas.deltas": lambda node, source: read_deltas(node, source).array,
+    "pandas.pytz": _read_pytz,
     "pandas.periods": _read_periods,
     "pandas.intervals": _read_intervals,
     "pandas.Timestamp": _read_timestamp,

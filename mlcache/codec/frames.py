@@ -44,7 +44,7 @@ def _read_frame(node: Node, source: Reader) -> pd.DataFrame:
     if sorted(place for _, places in blocks for place in places) != list(range(len(labels))):
         raise ValueError(f"the blocks of a frame do not make up its {len(labels)} columns")
     frame = _assemble(blocks, expect(index, pd.Index), expect(labels, pd.Index))
-    frame.attrs.update(attributes)
+    frame.attrs.update(expect(attributes, dict))
     return frame
 
 
@@ -89,7 +89,7 @@ def _read_series(node: Node, source: Reader) -> pd.Series:
     if len(values) != len(index):
         raise ValueError(f"{len(values)} values for an index of {len(index)}")
     series: pd.Series = pd.Series(values, index=index, name=name, dtype=values.dtype, copy=False)
-    series.attrs.update(attributes)
+    series.attrs.update(expect(attributes, dict))
     return series
 
 
@@ -145,7 +145,7 @@ def _read_multi(node: Node, source: Reader) -> pd.MultiIndex:
     _, parts, numbers, names, order = node
     levels: Any = [expect(source.value(level), pd.Index) for level in parts]
     codes: Any = [expect(source.value(each), np.ndarray) for each in numbers]
-    return pd.MultiIndex(levels, codes, names=source.value(names), sortorder=order)
+    return pd.MultiIndex(levels, codes, names=expect(source.value(names), list), sortorder=order)
 
 
 _PLAIN_INDEXES = (pd.Index, pd.CategoricalIndex, pd.PeriodIndex, pd.IntervalIndex)

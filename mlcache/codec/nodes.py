@@ -28,6 +28,20 @@ def expect(value: Any, kind: type[Kind]) -> Kind:
     return value
 
 
+def expect_shape(value: Any) -> tuple[int, ...]:
+    """``value``, which must be a list of lengths.
+
+    A negative one, which NumPy takes for one to be inferred, is none.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    shape = tuple(expect(value, list))
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"{value!r} stands where a shape belongs")
+    return shape
+
+
 class Writer(Protocol):
     """Takes values apart."""
 

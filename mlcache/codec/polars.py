@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import polars as pl
+from polars.exceptions import PanicException
 
 from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer, expect
 
@@ -15,7 +16,7 @@ def _write_frame(value: pl.DataFrame, out: Writer) -> Node:
     numbered = value.rename({name: str(place) for place, name in enumerate(value.columns)})
     try:
         table = numbered.to_arrow()
-    except Exception as error:
+    except (Exception, PanicException) as error:
         raise NeedsPickleError(f"it cannot be turned into an Arrow table: {error}") from error
     # Of Polars' types some have no equal in Arrow, and would come back as others.
     if _frame(table.slice(0, 0)).schema != numbered.schema:
@@ -31,7 +32,10 @@ def _read_frame(node: Node, source: Reader) -> pl.DataFrame:
 
 
 def _frame(table: Any) -> pl.DataFrame:
-    return expect(pl.from_arrow(table), pl.DataFrame)
+    try:
+        return expect(pl.from_arrow(table), pl.DataFrame)
+    except PanicException as error:  # is no Exception
+        raise ValueError(f"Polars cannot take this table in: {error}") from error
 
 
 def _write_series(value: pl.Series, out: Writer) -> Node:

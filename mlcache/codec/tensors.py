@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer, expect
+from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer, expect, expect_shape
 
 
 def _write_tensor(value: torch.Tensor, out: Writer) -> Node:
@@ -36,9 +36,10 @@ def _check(value: torch.Tensor) -> None:
 
 
 def _read_tensor(node: Node, source: Reader) -> torch.Tensor:
-    _, name, shape, order, offset, size = node
+    _, name, lengths, order, offset, size = node
+    shape = expect_shape(lengths)
     dtype = expect(getattr(torch, name.removeprefix("torch.")), torch.dtype)
-    if math.prod(shape) * dtype.itemsize != size or min(shape, default=0) < 0:
+    if math.prod(shape) * dtype.itemsize != size or sorted(order) != list(range(len(shape))):
         raise ValueError(f"{size} bytes for a tensor of {dtype} and shape {shape}")
     tensor = torch.empty([shape[axis] for axis in order], dtype=dtype)
     if size:
