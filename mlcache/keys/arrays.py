@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mlcache.keys import hashing
-from mlcache.keys.digest import ENCODERS, Seen, encode, within
+from mlcache.keys.digest import Encoder, Seen, encode, within
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -21,11 +21,12 @@ _CHUNK = 1 << 20
 """Bytes that are brought into C order at a time: few enough to stay in a core's cache."""
 
 _TILE, _SMALL, _FAR = 64, 4, 256
-"""Elements of a tile, bytes of what is no longer a small element, and of a step that leaves a line of the cache."""
+"""Elements of a tile; bytes of what is no small element, and of a step that leaves a line of the cache."""
 
 _USER_DEFINED = 2
 _PLAIN_KINDS = frozenset("biufcSUmM")
-_x87 = np.finfo(np.longdouble).nmant == 63
+_BITS_OF_80 = 63
+_x87 = np.finfo(np.longdouble).nmant == _BITS_OF_80
 _codes: dict[np.dtype[Any], bytes] = {}
 _MOST_CODES = 1024
 
@@ -131,10 +132,11 @@ def dtype_code(dtype: np.dtype[Any]) -> bytes:
 
 
 def _fields_code(dtype: np.dtype[Any]) -> bytes:
-    fields = [(dtype.fields or {})[name] for name in dtype.names or ()]
+    by_name: dict[str, tuple[Any, ...]] = dict(dtype.fields or {})
+    fields = [by_name[name] for name in dtype.names or ()]
     layout = tuple((name, *field[1:]) for name, field in zip(dtype.names or (), fields, strict=True))
     head = b"@fields:" + encode((layout, dtype.itemsize, dtype.type.__name__), {})
     return head + b"".join([dtype_code(field[0]) for field in fields])
 
 
-ENCODERS[np.ndarray] = encode_array
+TYPES: dict[type, Encoder] = {np.ndarray: encode_array}

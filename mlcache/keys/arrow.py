@@ -49,7 +49,9 @@ def encode_chunks(array: pa.Array | pa.ChunkedArray, seen: Seen) -> bytes:
 
 
 def _encode(kind: pa.DataType, chunks: Chunks, seen: Seen) -> bytes:
-    nulls = b"@nulls:" + hashing.hash128_stream(map(_null_mask, chunks)) if _null_count(chunks) else b"@whole:"
+    nulls = (
+        b"@nulls:" + hashing.hash128_stream(map(_null_mask, chunks)) if _null_count(chunks) else b"@whole:"
+    )
     return nulls + _encoder_of(kind)(chunks, seen)
 
 
@@ -65,31 +67,34 @@ def _encoder_of(kind: pa.DataType) -> Callable[[Chunks, Seen], bytes]:
     import pyarrow as pa
     import pyarrow.types as kinds
 
-    if kinds.is_null(kind):
-        return lambda _chunks, _seen: b"@null:"
-    if kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_binary(kind) or kinds.is_large_binary(kind):
-        return _encode_texts
-    if kinds.is_boolean(kind):
-        return _through(lambda chunk: chunk.cast(pa.uint8()))
-    if kinds.is_dictionary(kind):
-        return _through(lambda chunk: chunk.dictionary_decode())
-    if kinds.is_string_view(kind) or kinds.is_binary_view(kind):
-        return _through(lambda chunk: chunk.cast(pa.large_binary()))
     if isinstance(kind, pa.BaseExtensionType):
         return _through(lambda chunk: chunk.storage)
-    return _encoder_of_nested(kind)
+    table: list[tuple[Callable[[pa.DataType], bool], Callable[[Chunks, Seen], bytes]]] = [
+        (kinds.is_null, lambda _chunks, _seen: b"@null:"),
+        (_has_offsets, _encode_texts),
+        (kinds.is_boolean, _through(lambda chunk: chunk.cast(pa.uint8()))),
+        (kinds.is_dictionary, _through(lambda chunk: chunk.dictionary_decode())),
+        (kinds.is_string_view, _through(lambda chunk: chunk.cast(pa.large_string()))),
+        (kinds.is_binary_view, _through(lambda chunk: chunk.cast(pa.large_binary()))),
+        (kinds.is_struct, _encode_struct),
+        (_is_list, _encode_lists),
+        (_has_fixed_width, _encode_fixed),
+    ]
+    return next((encoder for test, encoder in table if test(kind)), _encode_objects)
 
 
-def _encoder_of_nested(kind: pa.DataType) -> Callable[[Chunks, Seen], bytes]:
+def _has_offsets(kind: pa.DataType) -> bool:
+    return str(kind).removeprefix("large_") in {"string", "binary"}
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return str(kind).startswith(("list<", "large_list<", "fixed_size_list<"))
+
+
+def _has_fixed_width(kind: pa.DataType) -> bool:
     import pyarrow.types as kinds
 
-    if kinds.is_struct(kind):
-        return _encode_struct
-    if kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind):
-        return _encode_lists
-    if kinds.is_primitive(kind) or kinds.is_decimal(kind) or kinds.is_fixed_size_binary(kind):
-        return _encode_fixed
-    return _encode_objects
+    return any(test(kind) for test in (kinds.is_primitive, kinds.is_decimal, kinds.is_fixed_size_binary))
 
 
 def _through(change: Callable[[pa.Array], pa.Array]) -> Callable[[Chunks, Seen], bytes]:
@@ -121,7 +126,10 @@ def _fixed_bytes(chunk: pa.Array) -> Any:
 
 
 def _encode_texts(chunks: Chunks, _: Seen) -> bytes:
-    whole = [chunk.fill_null(b"" if "binary" in str(chunk.type) else "") if chunk.null_count else chunk for chunk in chunks]
+    whole = [
+        chunk.fill_null(b"" if "binary" in str(chunk.type) else "") if chunk.null_count else chunk
+        for chunk in chunks
+    ]
     return hashing.hash128_stream(map(_lengths, whole)) + hashing.hash128_stream(map(_characters, whole))
 
 
@@ -163,4 +171,3 @@ def _encode_struct(chunks: Chunks, seen: Seen) -> bytes:
 def _encode_objects(chunks: Chunks, seen: Seen) -> bytes:
     """Rare types, such as unions: value by value."""
     return encode([value for chunk in chunks for value in chunk.to_pylist()], seen)
-

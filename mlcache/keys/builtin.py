@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Callable
 from marshal import dumps
 from operator import itemgetter
 from types import EllipsisType, NoneType, NotImplementedType
@@ -11,7 +10,7 @@ from typing import Any
 
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
-from mlcache.keys.digest import ENCODERS, Seen, at, encode, encode_items, fold, within
+from mlcache.keys.digest import Encoder, Seen, at, encode, encode_items, fold, within
 
 PLAIN: frozenset[type] = frozenset({int, float, bool, NoneType, str, bytes, complex})
 """Exact types for which ``marshal.dumps(value, 2)`` is canonical, alone and in a list or tuple.
@@ -25,7 +24,7 @@ _MANY = 32
 _TEXTS = {str}
 
 
-def encode_plain(value: object, _: Seen) -> bytes:
+def encode_plain(value: Any, _: Seen) -> bytes:
     """The code of a number or of None."""
     return dumps(value, 2)
 
@@ -157,27 +156,24 @@ def encode_slice(value: slice, seen: Seen) -> bytes:
     return b"@slice:" + encode_items((value.start, value.stop, value.step), seen)
 
 
-def _constant(name: bytes) -> Callable[[object, Seen], bytes]:
+def _constant(name: bytes) -> Encoder:
     return lambda _value, _seen: name
 
 
-for _kind in PLAIN:
-    ENCODERS[_kind] = encode_plain
-ENCODERS.update(
-    {
-        str: encode_str,
-        bytes: encode_bytes,
-        tuple: encode_tuple,
-        list: encode_list,
-        dict: encode_dict,
-        set: encode_set,
-        frozenset: encode_frozenset,
-        bytearray: encode_bytearray,
-        memoryview: encode_memoryview,
-        array.array: encode_array,
-        range: encode_range,
-        slice: encode_slice,
-        EllipsisType: _constant(b"@Ellipsis:"),
-        NotImplementedType: _constant(b"@NotImplemented:"),
-    }
-)
+TYPES: dict[type, Encoder] = {
+    **dict.fromkeys(PLAIN, encode_plain),
+    str: encode_str,
+    bytes: encode_bytes,
+    tuple: encode_tuple,
+    list: encode_list,
+    dict: encode_dict,
+    set: encode_set,
+    frozenset: encode_frozenset,
+    bytearray: encode_bytearray,
+    memoryview: encode_memoryview,
+    array.array: encode_array,
+    range: encode_range,
+    slice: encode_slice,
+    EllipsisType: _constant(b"@Ellipsis:"),
+    NotImplementedType: _constant(b"@NotImplemented:"),
+}

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
-from mlcache.keys.digest import ENCODERS, Seen, encode
+from mlcache.keys.digest import Seen, encode
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
 _BESIDES = frozenset(
@@ -68,6 +68,11 @@ class _Inside(dict[int, int]):
         self.classes = classes
 
 
+def says_how_pickled(kind: Any) -> bool:
+    """Whether a class, or a base of it, says how its objects are pickled."""
+    return kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
+
+
 def encode_class(kind: type, seen: Seen) -> bytes:
     """The code of a class: its name and, where that is not enough to find it, its bases and members."""
     if isinstance(seen, _Inside):
@@ -105,6 +110,3 @@ def _encode_member(member: object, seen: Seen) -> bytes:
         return encode(member, seen)
     except UnhashableArgumentError as error:
         return b"@unkeyed:" + dumps(type_name(error.kind), 2)
-
-
-ENCODERS[type] = encode_class

@@ -16,7 +16,9 @@ _NO_EFFECT = frozenset({"NOP", "RESUME", "EXTENDED_ARG", "CACHE"})
 _UNSEEN = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
 _HAS_CONSTANT = frozenset(dis.hasconst)
 _HAS_JUMP = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
-_HAS_NAME = frozenset(dis.hasname) | frozenset(dis.haslocal) | frozenset(dis.hasfree) | frozenset(dis.hascompare)
+_HAS_NAME = (
+    frozenset(dis.hasname) | frozenset(dis.haslocal) | frozenset(dis.hasfree) | frozenset(dis.hascompare)
+)
 
 
 def encode_code(code: CodeType, seen: Seen) -> bytes:

@@ -29,26 +29,28 @@ def _content_encoder(kind: type) -> Encoder:
     import pandas as pd
 
     arrays = pd.arrays
-    if issubclass(kind, arrays.DatetimeArray | arrays.TimedeltaArray | arrays.PeriodArray):
-        return lambda values, seen: encode_array(values.asi8, seen)
-    if issubclass(kind, pd.Categorical):
-        return lambda values, seen: encode_array(values.codes, seen)
-    if issubclass(kind, arrays.IntegerArray | arrays.FloatingArray | arrays.BooleanArray):
-        return _encode_masked
-    if issubclass(kind, arrays.ArrowStringArray | arrays.ArrowExtensionArray):
-        return _encode_arrow
-    if issubclass(kind, arrays.IntervalArray):
-        return lambda values, seen: encode((values.left, values.right), seen)
-    if issubclass(kind, arrays.SparseArray):
-        return lambda values, seen: encode_array(np.asarray(values), seen)
-    return _encode_objects
+    table: dict[type | tuple[type, ...], Encoder] = {
+        (arrays.DatetimeArray, arrays.TimedeltaArray, arrays.PeriodArray): _encode_moments,
+        pd.Categorical: lambda values, seen: encode_array(values.codes, seen),
+        (arrays.IntegerArray, arrays.FloatingArray, arrays.BooleanArray): _encode_masked,
+        (arrays.ArrowStringArray, arrays.ArrowExtensionArray): _encode_arrow,
+        arrays.IntervalArray: lambda values, seen: encode((values.left, values.right), seen),
+        arrays.SparseArray: lambda values, seen: encode_array(np.asarray(values), seen),
+    }
+    return next((encoder for bases, encoder in table.items() if issubclass(kind, bases)), _encode_objects)
+
+
+def _encode_moments(values: Any, seen: Seen) -> bytes:
+    return encode_array(values.asi8, seen)
 
 
 def _encode_masked(values: Any, seen: Seen) -> bytes:
     """What lies under a missing value does not count: it becomes a zero."""
     missing = np.asarray(values.isna())
     kind = values.dtype.numpy_dtype
-    return encode_array(values.to_numpy(dtype=kind, na_value=kind.type(0)), seen) + encode_array(missing, seen)
+    return encode_array(values.to_numpy(dtype=kind, na_value=kind.type(0)), seen) + encode_array(
+        missing, seen
+    )
 
 
 def _encode_arrow(values: Any, seen: Seen) -> bytes:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from mlcache.errors import UnhashableArgumentError
 from mlcache.keys.arrays import encode_array
 from mlcache.keys.classes import encode_class
 from mlcache.keys.columns import encode_column
 from mlcache.keys.digest import Encoder, Seen, at, encode
-from mlcache.errors import UnhashableArgumentError
 
 
 def encoder_for(kind: type) -> Encoder | None:
@@ -93,17 +93,27 @@ def encode_index(index: Any, seen: Seen) -> bytes:
     head = b"@Index:" + encode(index.name, seen)
     if isinstance(index, pd.RangeIndex):
         return head + _range_code(index.start, index.step, len(index))
-    return head + (_encode_integers(index.to_numpy(), seen) if index.dtype == np.int64 else encode_column(index.array, seen))
+    return head + (
+        _encode_integers(index.to_numpy(), seen)
+        if index.dtype == np.int64
+        else encode_column(index.array, seen)
+    )
 
 
 def _encode_integers(values: Any, seen: Seen) -> bytes:
+    start, step = _first_step(values)
+    if step and np.array_equal(values, start + step * np.arange(len(values))):
+        return _range_code(start, step, len(values))
+    return encode_array(values, seen)
+
+
+def _first_step(values: Any) -> tuple[int, int]:
+    """The range that ``values`` may be, by its ends alone; a step of 0 if it cannot be one."""
     size = len(values)
     start = int(values[0]) if size else 0
     step = int(values[1]) - start if size > 1 else 1
-    last = start + step * (size - 1)
-    if step and (size < 2 or (int(values[-1]) == last and np.array_equal(values, start + step * np.arange(size)))):  # noqa: PLR2004
-        return _range_code(start, step, size)
-    return encode_array(values, seen)
+    fits = size <= 1 or int(values[-1]) == start + step * (size - 1)
+    return start, step * fits
 
 
 def _range_code(start: int, step: int, size: int) -> bytes:

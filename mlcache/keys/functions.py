@@ -24,7 +24,7 @@ from typing import Any
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys.classes import type_name
 from mlcache.keys.code import encode_code
-from mlcache.keys.digest import ENCODERS, Seen, at, encode, encode_items, tracked
+from mlcache.keys.digest import Encoder, Seen, at, encode, encode_items, tracked
 
 
 def closure_of(function: Callable[..., Any]) -> dict[str, CellType]:
@@ -67,7 +67,9 @@ def _encode_function(function: FunctionType, seen: Seen) -> bytes:
         return head + b"@key:" + encode(function.__dict__["__ml_cache_key__"](), seen)
     cells = [_encode_variable(name, cell, seen) for name, cell in sorted(closure_of(function).items())]
     rest = (function.__defaults__, function.__kwdefaults__, function.__dict__.get("__wrapped__"))
-    return head + encode_code(function.__code__, seen) + b"".join(cells) + encode_items(rest, seen, ".default")
+    return (
+        head + encode_code(function.__code__, seen) + b"".join(cells) + encode_items(rest, seen, ".default")
+    )
 
 
 def _encode_variable(name: str, cell: CellType, seen: Seen) -> bytes:
@@ -99,19 +101,17 @@ def _encode_module(module: ModuleType, _: Seen) -> bytes:
     return b"@module:" + dumps(module.__name__, 2)
 
 
-ENCODERS.update(
-    {
-        FunctionType: tracked(_encode_function),
-        MethodType: tracked(_encode_method),
-        functools.partial: tracked(_encode_partial),
-        BuiltinFunctionType: tracked(_encode_builtin),
-        MethodWrapperType: tracked(_encode_builtin),
-        MethodDescriptorType: _encode_descriptor,
-        ClassMethodDescriptorType: _encode_descriptor,
-        WrapperDescriptorType: _encode_descriptor,
-        GetSetDescriptorType: _encode_descriptor,
-        MemberDescriptorType: _encode_descriptor,
-        ModuleType: _encode_module,
-        CodeType: encode_code,
-    }
-)
+TYPES: dict[type, Encoder] = {
+    FunctionType: tracked(_encode_function),
+    MethodType: tracked(_encode_method),
+    functools.partial: tracked(_encode_partial),
+    BuiltinFunctionType: tracked(_encode_builtin),
+    MethodWrapperType: tracked(_encode_builtin),
+    MethodDescriptorType: _encode_descriptor,
+    ClassMethodDescriptorType: _encode_descriptor,
+    WrapperDescriptorType: _encode_descriptor,
+    GetSetDescriptorType: _encode_descriptor,
+    MemberDescriptorType: _encode_descriptor,
+    ModuleType: _encode_module,
+    CodeType: encode_code,
+}

@@ -7,12 +7,12 @@ another function can take its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 import xxhash
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer as Buffer
+Buffer: TypeAlias = Any
+"""What has a contiguous buffer: bytes, an array. Python has a type for it from 3.12 on."""
 
 hash128: Callable[[Buffer], bytes] = xxhash.xxh3_128_digest
 """16 bytes over one contiguous buffer. It lets other threads run meanwhile."""

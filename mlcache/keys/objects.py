@@ -16,14 +16,15 @@ from operator import methodcaller
 from typing import Any
 
 from mlcache.errors import UnhashableArgumentError
-from mlcache.keys.classes import encode_class, imported, type_name
+from mlcache.keys import arrays, builtin, functions, standard
+from mlcache.keys.classes import encode_class, imported, says_how_pickled, type_name
 from mlcache.keys.digest import ENCODERS, Encoder, Seen, at, encode, encode_items, tracked
 from mlcache.keys.structures import structure_of
 
 _LIBRARIES = {
     "numpy": "mlcache.keys.scalars",
     "pandas": "mlcache.keys.frames",
-    "polars": "mlcache.keys.polars",
+    "polars": "mlcache.keys.polars_frames",
     "pyarrow": "mlcache.keys.arrow",
     "scipy": "mlcache.keys.scientific",
     "sklearn": "mlcache.keys.scientific",
@@ -32,8 +33,8 @@ _LIBRARIES = {
 }
 """Where the encoders of a library's types are, by its name. Imported when such a value first comes."""
 
+_OWN: dict[type, Encoder] = {**builtin.TYPES, **standard.TYPES, **functions.TYPES, **arrays.TYPES}
 _registered: dict[type, Callable[[Any], object]] = {}
-_own: dict[type, Encoder] = {}
 
 
 def register_key(kind: type, function: Callable[[Any], object]) -> None:
@@ -55,11 +56,8 @@ def register_key(kind: type, function: Callable[[Any], object]) -> None:
 
 def _look_again() -> None:
     """Forget how the types seen so far are encoded, since what is registered has changed."""
-    if not _own:
-        _own.update(ENCODERS)
-    known = {each: encoder for each, encoder in _own.items() if _registered_for(each) is None}
     ENCODERS.clear()
-    ENCODERS.update(known)
+    ENCODERS.update({kind: encoder for kind, encoder in _OWN.items() if _registered_for(kind) is None})
 
 
 def resolve(kind: type) -> Encoder:
@@ -100,13 +98,12 @@ def _from_library(kind: type) -> Encoder | None:
 def _by_own_account(kind: type) -> Encoder | None:
     if hasattr(kind, "__dask_tokenize__"):
         return _stand_in(b"@dask:", kind, methodcaller("__dask_tokenize__"))
-    says_how = kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
-    if issubclass(kind, Iterator) or not (says_how or kind in copyreg.dispatch_table):
+    if issubclass(kind, Iterator) or not (says_how_pickled(kind) or kind in copyreg.dispatch_table):
         return None
     return tracked(_encode_reduced)
 
 
-def _encode_reduced(value: object, seen: Seen) -> bytes:
+def _encode_reduced(value: Any, seen: Seen) -> bytes:
     """The code of a value that says how it is pickled: what is called, with what, and the state set then."""
     kind = type(value)
     try:
@@ -133,3 +130,7 @@ def _encode_wrapper(value: object, seen: Seen) -> bytes:
     if not callable(value) or wrapped is None:
         raise UnhashableArgumentError(type(value))
     return b"@wrapper:" + dumps(type_name(type(value)), 2) + encode(wrapped, seen)
+
+
+ENCODERS.resolve = resolve
+_look_again()

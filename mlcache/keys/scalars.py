@@ -1,4 +1,4 @@
-"""Codes of numpy's other values: scalars, dtypes, generators, and kinds of array derived from the plain one."""
+"""Codes of numpy's other values: scalars, dtypes, generators, and arrays of derived types."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def encoder_for(kind: type) -> Encoder | None:
     for base, encoder in table.items():
         if issubclass(kind, base):
             return encoder
-    if kind is type(np._NoValue):  # type: ignore[attr-defined]  # noqa: SLF001  # a default of many of numpy's functions
+    if kind.__name__ == "_NoValueType":  # a default of many of numpy's functions
         return lambda _value, _seen: b"@novalue:"
     return None
 
@@ -40,7 +40,9 @@ def _encode_scalar(value: np.generic, seen: Seen) -> bytes:
 
 def _encode_subclass(array: Array, seen: Seen) -> bytes:
     state = encode(getattr(array, "__dict__", None), seen)
-    return b"@subarray:" + encode_class(type(array), seen) + encode_array(array.view(np.ndarray), seen) + state
+    return (
+        b"@subarray:" + encode_class(type(array), seen) + encode_array(array.view(np.ndarray), seen) + state
+    )
 
 
 def _encode_memmap(array: Array, seen: Seen) -> bytes:
@@ -72,4 +74,6 @@ def _encode_ufunc(function: np.ufunc, _: Seen) -> bytes:
     if getattr(np, function.__name__, None) is function:
         return b"@ufunc:" + dumps(function.__name__, 2)
     name = type_name(type(function))
-    raise UnhashableArgumentError(type(function), reason=f"numpy has no {name} of the name {function.__name__!r}")
+    raise UnhashableArgumentError(
+        type(function), reason=f"numpy has no {name} of the name {function.__name__!r}"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshal import dumps
 from typing import Any
 
-from mlcache.keys.classes import type_name
+from mlcache.keys.classes import says_how_pickled, type_name
 from mlcache.keys.digest import Encoder, Seen, encode, encode_items
 from mlcache.keys.structures import encode_state
 
@@ -26,7 +26,7 @@ def encoder_for(kind: type) -> Encoder | None:
 
 def _is_part_of_estimator(kind: type) -> bool:
     """Whether it is an object of scikit-learn's own that does not say how it is pickled, such as a loss."""
-    return kind.__module__.startswith("sklearn.") and kind.__reduce__ is object.__reduce__
+    return kind.__module__.startswith("sklearn.") and not says_how_pickled(kind)
 
 
 def _encode_sparse(matrix: Any, seen: Seen) -> bytes:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlcache.errors import UnhashableArgumentError
-from mlcache.keys.digest import ENCODERS, Encoder, Seen, encode, tracked
+from mlcache.keys.digest import Encoder, Seen, encode, tracked
 
 
 def made_of(name: str, parts: Callable[[Any], object]) -> Encoder:
@@ -49,28 +49,26 @@ def _offset(zone: datetime.timezone) -> object:
     return zone.utcoffset(None), zone.tzname(None)
 
 
-ENCODERS.update(
-    {
-        datetime.datetime: made_of("datetime", _moment),
-        datetime.date: made_of("date", datetime.date.isoformat),
-        datetime.time: made_of("time", _time),
-        datetime.timedelta: made_of("timedelta", lambda value: (value.days, value.seconds, value.microseconds)),
-        datetime.timezone: made_of("timezone", _offset),
-        zoneinfo.ZoneInfo: made_of("ZoneInfo", _zone_key),
-        decimal.Decimal: made_of("Decimal", str),
-        fractions.Fraction: made_of("Fraction", lambda value: (value.numerator, value.denominator)),
-        uuid.UUID: made_of("UUID", lambda value: value.bytes),
-        pathlib.PosixPath: made_of("PosixPath", str),
-        pathlib.WindowsPath: made_of("WindowsPath", str),
-        pathlib.PurePosixPath: made_of("PurePosixPath", str),
-        pathlib.PureWindowsPath: made_of("PureWindowsPath", str),
-        types.SimpleNamespace: made_of("SimpleNamespace", vars),
-        types.MappingProxyType: made_of("mappingproxy", dict),
-        types.GenericAlias: made_of("GenericAlias", lambda value: (value.__origin__, value.__args__)),
-        types.UnionType: made_of("UnionType", lambda value: value.__args__),
-        collections.deque: made_of("deque", lambda value: (value.maxlen, list(value))),
-        collections.OrderedDict: made_of("OrderedDict", lambda value: list(value.items())),
-        collections.defaultdict: made_of("defaultdict", lambda value: (value.default_factory, dict(value))),
-        collections.Counter: made_of("Counter", dict),
-    }
-)
+TYPES: dict[type, Encoder] = {
+    datetime.datetime: made_of("datetime", _moment),
+    datetime.date: made_of("date", datetime.date.isoformat),
+    datetime.time: made_of("time", _time),
+    datetime.timedelta: made_of("timedelta", lambda value: (value.days, value.seconds, value.microseconds)),
+    datetime.timezone: made_of("timezone", _offset),
+    zoneinfo.ZoneInfo: made_of("ZoneInfo", _zone_key),
+    decimal.Decimal: made_of("Decimal", str),
+    fractions.Fraction: made_of("Fraction", lambda value: (value.numerator, value.denominator)),
+    uuid.UUID: made_of("UUID", lambda value: value.bytes),
+    pathlib.PosixPath: made_of("PosixPath", str),
+    pathlib.WindowsPath: made_of("WindowsPath", str),
+    pathlib.PurePosixPath: made_of("PurePosixPath", str),
+    pathlib.PureWindowsPath: made_of("PureWindowsPath", str),
+    types.SimpleNamespace: made_of("SimpleNamespace", vars),
+    types.MappingProxyType: made_of("mappingproxy", dict),
+    types.GenericAlias: made_of("GenericAlias", lambda value: (value.__origin__, value.__args__)),
+    types.UnionType: made_of("UnionType", lambda value: value.__args__),
+    collections.deque: made_of("deque", lambda value: (value.maxlen, list(value))),
+    collections.OrderedDict: made_of("OrderedDict", lambda value: list(value.items())),
+    collections.defaultdict: made_of("defaultdict", lambda value: (value.default_factory, dict(value))),
+    collections.Counter: made_of("Counter", dict),
+}

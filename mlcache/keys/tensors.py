@@ -47,7 +47,10 @@ def _encode_tensor(tensor: Any, seen: Seen) -> bytes:
         return head + shape + encode_items(_parts(tensor), seen, ".parts")
     try:
         elements = tensor.detach().numpy()
-    except (TypeError, RuntimeError):  # on another device, lazily conjugated, or of a dtype that numpy does not have
+    except (
+        TypeError,
+        RuntimeError,
+    ):  # on another device, lazily conjugated, or of a dtype that numpy does not have
         elements = _fetch(tensor)
     return head + shape + hash_array(elements)
 

@@ -25,7 +25,8 @@ ARRAYS = hnp.arrays(DTYPES, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0,
 def _strided(array: Any) -> Any:
     """The same content, with gaps between the elements."""
     wide = np.zeros([2 * side for side in array.shape], array.dtype)
-    view = wide[(..., *(slice(None, None, 2) for _ in array.shape))]
+    every_other: Any = (..., *(slice(None, None, 2) for _ in array.shape))
+    view = wide[every_other]
     view[...] = array
     return view
 
@@ -44,7 +45,10 @@ def test_every_element_counts(array: Any, data: st.DataObject) -> None:
     other = array.copy()
     place = data.draw(st.integers(0, array.size - 1))
     other.reshape(-1)[place] = data.draw(hnp.from_dtype(array.dtype))
-    same = all(np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes() for a, b in _fields(array, other))
+    same = all(
+        np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+        for a, b in _fields(array, other)
+    )
     if array.dtype.char not in "gG":
         assert (digest(array) == digest(other)) == same
 
@@ -58,38 +62,100 @@ def _fields(one: Any, other: Any) -> list[tuple[Any, Any]]:
 
 LOOK_ALIKES: dict[str, list[Any]] = {
     "one": [
-        1, 1.0, np.array(1), np.array([1]), np.array([[1]]), np.int64(1), np.float64(1), np.array([1.0]), np.array([1 + 0j]),
-        np.array([1], "i4"), np.array([1], "u8"), np.array([1], ">i8"), np.array([True]), np.array([1], object), np.array(["1"]),
-        np.array([b"1"]), [1], b"\1\0\0\0\0\0\0\0", np.array([1], "M8[s]"), np.array([1], "m8[s]"), np.array([1], "M8[ms]"),
-        np.bool_(True), np.str_("1"), np.bytes_(b"1"), np.zeros((1, 1)).view(np.recarray), np.ma.array([1]), np.array([1], np.longdouble),
+        1,
+        1.0,
+        np.array(1),
+        np.array([1]),
+        np.array([[1]]),
+        np.int64(1),
+        np.float64(1),
+        np.array([1.0]),
+        np.array([1 + 0j]),
+        np.array([1], "i4"),
+        np.array([1], "u8"),
+        np.array([1], ">i8"),
+        np.array([True]),
+        np.array([1], object),
+        np.array(["1"]),
+        np.array([b"1"]),
+        [1],
+        b"\1\0\0\0\0\0\0\0",
+        np.array([1], "M8[s]"),
+        np.array([1], "m8[s]"),
+        np.array([1], "M8[ms]"),
+        np.bool_(1),
+        np.str_("1"),
+        np.bytes_(b"1"),
+        np.zeros((1, 1)).view(np.recarray),
+        np.ma.array([1]),
+        np.array([1], np.longdouble),
     ],
-    "shapes": [np.zeros(6), np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((6, 1)), np.zeros((1, 6)), np.zeros((1, 2, 3))],
-    "nothing": [np.zeros(0), np.zeros((0, 1)), np.zeros((1, 0)), np.zeros(0, "i8"), np.zeros(0, object), None, [], np.zeros(())],
-    "zeros": [np.array(0.0), np.array(-0.0), np.array(0), np.array(False), np.array("")],
+    "shapes": [
+        np.zeros(6),
+        np.zeros((2, 3)),
+        np.zeros((3, 2)),
+        np.zeros((6, 1)),
+        np.zeros((1, 6)),
+        np.zeros((1, 2, 3)),
+    ],
+    "nothing": [
+        np.zeros(0),
+        np.zeros((0, 1)),
+        np.zeros((1, 0)),
+        np.zeros(0, "i8"),
+        np.zeros(0, object),
+        None,
+        [],
+        np.zeros(()),
+    ],
+    "zeros": [np.array(0.0), np.array(-0.0), np.array(0), np.zeros((), bool), np.array("")],
     "texts": [
-        np.array(["a"]), np.array(["a"], "U2"), np.array([b"a"]), np.array(["a"], object), np.array(["a"], np.dtypes.StringDType()),
-        ["a"], np.array(["a"], np.dtypes.StringDType(na_object=None)),
+        np.array(["a"]),
+        np.array(["a"], "U2"),
+        np.array([b"a"]),
+        np.array(["a"], object),
+        np.array(["a"], np.dtypes.StringDType()),
+        ["a"],
+        np.array(["a"], np.dtypes.StringDType(na_object=None)),
     ],
     "objects": [
-        np.array([1, "a", None], object), np.array([1.0, "a", None], object), np.array(["1", "a", None], object),
-        np.array([1, "a", "None"], object), [1, "a", None], np.array([[1, "a", None]], object),
+        np.array([1, "a", None], object),
+        np.array([1.0, "a", None], object),
+        np.array(["1", "a", None], object),
+        np.array([1, "a", "None"], object),
+        [1, "a", None],
+        np.array([[1, "a", None]], object),
     ],
     "fields": [
-        np.zeros(2, "i4,f8"), np.zeros(2, "f8,i4"), np.zeros(2, [("a", "i4"), ("b", "f8")]), np.zeros(2, [("b", "i4"), ("a", "f8")]),
-        np.zeros(2, np.dtype("i4,f8", align=True)), np.zeros(2, "V12"), np.rec.array(np.zeros(2, "i4,f8")),
+        np.zeros(2, "i4,f8"),
+        np.zeros(2, "f8,i4"),
+        np.zeros(2, [("a", "i4"), ("b", "f8")]),
+        np.zeros(2, [("b", "i4"), ("a", "f8")]),
+        np.zeros(2, np.dtype("i4,f8", align=True)),
+        np.zeros(2, "V12"),
+        np.rec.array(np.zeros(2, "i4,f8")),
         np.zeros(2, [("a", "i4", 2), ("b", "f8")]),
     ],
     "masked": [
-        np.ma.array([1, 2]), np.ma.array([1, 2], mask=[0, 1]), np.ma.array([1, 2], mask=[1, 0]), np.array([1, 2]),
-        np.ma.array([1, 2], fill_value=7), np.ma.array([1, 3], mask=[0, 1]),
+        np.ma.array([1, 2]),
+        np.ma.array([1, 2], mask=np.array([False, True])),
+        np.ma.array([1, 2], mask=np.array([True, False])),
+        np.array([1, 2]),
+        np.ma.array([1, 2], fill_value=7),
+        np.ma.array([1, 3], mask=np.array([False, True])),
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("values", LOOK_ALIKES.values(), ids=LOOK_ALIKES)
 def test_look_alikes_are_apart(values: list[Any]) -> None:
     digests = [digest(value) for value in values]
-    clashes = [(a, b) for i, a in enumerate(values) for j, b in enumerate(values) if i < j and digests[i] == digests[j]]
+    clashes = [
+        (a, b)
+        for i, a in enumerate(values)
+        for j, b in enumerate(values)
+        if i < j and digests[i] == digests[j]
+    ]
     assert clashes == []
 
 

@@ -50,7 +50,10 @@ def test_chunks_and_offsets_do_not_matter(name: str) -> None:
     longer = pa.concat_arrays([array.slice(3), array, array.slice(0, 2)]).slice(4, 7)
     assert longer.equals(array)
     assert digest(longer) == digest(array)
-    chunked = [pa.chunked_array([array]), pa.chunked_array([array.slice(0, 3), longer.slice(3, 1), array.slice(4)])]
+    chunked = [
+        pa.chunked_array([array]),
+        pa.chunked_array([array.slice(0, 3), longer.slice(3, 1), array.slice(4)]),
+    ]
     chunked.append(pa.chunked_array([array.slice(0, 0), array.slice(0, 6), array.slice(6)]))
     assert len({digest(each) for each in chunked}) == 1
 
@@ -95,19 +98,38 @@ def test_tables_stand_by_names_types_and_content() -> None:
     table = pa.table({"a": [1, 2, 3], "b": ["x", "y", "z"]})
     assert digest(table) == digest(pa.concat_tables([table.slice(0, 1), table.slice(1)]))
     assert digest(table) == digest(table.replace_schema_metadata({"note": "x"}))
-    others = [table, table.rename_columns(["a", "c"]), table.select(["b", "a"]), table.slice(1), table.to_batches()[0]]
+    others = [
+        table,
+        table.rename_columns(["a", "c"]),
+        table.select(["b", "a"]),
+        table.slice(1),
+        table.to_batches()[0],
+    ]
     assert len({digest(other) for other in others}) == len(others)
     assert digest(pa.scalar(1)) != digest(pa.scalar(1, pa.int8()))
 
 
 def test_polars_frames_stand_by_names_types_and_content() -> None:
     def frame() -> Any:
-        return pl.DataFrame({"a": [1, 2, None], "s": ["x", "yy", None], "l": [[1], [], [2, 3]], "c": [1.5, None, -0.0]})
+        return pl.DataFrame(
+            {"a": [1, 2, None], "s": ["x", "yy", None], "l": [[1], [], [2, 3]], "c": [1.5, None, -0.0]}
+        )
 
     assert digest(frame()) == digest(frame().clone())
     assert digest(pl.concat([frame()[:1], frame()[1:]], rechunk=False)) == digest(frame())
-    others = [frame(), frame().rename({"a": "b"}), frame().select("s", "a", "l", "c"), frame()[:2], frame()[::-1]]
-    others += [frame().with_columns(a=pl.col("a").cast(pl.Int32)), frame()["a"], frame()["a"].alias("b"), frame().to_arrow()]
+    others = [
+        frame(),
+        frame().rename({"a": "b"}),
+        frame().select("s", "a", "l", "c"),
+        frame()[:2],
+        frame()[::-1],
+    ]
+    others += [
+        frame().with_columns(a=pl.col("a").cast(pl.Int32)),
+        frame()["a"],
+        frame()["a"].alias("b"),
+        frame().to_arrow(),
+    ]
     assert len({digest(other) for other in others}) == len(others)
 
 

@@ -25,7 +25,9 @@ def f(x, y=2):
 """
 
 SAME = {
-    "comments": BASE.replace("    total = x + y * 3", "    # a comment\n    total = x + y * 3  # another\n    # a third"),
+    "comments": BASE.replace(
+        "    total = x + y * 3", "    # a comment\n    total = x + y * 3  # another\n    # a third"
+    ),
     "blank lines": BASE.replace("    if total", "\n\n    if total").replace("    with", "\n    with"),
     "docstring": BASE.replace("y=2):\n", 'y=2):\n    """A docstring.\n\n    Of lines.\n    """\n'),
     "lines above": "\n\nimport os\n\n\n" + BASE,
@@ -47,7 +49,9 @@ OTHER = {
     "a parameter": BASE.replace("x, y=2", "x, y=2, *, z=3"),
     "a name of a parameter": BASE.replace("(x, y", "(z, y").replace("x + y", "z + y").replace("x in", "z in"),
     "a kind of parameter": BASE.replace("x, y=2", "x, /, y=2"),
-    "what is tried": BASE.replace("        try:\n            total", "        total += 0\n        try:\n            total"),
+    "what is tried": BASE.replace(
+        "        try:\n            total", "        total += 0\n        try:\n            total"
+    ),
     "a generator": BASE.replace("return {", "yield {"),
     "a coroutine": BASE.replace("def f", "async def f"),
 }
@@ -94,14 +98,18 @@ def f():
 
 def test_docstrings_and_lines_of_inner_functions_and_classes_do_not_count() -> None:
     documented = NESTED.replace("Inner:\n", 'Inner:\n        """A docstring."""\n')
-    documented = documented.replace("(self):\n", '(self):\n            """Another."""\n').replace("(x):", '(x):\n        "Third."\n')
+    documented = documented.replace("(self):\n", '(self):\n            """Another."""\n').replace(
+        "(x):", '(x):\n        "Third."\n'
+    )
     assert digest(code("\n\n" + documented)) == digest(code(NESTED))
     assert digest(code(NESTED.replace("attribute = 1", "attribute = 2"))) != digest(code(NESTED))
     assert digest(code(NESTED.replace("x + 1", "x + 2"))) != digest(code(NESTED))
 
 
 def test_a_docstring_does_not_count_among_hundreds_of_constants() -> None:
-    lines = "".join(f"    x += {1000 + i}\n    while x > {2000 + i}:\n        x -= 'a{i}'\n" for i in range(200))
+    lines = "".join(
+        f"    x += {1000 + i}\n    while x > {2000 + i}:\n        x -= 'a{i}'\n" for i in range(200)
+    )
     plain = f"def f(x):\n{lines}    return x\n"
     documented = f'def f(x):\n    """A docstring."""\n{lines}    return x\n'
     assert digest(code(plain)) == digest(code(documented))
@@ -109,7 +117,9 @@ def test_a_docstring_does_not_count_among_hundreds_of_constants() -> None:
 
 
 def test_code_that_ran_has_the_key_it_had_before() -> None:
-    made = function(textwrap.dedent("def f(n):\n    s = 0\n    for i in range(n):\n        s += i * 2\n    return s\n"))
+    made = function(
+        textwrap.dedent("def f(n):\n    s = 0\n    for i in range(n):\n        s += i * 2\n    return s\n")
+    )
     before = digest(made.__code__)
     for _ in range(1000):
         made(10)

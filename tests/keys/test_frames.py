@@ -158,12 +158,24 @@ def test_a_range_is_an_index_of_integers(start: int, step: int, size: int) -> No
 
 def test_indexes_are_apart() -> None:
     indexes = [
-        pd.Index([0, 1, 2]), pd.Index([0, 1, 3]), pd.Index([0, 2, 1]), pd.Index([0.0, 1, 2]), pd.Index(["0", "1", "2"]),
-        pd.Index([0, 1, 2], name="n"), pd.Index([0, 1, 2], dtype=object), pd.Index([0, 0, 0]), pd.Index([0, 1, 2]).to_series(),
-        pd.MultiIndex.from_tuples([(0, 1), (2, 3)]), pd.MultiIndex.from_tuples([(0, 1), (2, 3)], names=["a", "b"]),
-        pd.MultiIndex.from_tuples([(0, 2), (1, 3)]), pd.Index([0, 2]), pd.CategoricalIndex([0, 1, 2]),
-        pd.date_range("2020", periods=3), pd.date_range("2020", periods=3, tz="UTC"), pd.interval_range(0, 3),
-    ]  # fmt: skip
+        pd.Index([0, 1, 2]),
+        pd.Index([0, 1, 3]),
+        pd.Index([0, 2, 1]),
+        pd.Index([0.0, 1, 2]),
+        pd.Index(["0", "1", "2"]),
+        pd.Index([0, 1, 2], name="n"),
+        pd.Index([0, 1, 2], dtype=object),
+        pd.Index([0, 0, 0]),
+        pd.Index([0, 1, 2]).to_series(),
+        pd.MultiIndex.from_tuples([(0, 1), (2, 3)]),
+        pd.MultiIndex.from_tuples([(0, 1), (2, 3)], names=["a", "b"]),
+        pd.MultiIndex.from_tuples([(0, 2), (1, 3)]),
+        pd.Index([0, 2]),
+        pd.CategoricalIndex([0, 1, 2]),
+        pd.date_range("2020", periods=3),
+        pd.date_range("2020", periods=3, tz="UTC"),
+        pd.interval_range(0, 3),
+    ]
     assert len({digest(index) for index in indexes}) == len(indexes)
 
 
@@ -192,12 +204,30 @@ def test_categories_count() -> None:
 
 def test_scalars_are_apart() -> None:
     scalars: list[Any] = [
-        pd.NA, pd.NaT, None, float("nan"), pd.Timestamp("2020"), pd.Timestamp("2020").as_unit("ns"),
-        pd.Timestamp("2020", tz="UTC"), pd.Timestamp("2020", tz="Europe/Paris"), pd.Timestamp("2020").to_pydatetime(),
-        pd.Timestamp("2020").asm8, pd.Timedelta("1D"), pd.Timedelta("1D").to_pytimedelta(), pd.Period("2020", "D"),
-        pd.Period("2020", "Y"), pd.Interval(0, 1), pd.Interval(0, 1, "left"), pd.offsets.Day(1), pd.offsets.Day(2),
-        pd.offsets.BDay(1), pd.CategoricalDtype(["a"]), pd.Int64Dtype(), pd.StringDtype(), "Int64",
-    ]  # fmt: skip
+        pd.NA,
+        pd.NaT,
+        None,
+        float("nan"),
+        pd.Timestamp("2020"),
+        pd.Timestamp("2020").as_unit("ns"),
+        pd.Timestamp("2020", tz="UTC"),
+        pd.Timestamp("2020", tz="Europe/Paris"),
+        pd.Timestamp("2020").to_pydatetime(),
+        pd.Timestamp("2020").asm8,
+        pd.Timedelta("1D"),
+        pd.Timedelta("1D").to_pytimedelta(),
+        pd.Period("2020", "D"),
+        pd.Period("2020", "Y"),
+        pd.Interval(0, 1),
+        pd.Interval(0, 1, "left"),
+        pd.offsets.Day(1),
+        pd.offsets.Day(2),
+        pd.offsets.BDay(1),
+        pd.CategoricalDtype(["a"]),
+        pd.Int64Dtype(),
+        pd.StringDtype(),
+        "Int64",
+    ]
     assert len({digest(each) for each in scalars}) == len(scalars)
     assert digest(pd.Timestamp("2020", tz="UTC")) == digest(pd.Timestamp("2020", tz="UTC"))
 
@@ -205,7 +235,8 @@ def test_scalars_are_apart() -> None:
 class Labelled(pd.DataFrame):
     """A frame that carries an attribute."""
 
-    _metadata = ["label"]
+    _metadata = ("label",)
+    label: str
 
     @property
     def _constructor(self) -> type[Labelled]:

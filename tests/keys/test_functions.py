@@ -52,20 +52,68 @@ class Model:
 
 def test_functions_are_apart_by_code_closure_and_defaults() -> None:
     one, two = (lambda x: x + 1), (lambda x: x + 2)
-    made: list[Any] = [one, two, adder(1), adder(2), adder(1.0), adder([1]), digest, test_functions_are_apart_by_code_closure_and_defaults]
-    made += [lambda x, y=1: x + y, lambda x, y=2: x + y, lambda x, *, y=1: x + y, scaled(1)(one), scaled(2)(one), scaled(1)(two)]
+    made: list[Any] = [
+        one,
+        two,
+        adder(1),
+        adder(2),
+        adder(1.0),
+        adder([1]),
+        digest,
+        test_functions_are_apart_by_code_closure_and_defaults,
+    ]
+    made += [
+        lambda x, y=1: x + y,
+        lambda x, y=2: x + y,
+        lambda x, *, y=1: x + y,
+        scaled(1)(one),
+        scaled(2)(one),
+        scaled(1)(two),
+    ]
     assert len({digest(each) for each in made}) == len(made)
     assert digest(adder(1)) == digest(adder(1))
 
 
 def test_callables_of_every_kind() -> None:
     made: list[Any] = [
-        len, sum, math.sqrt, math.cos, str.upper, str.lower, bytes.upper, "a".upper, "b".upper, [].append, [1].append,
-        dict.fromkeys, int, float, str, operator.itemgetter(1), operator.itemgetter(2), operator.attrgetter("a"), math, operator,
-        functools.partial(adder, 1), functools.partial(adder, 2), functools.partial(adder, k=1), functools.partial(len),
-        Model("a").predict, Model("b").predict, Model("a").explain, Model.predict, Model, functools.lru_cache(adder),
-        functools.lru_cache(scaled), object.__init__, int.__add__, (1).__add__, (2).__add__, property, classmethod,
-    ]  # fmt: skip
+        len,
+        sum,
+        math.sqrt,
+        math.cos,
+        str.upper,
+        str.lower,
+        bytes.upper,
+        "a".upper,
+        "b".upper,
+        [].append,
+        [1].append,
+        dict.fromkeys,
+        int,
+        float,
+        str,
+        operator.itemgetter(1),
+        operator.itemgetter(2),
+        operator.attrgetter("a"),
+        math,
+        operator,
+        functools.partial(adder, 1),
+        functools.partial(adder, 2),
+        functools.partial(adder, k=1),
+        functools.partial(len),
+        Model("a").predict,
+        Model("b").predict,
+        Model("a").explain,
+        Model.predict,
+        Model,
+        functools.lru_cache(adder),
+        functools.lru_cache(scaled),
+        object.__init__,
+        int.__add__,
+        (1).__add__,
+        (2).__add__,
+        property,
+        classmethod,
+    ]
     assert len({digest(each) for each in made}) == len(made)
     assert digest(functools.partial(adder, 1)) == digest(functools.partial(adder, 1))
     assert digest(Model("a").predict) == digest(Model("a").predict)

@@ -68,11 +68,31 @@ def test_the_name_is_that_of_the_innermost_function() -> None:
 def test_functions_are_apart() -> None:
     one, two = (lambda x: x + 1), (lambda x: x + 2)
     made: list[Any] = [
-        top, one, two, factory(1), factory(2), factory(1.0), factory("1"), len, sum, int,
-        functools.partial(top, 1), functools.partial(top, 2), functools.partial(top, x=1), functools.partial(top, y=1),
-        functools.partial(top, 1, 2), functools.partial(functools.lru_cache(top), 1), functools.lru_cache(top),
-        Keyed("a").method, Keyed("b").method, Keyed("a"), Keyed("b"), Keyed.method, Keyed.of_class, Keyed.of_none,
-    ]  # fmt: skip
+        top,
+        one,
+        two,
+        factory(1),
+        factory(2),
+        factory(1.0),
+        factory("1"),
+        len,
+        sum,
+        int,
+        functools.partial(top, 1),
+        functools.partial(top, 2),
+        functools.partial(top, x=1),
+        functools.partial(top, y=1),
+        functools.partial(top, 1, 2),
+        functools.partial(functools.lru_cache(top), 1),
+        functools.lru_cache(top),
+        Keyed("a").method,
+        Keyed("b").method,
+        Keyed("a"),
+        Keyed("b"),
+        Keyed.method,
+        Keyed.of_class,
+        Keyed.of_none,
+    ]
     assert len({identify(each) for each in made}) == len(made)
     assert len({identify(each).digest for each in made}) == len(made)
 
@@ -113,7 +133,9 @@ def test_a_variable_that_cannot_be_keyed_is_named_and_can_be_ignored_or_stood_in
     assert caught.value.parameter == "k"
     ignoring = frozenset({"k"})
     assert identify(locked, ignore=ignoring) == identify(factory(1), ignore=ignoring)
-    assert identify(locked, stand_ins={"k": lambda _: "lock"}) != identify(locked, stand_ins={"k": lambda _: "other"})
+    assert identify(locked, stand_ins={"k": lambda _: "lock"}) != identify(
+        locked, stand_ins={"k": lambda _: "other"}
+    )
 
 
 def test_an_owner_that_cannot_be_keyed_is_named_and_can_be_ignored_or_stood_in_for() -> None:

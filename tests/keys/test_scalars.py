@@ -12,11 +12,31 @@ from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import digest
 
 SCALARS: list[Any] = [
-    np.int8(1), np.int64(1), np.uint64(1), np.float16(1), np.float32(1), np.float64(1), np.longdouble(1), np.complex128(1),
-    np.bool_(True), np.str_("1"), np.bytes_(b"1"), np.datetime64(1, "s"), np.datetime64(1, "ms"), np.timedelta64(1, "s"),
-    np.datetime64("NaT"), np.void(b"1"), np.zeros(1, "i4,f8")[0], np.float64("nan"), np.float64(-0.0), np.float64(0),
-]  # fmt: skip
-DTYPES = [np.dtype(name) for name in ("i4", "i8", ">i8", "f8", "U1", "U2", "M8[s]", "M8[ns]", "O", "i4,f8", "f8,i4", "(2,)f8")]
+    np.int8(1),
+    np.int64(1),
+    np.uint64(1),
+    np.float16(1),
+    np.float32(1),
+    np.float64(1),
+    np.longdouble(1),
+    np.complex128(1),
+    np.bool_(1),
+    np.str_("1"),
+    np.bytes_(b"1"),
+    np.datetime64(1, "s"),
+    np.datetime64(1, "ms"),
+    np.timedelta64(1, "s"),
+    np.datetime64("NaT", "s"),
+    np.void(b"1"),
+    np.zeros(1, "i4,f8")[0],
+    np.float64("nan"),
+    np.float64(-0.0),
+    np.float64(0),
+]
+DTYPES = [
+    np.dtype(name)
+    for name in ("i4", "i8", ">i8", "f8", "U1", "U2", "M8[s]", "M8[ns]", "O", "i4,f8", "f8,i4", "(2,)f8")
+]
 
 
 @pytest.mark.parametrize("values", [SCALARS, [*DTYPES, "int64", np.int64]], ids=["scalars", "dtypes"])
@@ -33,7 +53,9 @@ def test_a_scalar_is_neither_a_number_nor_an_array() -> None:
     assert len({digest(np.float64(1.5)), digest(1.5), digest(np.array(1.5)), digest(np.array([1.5]))}) == 4
 
 
-@pytest.mark.parametrize("make", [np.random.default_rng, np.random.RandomState, np.random.Philox, np.random.MT19937])
+@pytest.mark.parametrize(
+    "make", [np.random.default_rng, np.random.RandomState, np.random.Philox, np.random.MT19937]
+)
 def test_generators_stand_by_their_state(make: Any) -> None:
     assert digest(make(1)) == digest(make(1))
     assert digest(make(1)) != digest(make(2))

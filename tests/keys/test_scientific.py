@@ -70,7 +70,11 @@ def test_estimators_stand_by_class_parameters_and_fitted_state() -> None:
 
     x, y = load_iris(return_X_y=True)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
-    made = estimators() + [each.fit(x, y) for each in estimators()] + [each.fit(x, y > 0) for each in estimators()]
+    made = (
+        estimators()
+        + [each.fit(x, y) for each in estimators()]
+        + [each.fit(x, y > 0) for each in estimators()]
+    )
     assert len({digest(each) for each in made}) == len(made)
     for one, other in zip(estimators(), estimators(), strict=True):
         assert digest(one) == digest(other)
@@ -88,7 +92,15 @@ def test_images_stand_by_mode_size_and_pixels() -> None:
     coloured = image().quantize(8)
     swapped = coloured.copy()
     swapped.putpalette(list(reversed(coloured.getpalette())))
-    made = [image(), image(1), image().convert("L"), image().convert("RGBA"), image().resize((32, 128)), coloured, swapped]
+    made = [
+        image(),
+        image(1),
+        image().convert("L"),
+        image().convert("RGBA"),
+        image().resize((32, 128)),
+        coloured,
+        swapped,
+    ]
     made.append(np.asarray(image()))
     assert len({digest(each) for each in made}) == len(made)
     assert digest(image()) == digest(image().copy())

@@ -18,31 +18,70 @@ from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import digest
 
 PARIS = zoneinfo.ZoneInfo("Europe/Paris")
-MOMENT = dt.datetime(2020, 10, 25, 2, 30)  # noqa: DTZ001  # one of the look-alikes
+MOMENT = dt.datetime(2020, 10, 25, 2, 30)
 VALUES: list[Any] = [
-    MOMENT, MOMENT.replace(fold=1), MOMENT.replace(tzinfo=dt.UTC), MOMENT.replace(tzinfo=PARIS), MOMENT.replace(tzinfo=PARIS, fold=1),
-    MOMENT.replace(tzinfo=dt.timezone(dt.timedelta(0), "Z")), MOMENT.replace(microsecond=1), MOMENT.date(), MOMENT.time(),
-    MOMENT.time().replace(tzinfo=dt.UTC), MOMENT.isoformat(), dt.timedelta(1), dt.timedelta(seconds=1), dt.UTC, PARIS,
-    dt.timezone(dt.timedelta(hours=1)), zoneinfo.ZoneInfo("Europe/Berlin"), "Europe/Paris",
-    Decimal(1), Decimal("1.0"), Decimal("-0"), Decimal(0), Decimal("NaN"), Decimal("Infinity"), Fraction(1), Fraction(1, 2), 1, 0.5,
-    uuid.UUID(int=1), uuid.UUID(int=2), uuid.UUID(int=1).bytes, str(uuid.UUID(int=1)),
-    pathlib.PurePosixPath("a"), pathlib.PureWindowsPath("a"), pathlib.Path("a"), pathlib.Path("a/b"), pathlib.Path("/a"), "a",
-    types.SimpleNamespace(a=1), types.SimpleNamespace(a=2), types.MappingProxyType({"a": 1}), {"a": 1},
-]  # fmt: skip
+    MOMENT,
+    MOMENT.replace(fold=1),
+    MOMENT.replace(tzinfo=dt.UTC),
+    MOMENT.replace(tzinfo=PARIS),
+    MOMENT.replace(tzinfo=PARIS, fold=1),
+    MOMENT.replace(tzinfo=dt.timezone(dt.timedelta(0), "Z")),
+    MOMENT.replace(microsecond=1),
+    MOMENT.date(),
+    MOMENT.time(),
+    MOMENT.time().replace(tzinfo=dt.UTC),
+    MOMENT.isoformat(),
+    dt.timedelta(1),
+    dt.timedelta(seconds=1),
+    dt.UTC,
+    PARIS,
+    dt.timezone(dt.timedelta(hours=1)),
+    zoneinfo.ZoneInfo("Europe/Berlin"),
+    "Europe/Paris",
+    Decimal(1),
+    Decimal("1.0"),
+    Decimal("-0"),
+    Decimal(0),
+    Decimal("NaN"),
+    Decimal("Infinity"),
+    Fraction(1),
+    Fraction(1, 2),
+    1,
+    0.5,
+    uuid.UUID(int=1),
+    uuid.UUID(int=2),
+    uuid.UUID(int=1).bytes,
+    str(uuid.UUID(int=1)),
+    pathlib.PurePosixPath("a"),
+    pathlib.PureWindowsPath("a"),
+    pathlib.Path("a"),
+    pathlib.Path("a/b"),
+    pathlib.Path("/a"),
+    "a",
+    types.SimpleNamespace(a=1),
+    types.SimpleNamespace(a=2),
+    types.MappingProxyType({"a": 1}),
+    {"a": 1},
+]
 
 
 def test_all_are_apart() -> None:
-    clashes = [(a, b) for i, a in enumerate(VALUES) for j, b in enumerate(VALUES) if i < j and digest(a) == digest(b)]
+    clashes = [
+        (a, b) for i, a in enumerate(VALUES) for j, b in enumerate(VALUES) if i < j and digest(a) == digest(b)
+    ]
     assert clashes == []
 
 
-@pytest.mark.parametrize("value", [each for each in VALUES if not isinstance(each, types.MappingProxyType)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [each for each in VALUES if not isinstance(each, types.MappingProxyType)], ids=repr
+)
 def test_a_value_that_travelled_has_the_same_key(value: Any) -> None:
     assert digest(pickle.loads(pickle.dumps(value))) == digest(value)
 
 
 def test_a_zone_without_a_name_is_refused() -> None:
-    path = next(pathlib.Path(each) / "Europe/Paris" for each in [*zoneinfo.TZPATH, _packaged()] if (pathlib.Path(each) / "Europe/Paris").exists())
+    paths = [pathlib.Path(each) / "Europe/Paris" for each in [*zoneinfo.TZPATH, _packaged()]]
+    path = next(each for each in paths if each.exists())
     with path.open("rb") as file, pytest.raises(UnhashableArgumentError, match="has no key"):
         digest(zoneinfo.ZoneInfo.from_file(file))
 

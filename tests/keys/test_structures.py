@@ -70,6 +70,7 @@ class Name(str):
     """A text of a type of its own."""
 
     __slots__ = ("note",)
+    note: str
 
 
 class Loud(str):
@@ -94,13 +95,52 @@ def test_all_are_apart() -> None:
     with_note.note = "x"
     row.note = "x"  # type: ignore[attr-defined]
     made: list[Any] = [
-        Frozen(1), Frozen(2), Frozen(1, [1]), Frozen(1, (1,)), Mutable(1), Slotted(1), Named(1), (1, ()), Struct(1), Struct(2),
-        Colour.RED, Colour.GREEN, 1, Number.ONE, Number.TWO, Word.ONE, "one", Flags.A, Flags.B, Flags.A | Flags.B, Flags(0),
-        Meters(1), Name("1"), with_note, Loud("1"), Loud("2"), "1", Bag(a=1), {"a": 1}, Row([1]), row, [1], True, 1.0,
-        collections.OrderedDict(a=1, b=2), collections.OrderedDict(b=2, a=1), {"a": 1, "b": 2}, collections.Counter("ab"),
-        collections.defaultdict(int, a=1), collections.defaultdict(list, a=1), collections.deque([1]), collections.deque([1], 2),
-    ]  # fmt: skip
-    clashes = [(a, b) for i, a in enumerate(made) for j, b in enumerate(made) if i < j and digest(a) == digest(b)]
+        Frozen(1),
+        Frozen(2),
+        Frozen(1, [1]),
+        Frozen(1, (1,)),
+        Mutable(1),
+        Slotted(1),
+        Named(1),
+        (1, ()),
+        Struct(1),
+        Struct(2),
+        Colour.RED,
+        Colour.GREEN,
+        1,
+        Number.ONE,
+        Number.TWO,
+        Word.ONE,
+        "one",
+        Flags.A,
+        Flags.B,
+        Flags.A | Flags.B,
+        Flags(0),
+        Meters(1),
+        Name("1"),
+        with_note,
+        Loud("1"),
+        Loud("2"),
+        "1",
+        Bag(a=1),
+        {"a": 1},
+        Row([1]),
+        row,
+        [1],
+        True,
+        1.0,
+        collections.OrderedDict(a=1, b=2),
+        collections.OrderedDict(b=2, a=1),
+        {"a": 1, "b": 2},
+        collections.Counter("ab"),
+        collections.defaultdict(int, a=1),
+        collections.defaultdict(list, a=1),
+        collections.deque([1]),
+        collections.deque([1], 2),
+    ]
+    clashes = [
+        (a, b) for i, a in enumerate(made) for j, b in enumerate(made) if i < j and digest(a) == digest(b)
+    ]
     assert clashes == []
 
 
@@ -141,10 +181,10 @@ def test_pydantic_models() -> None:
     class Settings(pydantic.BaseModel):  # type: ignore[misc,name-defined]
         model_config = pydantic.ConfigDict(extra="allow")
         rate: float = 0.1
-        layers: list[int] = []
+        layers: tuple[int, ...] = ()
         _hidden: int = pydantic.PrivateAttr(default=0)
 
-    made = [Settings(), Settings(rate=0.2), Settings(layers=[1]), Settings(more=1)]
+    made = [Settings(), Settings(rate=0.2), Settings(layers=(1,)), Settings(more=1)]
     hidden = Settings()
     hidden._hidden = 1
     assert len({digest(each) for each in [*made, hidden]}) == 5

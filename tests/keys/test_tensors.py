@@ -32,10 +32,24 @@ def test_strides_do_not_matter() -> None:
 
 
 def test_dtypes_and_shapes_are_apart() -> None:
-    names = "uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 bool float8_e4m3fn uint16".split()
+    names = ["uint8", "int8", "int16", "int32", "int64", "uint16", "bool"]
+    names += ["float16", "bfloat16", "float8_e4m3fn", "float32", "float64", "complex64"]
     made = [tensor().to(getattr(torch, name)) for name in names]
-    made += [tensor().T, tensor().reshape(-1), tensor()[0], tensor()[0, 0], tensor()[:0], tensor().numpy(), tensor().tolist()]
-    made += [tensor().requires_grad_(), torch.nn.Parameter(tensor()), tensor().to_sparse(), tensor().to_sparse_csr()]
+    made += [
+        tensor().T,
+        tensor().reshape(-1),
+        tensor()[0],
+        tensor()[0, 0],
+        tensor()[:0],
+        tensor().numpy(),
+        tensor().tolist(),
+    ]
+    made += [
+        tensor().requires_grad_(),
+        torch.nn.Parameter(tensor()),
+        tensor().to_sparse(),
+        tensor().to_sparse_csr(),
+    ]
     assert len({digest(each) for each in made}) == len(made)
 
 
@@ -78,7 +92,15 @@ def test_state_and_modules_stand_by_their_content() -> None:
 
 
 def test_small_things_of_torch() -> None:
-    made = [torch.float32, torch.float64, torch.device("cpu"), torch.device("cuda:0"), torch.Size([1]), (1,), torch.strided]
+    made = [
+        torch.float32,
+        torch.float64,
+        torch.device("cpu"),
+        torch.device("cuda:0"),
+        torch.Size([1]),
+        (1,),
+        torch.strided,
+    ]
     made += [torch.Generator().manual_seed(1), torch.Generator().manual_seed(2), torch.channels_last]
     assert len({digest(each) for each in made}) == len(made)
 
