@@ -105,6 +105,21 @@ def test_the_table_of_what_a_cached_function_has_is_true(page: str) -> None:
     assert [name for name in names if not hasattr(cached, name)] == []
 
 
+def test_the_table_of_backends_has_them_all_with_their_options() -> None:
+    import importlib
+
+    from mlcache.backends import open as opening
+
+    page = "docs/reference/ml_cache.md"
+    assert sorted(_first_column(page, "backend")) == sorted(opening._MODULES)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, module in opening._MODULES.items():
+        options = importlib.import_module(module).OPENERS[name].options
+        row = re.search(rf"^\| `{name}` \|.*$", text, re.MULTILINE)
+        assert row
+        assert [option for option in options if f"`{option}`" not in row[0]] == []
+
+
 def test_the_tree_of_errors_is_the_one_of_the_module() -> None:
     from mlcache import errors
 
