@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import hmac
 import os
 import secrets
@@ -18,7 +17,7 @@ MIN_KEY_BYTES = 16
 
 
 class Signer:
-    """Signs bytes with a secret key, by keyed BLAKE2b (RFC 7693).
+    """Signs bytes with a secret key, by HMAC-SHA-256 (RFC 2104).
 
     Args:
         key: at least 16 secret bytes. Whoever has them can have any code run where they are used.
@@ -33,8 +32,8 @@ class Signer:
                 f"a signing key of {len(key)} bytes can be guessed: use at least {MIN_KEY_BYTES}, "
                 f'such as python -c "import secrets; print(secrets.token_hex())" makes'
             )
-        # BLAKE2b takes keys of 64 bytes at most, and a secret may be longer.
-        self._key = hashlib.blake2b(key, digest_size=KEY_BYTES, person=b"mlcache.Signer").digest()
+        # A secret may be used for something else too: signatures made there are none here.
+        self._key = hmac.digest(key, b"mlcache.codec.Signer", "sha256")
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Signer:
@@ -56,7 +55,7 @@ class Signer:
 
     def sign(self, parts: Iterable[bytes | memoryview]) -> bytes:
         """32 bytes that nobody can make for other parts without the key."""
-        state = hashlib.blake2b(digest_size=32, key=self._key)
+        state = hmac.new(self._key, digestmod="sha256")
         for part in parts:
             state.update(part)
         return state.digest()
