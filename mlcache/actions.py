@@ -120,9 +120,7 @@ class Actions:
 
     async def outcome(self, call: Call) -> Outcome:
         """The flow of one call, past the cache where that is switched off."""
-        if switch.is_disabled() or self.cache.settings.disabled:
-            return await bypass(call)
-        return await answer(call, self.cache.terms)
+        return await (bypass(call) if self._is_off() else answer(call, self.cache.terms))
 
     async def call_with_info(self, args: Values, kwargs: Kwargs) -> Result[Any]:
         """The flow of one call, with how its answer came about."""
@@ -143,7 +141,8 @@ class Actions:
 
     async def refresh(self, args: Values, kwargs: Kwargs) -> Any:
         """The flow that computes anew."""
-        outcome = await refresh(self.call(args, kwargs), self.cache.terms)
+        call = self.call(args, kwargs)
+        outcome = await (bypass(call) if self._is_off() else refresh(call, self.cache.terms))
         return self.cache.hand_out(outcome.entry)
 
     async def warm(self, calls: Iterable[Any], bound: Values = ()) -> int:
@@ -194,6 +193,9 @@ class Actions:
             return f"{kind}, keyed by {self.options.stand_ins[name](value)!r:.60}"
         return f"{kind}, keyed by content"
 
+    def _is_off(self) -> bool:
+        return switch.is_disabled() or self.cache.settings.disabled
+
     def _miss(self, digest: bytes, values: Values) -> Any:
         outcome = blocking(self.outcome(self.cache.call(digest, values)), self.cache)
         return self.cache.hand_out(outcome.entry)
@@ -205,8 +207,7 @@ class Actions:
     def _detour(self, values: Values) -> Any:
         if not switch.is_disabled():
             return self._miss(self.cache.digest(values), values)
-        self.cache.tally.bypasses.add()
-        return self.cache.apply(values)
+        return self.cache.hand_out(blocking(bypass(self.cache.call(b"", values)), self.cache).entry)
 
     async def _detour_suspending(self, values: Values) -> Any:
         if not switch.is_disabled():

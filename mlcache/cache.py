@@ -19,7 +19,14 @@ from mlcache.backends.tiered import Tiers
 from mlcache.call import Call, Parameters, Values
 from mlcache.codec import FrameCodec, Signer
 from mlcache.entry import Entry, Expiry, Key
-from mlcache.errors import BackendError, ConfigurationError, EntryTooLargeError, MlcacheError, MlcacheWarning
+from mlcache.errors import (
+    BackendError,
+    ConfigurationError,
+    EntryTooLargeError,
+    MissingExtraError,
+    MlcacheError,
+    MlcacheWarning,
+)
 from mlcache.events import Bypassed, Coalesced, Computed, Counter, Event, Failed, Hit, NotKept, Raised, Tally
 from mlcache.fastpath import Digest, Keying
 from mlcache.flight import Flights
@@ -234,11 +241,14 @@ def open_backend(url: str) -> AnyBackend:
 
 
 def _check_object(backend: Any) -> AnyBackend:
-    missing = [name for name in ("get", "put", "delete") if not callable(getattr(backend, name, None))]
-    if isinstance(backend, type) or missing or getattr(backend, "holds", None) not in ("entries", "bytes"):
-        lacks = f" (it lacks {', '.join(missing or ['holds, which says entries or bytes'])})"
+    lacks = [name for name in ("get", "put", "delete") if not callable(getattr(backend, name, None))]
+    lacks += [name for name in ("name", "blocking") if not hasattr(backend, name)]
+    if getattr(backend, "holds", None) not in ("entries", "bytes"):
+        lacks.append("holds, which says 'entries' or 'bytes'")
+    if isinstance(backend, type) or lacks:
+        why = "it is a class" if isinstance(backend, type) else f"it lacks {', '.join(lacks)}"
         raise ConfigurationError(
-            f"backend is {backend!r}, which is no backend{lacks}: give a name such as 'lru', "
+            f"backend is {backend!r}, which is no backend ({why}): give a name such as 'lru', "
             "a URL such as 'disk:///var/cache/ml', an object with get, put and delete, or a list of these"
         )
     return cast("AnyBackend", backend)
@@ -278,17 +288,16 @@ def _defaults(settings: Settings) -> Defaults:
 def _codec(backend: BytesBackend, settings: Settings) -> FrameCodec:
     """Pickles are signed with the secret; without one, only on disk, with a key of this user's own."""
     if settings.secret is not None:
-        try:
-            return FrameCodec(signer=Signer(settings.secret.encode()))
-        except ConfigurationError as error:
-            raise ConfigurationError(f"MLCACHE_SECRET: {error}") from None
+        return FrameCodec(signer=Signer(settings.secret.encode()))
     return FrameCodec(signer=_local_signer() if isinstance(backend, Disk) else None)
 
 
 def _local_signer() -> Signer | None:
     """The signer whose key lies outside of every cache folder, so that writing to one is not enough."""
-    import platformdirs
-
+    try:
+        import platformdirs
+    except ImportError:
+        raise MissingExtraError("backend 'disk'", "platformdirs", "disk") from None
     try:
         return Signer.from_file(Path(platformdirs.user_data_dir("mlcache")) / "pickle.key")
     except (OSError, ConfigurationError) as error:

@@ -18,6 +18,8 @@ from typing import Any
 import msgspec
 
 from mlcache import units
+from mlcache.backends.open import parse as parse_backends
+from mlcache.codec import Signer
 from mlcache.errors import ConfigurationError, MlcacheWarning
 
 PREFIX = "MLCACHE_"
@@ -76,12 +78,30 @@ def _text(text: str, what: str) -> str:
     return text.strip()
 
 
+def _backend(text: str, what: str) -> str:
+    text = _text(text, what)
+    try:
+        parse_backends(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{what}: {error}") from None
+    return text
+
+
+def _secret(text: str, what: str) -> str:
+    text = _text(text, what)
+    try:
+        Signer(text.encode())
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{what}: {error}") from None
+    return text
+
+
 _OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
-    "BACKEND": ("backend", _text),
+    "BACKEND": ("backend", _backend),
     "TTL": ("ttl", lambda text, what: units.seconds(text, what=what)),
     "DIR": ("directory", _text),
     "MAX_BYTES": ("max_bytes", lambda text, what: units.size(text, what=what)),
-    "SECRET": ("secret", _text),
+    "SECRET": ("secret", _secret),
     "DISABLED": ("disabled", _truth),
     "STRICT": ("strict", _truth),
     "OFFLOAD_WORKERS": ("offload_workers", _workers),
@@ -135,17 +155,19 @@ def _collect(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
 
 def _check_option(variable: str, option: str) -> None:
     if option not in _OPTIONS:
-        raise ConfigurationError(f"{variable} sets {option!r}, which is no option{_closest(option)}")
+        raise ConfigurationError(
+            f"{variable} sets {option!r}, which is no option{_closest(option, variable.removesuffix(option))}"
+        )
 
 
 def _warn_of_unknown(environ: Mapping[str, str]) -> None:
     for variable in environ:
         option = variable.removeprefix(PREFIX)
         if variable.startswith(PREFIX) and not option.startswith("_") and option not in _OPTIONS:
-            message = f"{variable} is no setting of mlcache{_closest(option)}"
+            message = f"{variable} is no setting of mlcache{_closest(option, PREFIX)}"
             warnings.warn(message, MlcacheWarning, stacklevel=2)
 
 
-def _closest(option: str) -> str:
+def _closest(option: str, prefix: str) -> str:
     close = difflib.get_close_matches(option, _OPTIONS, 1)
-    return f": did you mean {close[0]}?" if close else f" (there are {', '.join(_OPTIONS)})"
+    return f": did you mean {prefix}{close[0]}?" if close else f" (there are {', '.join(_OPTIONS)})"
