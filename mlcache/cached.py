@@ -11,6 +11,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import closing
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
@@ -36,6 +37,7 @@ class Face(Generic[P, R]):
         actions: of the function.
     """
 
+    __wrapped__: Callable[P, Any]
     __name__: str
     __qualname__: str
     _bound: tuple[Any, ...] = ()
@@ -89,13 +91,22 @@ class AsyncCachedFunction(Face[P, R]):
         """The answer: from the cache, or computed once for all who ask meanwhile."""
         return cast("R", await self._install(suspends=True)(*args, **kwargs))
 
+    # From a class, neither mypy nor pyright can tell a class method from a static or a plain one.
     @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
+    def __get__(self, instance: None, owner: type) -> AsyncCachedFunction[..., R]: ...
 
     @overload
     def __get__(
         self: AsyncCachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
     ) -> AsyncCachedFunction[Q, R]: ...
+
+    @overload
+    def __get__(
+        self: AsyncCachedFunction[Concatenate[type[S], Q], R], instance: S, owner: type[S]
+    ) -> AsyncCachedFunction[Q, R]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> Self: ...
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else AsyncCachedMethod(self, instance)
@@ -155,31 +166,44 @@ class AsyncCachedFunction(Face[P, R]):
         return await in_thread("store", self._actions.in_words)
 
     async def _run(self, flow: Coroutine[Step, Any, T]) -> T:
-        return await suspending(flow, self._actions.cache)
+        with closing(flow):  # where the cache cannot be opened, nobody else does
+            return await suspending(flow, self._actions.cache)
 
 
 class CachedFunction(Face[P, R]):
-    """A plain function with a cache before it. ``aio`` has all of it for use on an event loop."""
+    """A plain function with a cache before it.
+
+    Attributes:
+        aio: the same for an event loop: a hit is answered at once, a miss is computed in a thread.
+    """
+
+    def __init__(self, actions: Actions) -> None:
+        super().__init__(actions)
+        self.aio: AsyncCachedFunction[P, R] = AsyncCachedFunction(actions)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer: from the cache, or computed once for all who ask meanwhile."""
         return cast("R", self._install(suspends=False)(*args, **kwargs))
 
+    # From a class, neither mypy nor pyright can tell a class method from a static or a plain one.
     @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
+    def __get__(self, instance: None, owner: type) -> CachedFunction[..., R]: ...
 
     @overload
     def __get__(
         self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
     ) -> CachedFunction[Q, R]: ...
 
+    @overload
+    def __get__(
+        self: CachedFunction[Concatenate[type[S], Q], R], instance: S, owner: type[S]
+    ) -> CachedFunction[Q, R]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> Self: ...
+
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else CachedMethod(self, instance)
-
-    @functools.cached_property
-    def aio(self) -> AsyncCachedFunction[P, R]:
-        """The same for an event loop: a hit is answered at once, a miss is computed in a thread."""
-        return AsyncCachedFunction(self._actions)
 
     def call_with_info(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """The answer and how it came about."""
@@ -238,7 +262,8 @@ class CachedFunction(Face[P, R]):
         return self._actions.in_words()
 
     def _run(self, flow: Coroutine[Step, Any, T]) -> T:
-        return blocking(flow, self._actions.cache)
+        with closing(flow):  # where the cache cannot be opened, nobody else does
+            return blocking(flow, self._actions.cache)
 
 
 class _Method:
@@ -255,12 +280,11 @@ class _Method:
         self._actions = function._actions  # noqa: SLF001 - of the same kind
         self._bound = (instance,)
 
-    @property
-    def __wrapped__(self) -> MethodType:
-        return MethodType(self._actions.function, self.__self__)
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__func__, name)
+        value = getattr(self.__func__, name)
+        if name == "__wrapped__":
+            return MethodType(value, self.__self__)
+        return AsyncCachedMethod(value, self.__self__) if name == "aio" else value
 
     def __eq__(self, other: object) -> bool:
         same = isinstance(other, _Method) and self.__func__ is other.__func__
@@ -279,11 +303,6 @@ class CachedMethod(_Method, CachedFunction[P, R]):
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """As ``CachedFunction.__call__``, of the instance."""
         return cast("R", self.__func__(self.__self__, *args, **kwargs))
-
-    @functools.cached_property
-    def aio(self) -> AsyncCachedFunction[P, R]:
-        """The same for an event loop."""
-        return AsyncCachedMethod(self.__func__.aio, self.__self__)
 
 
 class AsyncCachedMethod(_Method, AsyncCachedFunction[P, R]):
