@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import copy_context
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -26,7 +26,15 @@ async def in_thread(purpose: str, do: Callable[[], T]) -> T:
     """Await ``do``, done in a thread, in a copy of this context."""
     import asyncio  # takes longer to import than all of mlcache
 
+    do = partial(_do, do)
     return await asyncio.get_running_loop().run_in_executor(pool(purpose), copy_context().run, do)
+
+
+def _do(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except StopIteration as error:  # which no future of asyncio takes: whoever awaits it would wait for ever
+        raise RuntimeError("what was done in a thread raised StopIteration") from error
 
 
 def close() -> None:

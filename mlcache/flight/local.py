@@ -11,13 +11,16 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlcache.entry import Key
 from mlcache.errors import RecursiveCallError
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Job:
@@ -51,11 +54,12 @@ class Flight:
         error: what ended the leader, where it is no matter of those who wait.
         queued: set when ``job`` is there to be done; None where the leader computes by itself.
         job: the computation, where it may be waiting in a queue.
+        task: the asyncio task of the computation, where it is one.
         superseded: whether the key was written or invalidated meanwhile, so that the result,
             which may rest on older facts, must not be kept.
     """
 
-    __slots__ = ("error", "future", "job", "key", "queued", "superseded")
+    __slots__ = ("error", "future", "job", "key", "queued", "superseded", "task")
 
     def __init__(self, key: Key, *, queued: bool = False) -> None:
         self.key = key
@@ -65,6 +69,7 @@ class Flight:
         self.error: BaseException | None = None
         self.queued = threading.Event() if queued else None
         self.job: Job | None = None
+        self.task: asyncio.Task[Any] | None = None
         self.superseded = False
 
     def offer(self, job: Job) -> None:
@@ -72,6 +77,11 @@ class Flight:
         self.job = job
         if self.queued is not None:
             self.queued.set()
+
+    @property
+    def is_stranded(self) -> bool:
+        """Whether it will never land, because its task belongs to an event loop that was closed."""
+        return self.task is not None and self.task.get_loop().is_closed()
 
     def wait(self) -> Any:
         """Block until it has landed, lending a hand if it has not taken off."""
@@ -92,7 +102,8 @@ def aboard(flight: Flight) -> Iterator[None]:
     try:
         yield
     finally:
-        _leading.reset(token)
+        with suppress(ValueError):  # a coroutine that is thrown away ends in a context not its own
+            _leading.reset(token)
 
 
 class Flights:
@@ -153,8 +164,15 @@ class Flights:
         flight.future.set_result(result)
 
     def crash(self, flight: Flight, error: BaseException) -> None:
-        """Raise ``error`` in all who wait. What only ends the leader sends them to find another one."""
+        """Raise ``error`` in all who wait. What only ends the leader sends them to find another one.
+
+        A flight that has landed already stays as it is.
+        """
         self._remove(flight)
+        with suppress(InvalidStateError):
+            self._settle(flight, error)
+
+    def _settle(self, flight: Flight, error: BaseException) -> None:
         if isinstance(error, StopIteration):
             flight.future.set_exception(_in_place_of(error))
         elif isinstance(error, Exception) and not _is_cancellation(error):
@@ -164,7 +182,7 @@ class Flights:
             flight.future.set_result(None)
 
     def after_fork(self) -> None:
-        """Forget the flights of threads that a forked child does not have; it would wait for them for ever."""
+        """Forget the flights of threads that a forked child does not have, and would wait for in vain."""
         self._lock = threading.Lock()
         mine = _leading.get()
         self._flights = {digest: flight for digest, flight in self._flights.items() if flight in mine}

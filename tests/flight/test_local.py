@@ -1,0 +1,214 @@
+"""The flights of one process."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from mlcache.entry import Key
+from mlcache.errors import RecursiveCallError
+from mlcache.flight import Flight, Flights, Job
+from mlcache.flight.local import aboard
+
+KEY = Key("app.f@1", b"1" * 16)
+OTHER = Key("app.f@1", b"2" * 16)
+
+
+def test_the_first_leads_and_the_next_join() -> None:
+    flights = Flights()
+    flight, leading = flights.join(KEY)
+    assert leading
+    assert flights.join(KEY) == (flight, False)
+    other, leading = flights.join(OTHER)
+    assert leading
+    assert other is not flight
+    assert len(flights) == 2
+
+
+def test_landing_gives_all_the_result_and_makes_room_for_the_next() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    flights.land(flight, "result")
+    assert flight.wait() == "result"
+    assert len(flights) == 0
+    assert flights.join(KEY)[1]
+
+
+def test_one_failure_reaches_all_who_wait() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    flights.crash(flight, ValueError("no"))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            flight.wait()
+    assert len(flights) == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), SystemExit(1), asyncio.CancelledError(), concurrent.futures.CancelledError()],
+    ids=lambda error: type(error).__module__ + "." + type(error).__name__,
+)
+def test_what_only_ends_the_leader_sends_the_others_to_find_a_new_one(error: BaseException) -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    flights.crash(flight, error)
+    assert flight.wait() is None
+    assert flight.error is error
+    assert flights.join(KEY)[1]
+
+
+async def test_a_stop_iteration_reaches_tasks_too() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    flights.crash(flight, StopIteration("the end"))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(asyncio.wrap_future(flight.future), 5)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        flight.wait()
+
+
+def test_who_gives_up_waiting_does_not_cancel_it_for_the_others() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    assert not flight.future.cancel()
+    flights.land(flight, "result")
+    assert flight.wait() == "result"
+
+
+def test_a_superseded_flight_is_joined_by_nobody_and_does_not_remove_the_next() -> None:
+    flights = Flights()
+    old, _ = flights.join(KEY)
+    flights.supersede(KEY)
+    assert old.superseded
+    new, leading = flights.join(KEY)
+    assert leading
+    assert not new.superseded
+    flights.land(old, "old")
+    assert flights.join(KEY) == (new, False)
+
+
+def test_all_can_be_superseded_at_once() -> None:
+    flights = Flights()
+    both = [flights.join(key)[0] for key in (KEY, OTHER)]
+    flights.supersede()
+    assert [flight.superseded for flight in both] == [True, True]
+    assert len(flights) == 0
+
+
+def test_superseding_nothing_is_no_error() -> None:
+    Flights().supersede(KEY)
+    Flights().supersede()
+
+
+def test_leading_anew_supersedes_what_is_under_way() -> None:
+    flights = Flights()
+    old, _ = flights.join(KEY)
+    new = flights.lead_anew(KEY)
+    assert old.superseded
+    assert flights.join(KEY) == (new, False)
+
+
+def test_who_is_aboard_may_not_wait_for_its_own_flight() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    with aboard(flight):
+        with pytest.raises(RecursiveCallError, match=r"app\.f@1 calls itself"):
+            flights.join(KEY)
+        inner, leading = flights.join(OTHER)
+        assert leading
+        with aboard(inner), pytest.raises(RecursiveCallError):
+            flights.join(KEY)
+    assert flights.join(KEY) == (flight, False)
+
+
+def test_another_thread_may_wait_for_it() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    with aboard(flight), ThreadPoolExecutor(1) as thread:
+        assert thread.submit(flights.join, KEY).result() == (flight, False)
+
+
+def test_of_many_threads_one_leads() -> None:
+    flights, together = Flights(), threading.Barrier(16)
+
+    def join(_: int) -> tuple[Flight, bool]:
+        together.wait()
+        return flights.join(KEY)
+
+    with ThreadPoolExecutor(16) as threads:
+        joined = list(threads.map(join, range(16)))
+    assert sum(leading for _, leading in joined) == 1
+    assert len({id(flight) for flight, _ in joined}) == 1
+
+
+def test_a_job_is_done_once_by_whoever_comes_first() -> None:
+    done: list[int] = []
+    job, together = Job(lambda: done.append(threading.get_ident())), threading.Barrier(8)
+
+    def run(_: int) -> None:
+        together.wait()
+        job.run()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(run, range(8)))
+    assert len(done) == 1
+
+
+def test_who_waits_for_a_job_in_a_queue_does_it() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    flight.job = Job(lambda: flights.land(flight, threading.get_ident()))
+    assert flight.wait() == threading.get_ident()
+
+
+def test_a_job_runs_in_the_context_that_it_was_made_in() -> None:
+    flights, found = Flights(), list[Any]()
+    flight, _ = flights.join(KEY)
+
+    def look() -> None:
+        with pytest.raises(RecursiveCallError):
+            flights.join(KEY)
+        found.append("aboard")
+
+    with aboard(flight):
+        job = Job(look)
+    job.run()
+    assert found == ["aboard"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_waits_for_no_flight_of_its_parents_threads() -> None:
+    flights = Flights()
+    strangers, _ = flights.join(KEY)
+    mine, _ = flights.join(OTHER)
+    with flights._lock, aboard(mine):  # a thread of the parent may hold the lock at that moment
+        child = os.fork()
+        if not child:
+            status = 3
+            try:
+                status = _in_child(flights)
+            finally:
+                os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert flights.join(KEY) == (strangers, False)
+
+
+def _in_child(flights: Flights) -> int:
+    """The exit status: 0 if all is well."""
+    signal.alarm(10)
+    try:
+        if not flights.join(KEY)[1]:
+            return 1
+        flights.join(OTHER)
+    except RecursiveCallError:
+        return 0
+    return 2
