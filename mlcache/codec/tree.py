@@ -35,6 +35,9 @@ ALWAYS_PLAIN = frozenset({type(None), bool, float})
 
 MAX_DEPTH = 100
 
+MAX_NODES = 10_000_000
+"""Lists of lists that share their parts can unfold without end."""
+
 
 class TreeWriter:
     """Builds a tree and collects its buffers.
@@ -50,20 +53,24 @@ class TreeWriter:
         self.buffers: list[tuple[int, Any]] = []
         self._end = 0
         self._depth = 0
+        self._count = 0
 
     def node(self, value: Any) -> Node:
         """The node that stands for ``value``.
 
         Raises:
-            NeedsPickleError: no table knows its type, or it is nested too deeply to be no cycle.
+            NeedsPickleError: no table knows its type, or it is too deep or too large to be no cycle.
         """
         kind = type(value)
         if kind in self.plain:
             return value
         write = WRITERS.get(kind) or _late_writer(kind)
         self._depth += 1
+        self._count += 1
         if self._depth > MAX_DEPTH:
             raise NeedsPickleError(f"it is nested more than {MAX_DEPTH} levels deep, or contains itself")
+        if self._count > MAX_NODES:
+            raise NeedsPickleError(f"it has more than {MAX_NODES} parts, or contains the same ones often")
         node = write(value, self)
         self._depth -= 1
         return node

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcache.codec import FrameCodec, Signer
+from mlcache.codec import FrameCodec, Signer, tree
 from mlcache.entry import Entry
 from mlcache.errors import CannotEncodeError
 from tests.codec.likeness import CODEC, round_trip, same
@@ -177,6 +177,17 @@ def test_a_container_in_itself_comes_back_so() -> None:
         CODEC.encode(Entry(loop, 1.0))
     back = round_trip(loop, FrameCodec(signer=Signer(b"k" * 32)))
     assert back[1] is back
+
+
+def test_a_container_that_would_unfold_without_end_is_pickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "MAX_NODES", 1000)
+    folded: list[Any] = []
+    for _ in range(60):
+        folded = [folded, folded]
+    with pytest.raises(CannotEncodeError, match="more than 1000 parts"):
+        CODEC.encode(Entry(folded, 1.0))
+    back = round_trip(folded, FrameCodec(signer=Signer(b"k" * 32)))
+    assert back[0][0] is back[1][1]
 
 
 def test_nesting_up_to_the_limit_needs_no_pickle() -> None:
