@@ -132,7 +132,7 @@ def dtype_code(dtype: np.dtype[Any]) -> bytes:
 
 
 def _fields_code(dtype: np.dtype[Any]) -> bytes:
-    by_name: dict[str, tuple[Any, ...]] = dict(dtype.fields or {})
+    by_name: Any = dtype.fields
     fields = [by_name[name] for name in dtype.names or ()]
     layout = tuple((name, *field[1:]) for name, field in zip(dtype.names or (), fields, strict=True))
     head = b"@fields:" + encode((layout, dtype.itemsize, dtype.type.__name__), {})

@@ -1,7 +1,11 @@
-"""The hash function under every key: 16 bytes of xxh3 over a buffer, or over a stream of buffers.
+"""The hash function under every key: 16 bytes over a buffer, or over a stream of buffers.
 
-Callers say ``hashing.hash128(...)``, never ``from mlcache.keys.hashing import hash128``, so that
-another function can take its place.
+It is xxh3, which is as fast as memory can be read, and not made to withstand an attacker:
+where inputs come from strangers, ``choose("blake3", secret)`` keeps them from crafting two
+that share an answer.
+
+Callers say ``hashing.hash128(...)``, never ``from mlcache.keys.hashing import hash128``, so
+that another function can take its place.
 """
 
 from __future__ import annotations
@@ -11,19 +15,71 @@ from typing import Any, TypeAlias
 
 import xxhash
 
+from mlcache.errors import ConfigurationError, MissingExtraError
+
 Buffer: TypeAlias = Any
 """What has a contiguous buffer: bytes, an array. Python has a type for it from 3.12 on."""
 
-hash128: Callable[[Buffer], bytes] = xxhash.xxh3_128_digest
-"""16 bytes over one contiguous buffer. It lets other threads run meanwhile."""
 
-
-def _stream(pieces: Iterable[Buffer]) -> bytes:
+def _xxh3_stream(pieces: Iterable[Buffer]) -> bytes:
     hasher = xxhash.xxh3_128()
     for piece in pieces:
         hasher.update(piece)
     return hasher.digest()
 
 
-hash128_stream: Callable[[Iterable[Buffer]], bytes] = _stream
+hash128: Callable[[Buffer], bytes] = xxhash.xxh3_128_digest
+"""16 bytes over one contiguous buffer. It lets other threads run meanwhile."""
+
+hash128_stream: Callable[[Iterable[Buffer]], bytes] = _xxh3_stream
 """The same 16 bytes as ``hash128`` gives for all the pieces in one."""
+
+
+def choose(name: str, secret: str | None = None) -> None:
+    """Say which hash function is under every key of this process, before the first one is made.
+
+    Args:
+        name: ``"xxh3"``, the default, or ``"blake3"``.
+        secret: what the keys of blake3 depend on, so that only who knows it can make them.
+
+    Raises:
+        ConfigurationError: if the name is another one, or if xxh3 is given a secret to keep.
+        MissingExtraError: if blake3 is not installed.
+    """
+    global hash128, hash128_stream  # as mlcache.clock, it is there to be set
+    if name == "xxh3" and secret is None:
+        hash128, hash128_stream = xxhash.xxh3_128_digest, _xxh3_stream
+    elif name == "blake3":
+        hash128, hash128_stream = _blake3(secret)
+    else:
+        problem = "xxh3 cannot be keyed by a secret" if name == "xxh3" else f"there is no hash {name!r}"
+        raise ConfigurationError(
+            f"{problem}: choose 'xxh3' without a secret, or 'blake3' with or without one"
+        )
+
+
+def _blake3(secret: str | None) -> tuple[Callable[[Buffer], bytes], Callable[[Iterable[Buffer]], bytes]]:
+    try:
+        from blake3 import blake3
+    except ImportError:
+        raise MissingExtraError("the hash blake3", "blake3", "blake3") from None
+    context = "mlcache 2026 keys of calls"
+    key = None if secret is None else blake3(secret.encode(), derive_key_context=context).digest()
+
+    def over(buffer: Buffer) -> bytes:
+        return blake3(_as_bytes(buffer), key=key).digest(16)
+
+    def over_stream(pieces: Iterable[Buffer]) -> bytes:
+        hasher = blake3(key=key)
+        for piece in pieces:
+            hasher.update(_as_bytes(piece))
+        return hasher.digest(16)
+
+    return over, over_stream
+
+
+def _as_bytes(buffer: Buffer) -> Buffer:
+    """What blake3 takes: it refuses buffers of anything but bytes."""
+    if hasattr(buffer, "dtype"):
+        return buffer.reshape(-1).view("u1")
+    return buffer if isinstance(buffer, bytes) else memoryview(buffer).cast("B")

@@ -13,6 +13,7 @@ import msgspec
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys.classes import type_name
 from mlcache.keys.code import encode_code
+from mlcache.keys.dependencies import dependencies
 from mlcache.keys.digest import Seen, digest, encode
 from mlcache.keys.functions import closure_of, encode_cell
 
@@ -51,8 +52,8 @@ def identify(
 
     Args:
         function: a function, a bound method, a ``functools.partial`` or another callable.
-        version: ``"code"``: what the code does counts; None: it does not; any other text
-            counts in its place.
+        version: ``"code"``: what the code does counts; ``"deps"``: so does what it refers to in its own
+            package; None: it does not; any other text counts in its place.
         ignore: names of closure variables, or ``"self"``, that do not count.
         stand_ins: what stands for the content of a closure variable, or for ``"self"``.
         name: what to call it; None: module and qualified name.
@@ -123,11 +124,10 @@ def _owner(owner: object, stand_in: Callable[[Any], object] | None, seen: Seen) 
 
 
 def _version(function: Callable[..., Any], version: str | None) -> object:
-    if version is None:
-        return None
-    if version != "code":
+    if version not in {"code", "deps"}:
         return version
     if not isinstance(function, FunctionType):
         return digest(function, b"version")
     wrapped = function.__dict__.get("__wrapped__")
-    return digest((encode_code(function.__code__, {}), wrapped), b"version")
+    code = digest((encode_code(function.__code__, {}), wrapped), b"version")
+    return code if version == "code" else (code, dependencies(function))

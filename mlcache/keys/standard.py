@@ -49,7 +49,7 @@ def _offset(zone: datetime.timezone) -> object:
     return zone.utcoffset(None), zone.tzname(None)
 
 
-TYPES: dict[type, Encoder] = {
+_BY_PARTS: dict[Any, Encoder] = {
     datetime.datetime: made_of("datetime", _moment),
     datetime.date: made_of("date", datetime.date.isoformat),
     datetime.time: made_of("time", _time),
@@ -72,3 +72,5 @@ TYPES: dict[type, Encoder] = {
     collections.defaultdict: made_of("defaultdict", lambda value: (value.default_factory, dict(value))),
     collections.Counter: made_of("Counter", dict),
 }
+
+TYPES: dict[type, Encoder] = _BY_PARTS
