@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mlcache.cache import CacheInfo, open_backend
-from mlcache.cached import AsyncCachedFunction, CachedFunction
+from mlcache.cache import CacheInfo
+from mlcache.cached import CachedFunction
+from mlcache.cached_async import AsyncCachedFunction
 from mlcache.decorator import ml_cache
 from mlcache.entry import Expiry
 from mlcache.errors import (
@@ -22,6 +23,7 @@ from mlcache.errors import (
 from mlcache.events import hook
 from mlcache.keys import register_key
 from mlcache.result import Result
+from mlcache.stores import open_backend
 from mlcache.switch import disabled
 
 __version__ = "0.1.0"

@@ -16,8 +16,9 @@ from mlcache.call import Call, Parameters, Values, text_name
 from mlcache.drive import blocking, suspending
 from mlcache.entry import FOREVER, Entry, Key, Verdict, judge
 from mlcache.fastpath import Exits, compile_fast_path
-from mlcache.flow import Compute, Made, Outcome, Status, answer, bypass, invalidate, peek, put, refresh
+from mlcache.flow import answer, bypass, invalidate, peek, put, refresh
 from mlcache.result import Result, moment
+from mlcache.steps import Compute, Made, Outcome, Status
 from mlcache.units import show_seconds, show_size
 
 Kwargs = Mapping[str, Any]
@@ -110,7 +111,7 @@ class Actions:
             detour=self._detour_suspending if suspends else self._detour,
             count_hit=cache.tally.hits.add,
         )
-        memory = None if cache.settings.disabled else cache.store.memory
+        memory = None if cache.settings.disabled or not cache.terms.expiry.is_plain else cache.store.memory
         return compile_fast_path(text_name(self.function), cache.keying, exits, memory, suspends=suspends)
 
     def call(self, args: Values, kwargs: Kwargs) -> Call:
@@ -121,6 +122,13 @@ class Actions:
     async def outcome(self, call: Call) -> Outcome:
         """The flow of one call, past the cache where that is switched off."""
         return await (bypass(call) if self._is_off() else answer(call, self.cache.terms))
+
+    async def within(self, max_age: float, args: Values, kwargs: Kwargs) -> Any:
+        """The flow of one call whose answer must not be older than ``max_age`` seconds."""
+        call = self.call(args, kwargs)
+        terms = msgspec.structs.replace(self.cache.terms, max_age=max_age)
+        outcome = await (bypass(call) if self._is_off() else answer(call, terms))
+        return self.cache.hand_out(outcome.entry)
 
     async def call_with_info(self, args: Values, kwargs: Kwargs) -> Result[Any]:
         """The flow of one call, with how its answer came about."""

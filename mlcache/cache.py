@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from collections.abc import Callable, Mapping
+from random import random
+from typing import Any, NamedTuple
 
 import msgspec
 
 from mlcache import clock, events, keys, sealing, settings
-from mlcache.backends.address import Address, Defaults
-from mlcache.backends.disk import Disk
-from mlcache.backends.encoded import Encoded
-from mlcache.backends.open import open_address, parse
-from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend
+from mlcache.backends.address import Address
+from mlcache.backends.protocol import AnyBackend
 from mlcache.backends.tiered import Tiers
 from mlcache.call import Call, Parameters, Values
-from mlcache.codec import FrameCodec, Signer
 from mlcache.entry import Entry, Expiry, Key
 from mlcache.errors import (
     BackendError,
-    ConfigurationError,
     EntryTooLargeError,
-    MissingExtraError,
     MlcacheError,
     MlcacheWarning,
 )
-from mlcache.events import Bypassed, Coalesced, Computed, Counter, Event, Failed, Hit, NotKept, Raised, Tally
+from mlcache.events import (
+    Bypassed,
+    Coalesced,
+    Computed,
+    Counter,
+    Event,
+    Failed,
+    Hit,
+    NotKept,
+    Raised,
+    Stale,
+    Tally,
+)
 from mlcache.fastpath import Digest, Keying
 from mlcache.flight import Flights
 from mlcache.flight.local import aboard
-from mlcache.flow import Compute, Made, Terms
+from mlcache.flow import Terms
 from mlcache.settings import Settings
-
-BackendSpec = str | AnyBackend | Sequence[str | AnyBackend] | None
-Returns = Literal["readonly", "copy", "reference"]
+from mlcache.steps import Compute, Made
+from mlcache.stores import Returns, open_stores
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -58,7 +63,7 @@ class CacheInfo(NamedTuple):
     bound the nearest tier, None where there is no bound; ``currsize`` is the number of this
     function's entries in it, ``bytes`` its size with all who share it. ``coalesced`` calls
     waited for another one's computation, ``bypasses`` went past the cache, ``not_kept``
-    values were delivered only, ``errors`` are failures of tiers.
+    values were delivered only, ``errors`` are failures of tiers, ``stale`` answers past their time.
     """
 
     hits: int
@@ -71,6 +76,7 @@ class CacheInfo(NamedTuple):
     bypasses: int
     not_kept: int
     errors: int
+    stale: int
 
 
 class Cache:
@@ -104,9 +110,7 @@ class Cache:
         self.flights = Flights()
         self.terms = _terms(options, forced.get("ttl"), self.settings.ttl)
         backends = forced.get("backend") or options.backend or self.settings.backend or "lru"
-        opened = _open(backends, self.settings)
-        wrapped = [_as_entries(each, self.settings, options.returns) for each in opened]
-        self.store = Tiers(wrapped, self._on_failure)
+        self.store = Tiers(open_stores(backends, self.settings, options.returns), self._on_failure)
         self.keying = Keying(
             prefix=keys.digest((identity.name, identity.digest)),
             parameters=parameters,
@@ -129,7 +133,7 @@ class Cache:
         else:
             with aboard(step.flight):
                 value = step.call.apply(step.call.values)
-        return Made(value, clock.now(), clock.ticks() - started)
+        return Made(value, clock.now(), clock.ticks() - started, random())  # noqa: S311 - jitter is no secret
 
     async def compute_suspending(self, step: Compute) -> Made:
         """Await the coroutine function."""
@@ -139,7 +143,7 @@ class Cache:
         else:
             with aboard(step.flight):
                 value = await step.call.apply(step.call.values)
-        return Made(value, clock.now(), clock.ticks() - started)
+        return Made(value, clock.now(), clock.ticks() - started, random())  # noqa: S311 - jitter is no secret
 
     def hand_out(self, entry: Entry) -> Any:
         """What a caller gets of an entry."""
@@ -167,6 +171,7 @@ class Cache:
             tally.bypasses.value,
             tally.not_kept.value,
             tally.errors.value,
+            tally.stale.value,
         )
 
     def clear(self) -> int:
@@ -196,62 +201,13 @@ class Cache:
 
 _COUNTERS: dict[type[Event], Callable[[Tally], Counter]] = {
     Hit: lambda tally: tally.hits,
+    Stale: lambda tally: tally.stale,
     Computed: lambda tally: tally.misses,
     Raised: lambda tally: tally.misses,
     Coalesced: lambda tally: tally.coalesced,
     Bypassed: lambda tally: tally.bypasses,
     NotKept: lambda tally: tally.not_kept,
 }
-
-
-def check_backend(spec: BackendSpec) -> tuple[Address | AnyBackend, ...] | None:
-    """The backends that ``spec`` names, checked but not opened.
-
-    Raises:
-        ConfigurationError: it is none of the forms that a backend may have.
-    """
-    if spec is None:
-        return None
-    if isinstance(spec, str):
-        return tuple(parse(spec))
-    parts = list(spec) if isinstance(spec, list | tuple) else [spec]
-    if not parts:
-        raise ConfigurationError("backend is an empty list: leave it out for the default")
-    checked: list[Address | AnyBackend] = []
-    for part in parts:
-        checked += parse(part) if isinstance(part, str) else [_check_object(part)]
-    return tuple(checked)
-
-
-def open_backend(url: str) -> AnyBackend:
-    """Open the backend at ``url``, to share it between functions or to look into it.
-
-    Args:
-        url: a name or a URL, such as ``"lru?max_bytes=1GiB"`` or ``"disk:///var/cache/ml"``.
-            What it does not say comes from ``MLCACHE_DIR`` and ``MLCACHE_MAX_BYTES``.
-
-    Raises:
-        ConfigurationError: it is not understood, or names several.
-        MissingExtraError: it needs a package that is not installed.
-    """
-    addresses = parse(url)
-    if len(addresses) > 1:
-        raise ConfigurationError(f"{url!r} names several backends: open each, and pass them as a list")
-    return open_address(addresses[0], _defaults(settings.read()))
-
-
-def _check_object(backend: Any) -> AnyBackend:
-    lacks = [name for name in ("get", "put", "delete") if not callable(getattr(backend, name, None))]
-    lacks += [name for name in ("name", "blocking") if not hasattr(backend, name)]
-    if getattr(backend, "holds", None) not in ("entries", "bytes"):
-        lacks.append("holds, which says 'entries' or 'bytes'")
-    if isinstance(backend, type) or lacks:
-        why = "it is a class" if isinstance(backend, type) else f"it lacks {', '.join(lacks)}"
-        raise ConfigurationError(
-            f"backend is {backend!r}, which is no backend ({why}): give a name such as 'lru', "
-            "a URL such as 'disk:///var/cache/ml', an object with get, put and delete, or a list of these"
-        )
-    return cast("AnyBackend", backend)
 
 
 def _read_settings(name: str) -> tuple[Settings, dict[str, Any]]:
@@ -267,39 +223,3 @@ def _terms(options: Options, forced_ttl: float | None, default_ttl: float | None
     if forced_ttl is not None:
         expiry = Expiry(forced_ttl)
     return Terms(expiry, options.when, sealing.SEALS[options.returns])
-
-
-def _open(backends: str | tuple[Address | AnyBackend, ...], settings: Settings) -> list[AnyBackend]:
-    listed = tuple(parse(backends)) if isinstance(backends, str) else backends
-    defaults = _defaults(settings)
-    return [open_address(each, defaults) if isinstance(each, Address) else each for each in listed]
-
-
-def _as_entries(backend: AnyBackend, settings: Settings, returns: Returns) -> Backend:
-    if backend.holds == "entries":
-        return backend
-    return Encoded(backend, _codec(backend, settings), sealing.SEALS[returns])
-
-
-def _defaults(settings: Settings) -> Defaults:
-    return Defaults(settings.directory, settings.max_bytes)
-
-
-def _codec(backend: BytesBackend, settings: Settings) -> FrameCodec:
-    """Pickles are signed with the secret; without one, only on disk, with a key of this user's own."""
-    if settings.secret is not None:
-        return FrameCodec(signer=Signer(settings.secret.encode()))
-    return FrameCodec(signer=_local_signer() if isinstance(backend, Disk) else None)
-
-
-def _local_signer() -> Signer | None:
-    """The signer whose key lies outside of every cache folder, so that writing to one is not enough."""
-    try:
-        import platformdirs
-    except ImportError:
-        raise MissingExtraError("backend 'disk'", "platformdirs", "disk") from None
-    try:
-        return Signer.from_file(Path(platformdirs.user_data_dir("mlcache")) / "pickle.key")
-    except (OSError, ConfigurationError) as error:
-        warnings.warn(f"nothing can be pickled to disk: {error}", MlcacheWarning, stacklevel=2)
-        return None

@@ -8,10 +8,13 @@ from types import MethodType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from mlcache.actions import Actions
-from mlcache.cache import BackendSpec, Options, Returns, check_backend
-from mlcache.cached import AsyncCachedFunction, CachedFunction, Face
+from mlcache.cache import Options
+from mlcache.cached import CachedFunction
+from mlcache.cached_async import AsyncCachedFunction
 from mlcache.entry import Expiry, Ttl
 from mlcache.errors import ConfigurationError
+from mlcache.face import Face
+from mlcache.stores import BackendSpec, Returns, check_backend
 
 P = ParamSpec("P")
 R = TypeVar("R")

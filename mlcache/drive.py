@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from mlcache import clock
 from mlcache.backends.tiered import Tiers, run_suspending
+from mlcache.crew import crew
 from mlcache.events import Event
 from mlcache.flight import Flight, Flights, Job
-from mlcache.flow import (
+from mlcache.steps import (
     Compute,
     Drop,
     Find,
     Join,
     Keep,
     Land,
+    Later,
     Lead,
     Made,
+    Now,
     Outcome,
     Step,
     Supersede,
@@ -31,7 +35,13 @@ from mlcache.flow import (
 )
 from mlcache.threads import in_thread, pool
 
+if TYPE_CHECKING:
+    import asyncio
+
 T = TypeVar("T")
+
+LOOK_EVERY = 1.0
+"""Seconds between looks whether the event loop that leads a flight still runs."""
 
 
 class Parts(Protocol):
@@ -83,6 +93,7 @@ async def suspending(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
 
 
 def _join(step: Join, parts: Parts, *, queued: bool = False) -> tuple[Flight, bool]:
+    queued = queued or step.later
     if step.anew:
         return parts.flights.lead_anew(step.key, queued=queued), True
     return parts.flights.join(step.key, queued=queued)
@@ -100,11 +111,19 @@ def _drop(step: Drop, parts: Parts) -> bool:
     return parts.store.drop(step.key)
 
 
+def _later(step: Later, parts: Parts) -> bool:
+    job = Job(partial(_lead_here, step, parts))
+    step.flight.offer(job)
+    return crew().submit(job.run)
+
+
 _ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Find: lambda step, parts: parts.store.find(step.key),
     Join: _join,
     Lead: lambda step, parts: blocking(step.flow, parts),
+    Later: _later,
     Wait: lambda step, _: step.flight.wait(),
+    Now: lambda _step, _parts: clock.now(),
     Compute: lambda step, parts: parts.compute(step),
     Keep: lambda step, parts: parts.store.keep(step.key, step.entry),
     Drop: _drop,
@@ -128,10 +147,39 @@ async def _join_suspending(step: Join, parts: Parts) -> tuple[Flight, bool]:
     return _join(step, parts, queued=not parts.suspends)
 
 
-async def _wait(step: Wait, _: Parts) -> Any:
+async def _later_suspending(step: Later, parts: Parts) -> bool:
+    if not parts.suspends:
+        return _later(step, parts)
+    _spawn(step, parts)
+    return True
+
+
+async def _wait(step: Wait, parts: Parts) -> Any:
+    """Wait for a flight, and end it if it will never land."""
     import asyncio
 
-    return await asyncio.wrap_future(step.flight.future)
+    flight = step.flight
+    landed = asyncio.wrap_future(flight.future)
+    try:
+        while flight.task is not None and not landed.done():
+            await asyncio.wait((landed,), timeout=LOOK_EVERY)
+            if flight.is_stranded:
+                _abandon(flight, flight.task, parts)
+        return await landed
+    finally:
+        landed.cancel()  # has no effect on one that is done
+
+
+def _abandon(flight: Flight, task: asyncio.Task[Any], parts: Parts) -> None:
+    """Send all who wait to find another leader, and end the task that nobody will ever run."""
+    import asyncio
+
+    parts.flights.crash(flight, asyncio.CancelledError())
+    _tasks.discard(task)
+    coroutine = task.get_coro()
+    if coroutine is not None:
+        with suppress(BaseException):  # whatever the function does when it is thrown away
+            coroutine.close()
 
 
 async def _compute(step: Compute, parts: Parts) -> Made:
@@ -167,12 +215,12 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
     return outcome
 
 
-def _lead_here(step: Lead, parts: Parts) -> None:
+def _lead_here(step: Lead | Later, parts: Parts) -> None:
     with suppress(BaseException):  # it has landed in the flight, where all callers wait for it
         blocking(step.flow, parts)
 
 
-def _spawn(step: Lead, parts: Parts) -> None:
+def _spawn(step: Lead | Later, parts: Parts) -> None:
     import asyncio
 
     def finish(task: asyncio.Task[Any]) -> None:
@@ -183,7 +231,7 @@ def _spawn(step: Lead, parts: Parts) -> None:
         if not task.cancelled():
             task.exception()  # it has landed in the flight: asyncio need not complain that nobody looked
 
-    task = asyncio.get_running_loop().create_task(suspending(step.flow, parts))
+    task = step.flight.task = asyncio.get_running_loop().create_task(suspending(step.flow, parts))
     _tasks.add(task)
     task.add_done_callback(finish)
 
@@ -196,6 +244,7 @@ _AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Find: lambda step, parts: run_suspending(parts.store.finding(step.key)),
     Join: _join_suspending,
     Lead: _lead,
+    Later: _later_suspending,
     Wait: _wait,
     Compute: _compute,
     Keep: lambda step, parts: run_suspending(parts.store.keeping(step.key, step.entry)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,6 +56,12 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
     renew: Callable[[Any], Any] | None = None
 
 
+class Failure(msgspec.Struct, frozen=True, eq=False):
+    """The value of an entry that keeps an exception: whoever asks for the answer gets it raised."""
+
+    error: Exception
+
+
 class Verdict(enum.Enum):
     """What an entry is good for."""
 
@@ -69,6 +75,14 @@ def judge(entry: Entry, now: float) -> Verdict:
     if now < entry.fresh_until:
         return Verdict.FRESH
     return Verdict.STALE if now < entry.stale_until else Verdict.DEAD
+
+
+def as_just_made(entry: Entry, now: float) -> Entry:
+    """An entry from the future, which a host whose clock is ahead has written, as if it were made now."""
+    ahead = entry.created - now
+    return msgspec.structs.replace(
+        entry, created=now, fresh_until=entry.fresh_until - ahead, stale_until=entry.stale_until - ahead
+    )
 
 
 Span = float | str | timedelta
@@ -89,21 +103,82 @@ class Expiry:
             every entry ends, a function of the value that returns any of these, or None
             for what never expires. An entry whose function says that its time is already
             over is delivered but not kept.
+        stale: for how long after that an entry is still served, at once, while it is
+            computed anew in the background (RFC 5861).
+        early: computes anew in the background before the time is over, the more probably the
+            nearer that is and the longer computing takes; a number above zero, of which 1 is the
+            customary one and a larger one is earlier (XFetch: Vattani, Chierichetti and
+            Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015).
+        jitter: shortens each lifetime by a random share of it up to this one, between 0 and 1,
+            so that what was written together does not expire together.
+        stale_if_error: for how long after its time an entry is served where computing it anew
+            raised an exception (RFC 5861).
+        errors: for how long an exception is kept as the answer: a duration for all, or durations
+            by type. Without it, exceptions are not kept.
 
     Raises:
-        ConfigurationError: it is none of these, or not above zero, or already past.
+        ConfigurationError: an argument is none of these, or not above zero, or already past.
     """
 
-    __slots__ = ("_of_value", "_ttl")
+    __slots__ = ("_of_value", "_ttl", "early", "errors", "jitter", "stale", "stale_if_error")
 
-    def __init__(self, ttl: Ttl = None) -> None:
+    def __init__(
+        self,
+        ttl: Ttl = None,
+        *,
+        stale: Span | None = None,
+        early: float | None = None,
+        jitter: float | None = None,
+        stale_if_error: Span | None = None,
+        errors: Span | Mapping[type[Exception], Span] | None = None,
+    ) -> None:
         self._of_value = ttl if callable(ttl) else None
         self._ttl: Lifetime = None if callable(ttl) else ttl
         if not callable(ttl) and _deadline(ttl, now := clock.now()) <= now:
             raise ConfigurationError(f"ttl is {ttl!r}, which is already past")
+        self.stale = _optional("stale", stale)
+        self.stale_if_error = _optional("stale_if_error", stale_if_error)
+        self.early = _within("early", early, math.inf)
+        self.jitter = _within("jitter", jitter, 1.0)
+        self.errors = _by_type(errors)
 
-    def deadline(self, value: object, now: float) -> float:
-        """The instant at which ``value``, computed at the time ``now``, stops being fresh."""
+    def deadline(self, value: object, now: float, luck: float = 0.0) -> float:
+        """The instant at which ``value``, computed at the time ``now``, stops being fresh.
+
+        Args:
+            value: what was computed.
+            now: when.
+            luck: between 0 and 1: how much of the jitter is applied.
+        """
+        deadline = self._full_deadline(value, now)
+        return deadline if deadline == FOREVER else deadline - (deadline - now) * self.jitter * luck
+
+    def stale_until(self, deadline: float) -> float:
+        """The instant at which what stops being fresh at ``deadline`` is good for nothing."""
+        return deadline + max(self.stale, self.stale_if_error)
+
+    def is_served_stale(self, entry: Entry, now: float) -> bool:
+        """Whether an entry that is not fresh may be served while it is computed anew."""
+        return now < entry.fresh_until + self.stale
+
+    def is_served_on_error(self, entry: Entry, now: float) -> bool:
+        """Whether an entry may be served because computing it anew failed."""
+        return now < entry.fresh_until + self.stale_if_error
+
+    def is_due(self, entry: Entry, now: float, luck: float) -> bool:
+        """Whether a fresh entry should be computed anew already; ``luck`` is drawn between 0 and 1."""
+        return self.early > 0 and now - entry.cost * self.early * math.log(1.0 - luck) >= entry.fresh_until
+
+    def keeps_error(self, error: Exception) -> float:
+        """Seconds for which ``error`` is the answer, by the nearest of its types; 0 if it is none."""
+        return next((self.errors[kind] for kind in type(error).__mro__ if kind in self.errors), 0.0)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a fresh entry is always simply served."""
+        return not self.early
+
+    def _full_deadline(self, value: object, now: float) -> float:
         if self._of_value is None:
             return _deadline(self._ttl, now)
         lifetime = self._of_value(value)
@@ -111,16 +186,46 @@ class Expiry:
         return now if span is not None and span <= 0 else _deadline(lifetime, now)
 
     def __repr__(self) -> str:
-        return f"Expiry({self._of_value or self._ttl!r})"
+        shown = {
+            name: getattr(self, name) for name in ("stale", "early", "jitter", "stale_if_error", "errors")
+        }
+        rest = "".join(f", {name}={value!r}" for name, value in shown.items() if value)
+        return f"Expiry({self._of_value or self._ttl!r}{rest})"
 
     def __str__(self) -> str:
         if self._of_value is not None:
-            return "ttl by value"
-        if self._ttl is None:
-            return "never expires"
-        if isinstance(self._ttl, datetime):
-            return f"until {self._ttl.isoformat()}"
-        return f"ttl {units.show_seconds(units.seconds(self._ttl, what='ttl'))}"
+            text = "ttl by value"
+        elif self._ttl is None:
+            text = "never expires"
+        elif isinstance(self._ttl, datetime):
+            text = f"until {self._ttl.isoformat()}"
+        else:
+            text = f"ttl {units.show_seconds(units.seconds(self._ttl, what='ttl'))}"
+        return f"{text}, then stale for {units.show_seconds(self.stale)}" if self.stale else text
+
+
+def _optional(what: str, span: Span | None) -> float:
+    return 0.0 if span is None else units.seconds(span, what=what)
+
+
+def _within(what: str, number: float | None, bound: float) -> float:
+    if number is None:
+        return 0.0
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= bound:
+        upto = "" if bound == math.inf else f" and at most {bound:g}"
+        raise ConfigurationError(f"{what} is {number!r}: give a number above 0{upto}, or None")
+    return float(number)
+
+
+def _by_type(errors: Any) -> dict[type[Exception], float]:
+    if errors is None:
+        return {}
+    if not isinstance(errors, Mapping):
+        return {Exception: units.seconds(errors, what="errors")}
+    for kind in errors:
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise ConfigurationError(f"errors names {kind!r}: give types of exceptions, such as ValueError")
+    return {kind: units.seconds(span, what=f"errors[{kind.__name__}]") for kind, span in errors.items()}
 
 
 def _deadline(lifetime: Lifetime, now: float) -> float:

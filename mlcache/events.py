@@ -30,6 +30,13 @@ class Hit(Event, frozen=True):
     age: float
 
 
+class Stale(Event, frozen=True):
+    """An entry past its time answered the call; ``age`` is in seconds."""
+
+    tier: str
+    age: float
+
+
 class Coalesced(Event, frozen=True):
     """The call waited for a computation that was already under way."""
 
@@ -115,7 +122,7 @@ class Counter:
 class Tally:
     """The counters of one cached function; see ``CacheInfo``."""
 
-    __slots__ = ("bypasses", "coalesced", "errors", "hits", "misses", "not_kept")
+    __slots__ = ("bypasses", "coalesced", "errors", "hits", "misses", "not_kept", "stale")
 
     def __init__(self) -> None:
         self.hits = Counter()
@@ -124,6 +131,7 @@ class Tally:
         self.bypasses = Counter()
         self.not_kept = Counter()
         self.errors = Counter()
+        self.stale = Counter()
 
     def reset(self) -> None:
         """Begin at zero again."""

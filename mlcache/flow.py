@@ -1,7 +1,7 @@
 """The way of a call, from its key to its answer.
 
 This module has no input or output of its own. A flow is a coroutine that awaits only
-the steps below; each yields itself to whoever drives the flow, who carries it out and
+``steps``; each yields itself to whoever drives the flow, who carries it out and
 sends back the answer. So one text serves threads and event loops, and a test can play
 the driver, with no store, thread or clock.
 
@@ -18,117 +18,42 @@ Stages 1 and 2, binding and keying, lie before (``call``, ``fastpath``):
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from mlcache.backends.tiered import Found
 from mlcache.call import Call
-from mlcache.entry import FOREVER, Entry, Expiry, Key, Verdict, judge
-from mlcache.events import Bypassed, Coalesced, Computed, Event, Hit, NotKept, Raised
+from mlcache.entry import FOREVER, Entry, Expiry, Failure, Key, Verdict, judge
+from mlcache.events import Bypassed, Coalesced, Computed, Hit, NotKept, Raised, Stale
 from mlcache.flight import Flight
-from mlcache.sealing import Sealed
+from mlcache.sealing import Sealed, seal_failure
+from mlcache.steps import (
+    Compute,
+    Drop,
+    Find,
+    Join,
+    Keep,
+    Land,
+    Later,
+    Lead,
+    Made,
+    Now,
+    Outcome,
+    Status,
+    Supersede,
+    Tell,
+    Wait,
+)
 
 
-class Step(msgspec.Struct, frozen=True, eq=False):
-    """Something that a flow asks its driver for."""
+class Use(enum.Enum):
+    """What to do with an entry that was found."""
 
-    def __await__(self) -> Generator[Step, Any, Any]:
-        return (yield self)
-
-
-class Find(Step, frozen=True, eq=False):
-    """Look the key up. Answered with a ``Found`` or None."""
-
-    key: Key
-
-
-class Join(Step, frozen=True, eq=False):
-    """Join the flight for the key, or replace it. Answered with the flight and whether we lead it."""
-
-    key: Key
-    anew: bool = False
-
-
-class Lead(Step, frozen=True, eq=False):
-    """Drive another flow for a flight, here or elsewhere. Answered with its outcome; None if it gave up."""
-
-    flight: Flight
-    flow: Coroutine[Step, Any, Outcome]
-
-
-class Wait(Step, frozen=True, eq=False):
-    """Wait for a flight that somebody else leads. Answered as ``Lead``."""
-
-    flight: Flight
-
-
-class Compute(Step, frozen=True, eq=False):
-    """Call the function. Answered with a ``Made``: the value, when it was there, and what it cost."""
-
-    call: Call
-    flight: Flight | None = None
-
-
-class Keep(Step, frozen=True, eq=False):
-    """Write the entry to all tiers."""
-
-    key: Key
-    entry: Entry
-
-
-class Drop(Step, frozen=True, eq=False):
-    """Delete the key from all tiers, and keep nothing of a flight. Answered with whether it was there."""
-
-    key: Key
-
-
-class Supersede(Step, frozen=True, eq=False):
-    """Let nobody else join the flight for the key, and keep no result of it."""
-
-    key: Key
-
-
-class Land(Step, frozen=True, eq=False):
-    """End the flight with an outcome for all who wait, or with an error."""
-
-    flight: Flight
-    outcome: Outcome | None
-    error: BaseException | None = None
-
-
-class Tell(Step, frozen=True, eq=False):
-    """Count the event and tell the hooks."""
-
-    event: Event
-
-
-class Status(enum.Enum):
-    """How a call was answered."""
-
-    HIT = "hit"
-    STALE = "stale"
-    COALESCED = "coalesced"
-    MISS = "miss"
-    BYPASS = "bypass"
-
-
-class Outcome(msgspec.Struct, frozen=True, eq=False):
-    """An entry, how it came about, from which tier, and whether it was kept."""
-
-    entry: Entry
-    status: Status
-    tier: str | None = None
-    kept: bool = True
-
-
-class Made(msgspec.Struct, frozen=True, eq=False):
-    """What calling the function gave: the value, the time at which it was there, the seconds it took."""
-
-    value: Any
-    at: float
-    cost: float
+    SERVE = "serve"
+    SERVE_AND_RENEW = "serve, and compute anew in the background"
+    COMPUTE = "compute anew"
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -138,18 +63,39 @@ class Terms(msgspec.Struct, frozen=True):
         expiry: how long they may be used.
         when: whether a value is to be kept; None: always.
         seal: brings a value into the form in which it is kept.
+        max_age: seconds after which an entry is too old for this caller, whatever its deadline.
     """
 
     expiry: Expiry
     when: Callable[[Any], object] | None
     seal: Callable[[Any], Sealed]
+    max_age: float = FOREVER
+
+    def is_fresh(self, found: Found) -> bool:
+        """Whether an entry is within its time, and this caller's."""
+        young = found.at - found.entry.created <= self.max_age
+        return young and judge(found.entry, found.at) is Verdict.FRESH
+
+    def use_of(self, found: Found) -> Use:
+        """What to do with an entry."""
+        if self.is_fresh(found):
+            due = self.expiry.is_due(found.entry, found.at, found.luck)
+            return Use.SERVE_AND_RENEW if due else Use.SERVE
+        young = found.at - found.entry.created <= self.max_age
+        stale = young and self.expiry.is_served_stale(found.entry, found.at)
+        return Use.SERVE_AND_RENEW if stale else Use.COMPUTE
 
 
 async def answer(call: Call, terms: Terms) -> Outcome:
     """The whole way: an entry that is kept, or one that is computed, once for all who ask meanwhile."""
     found: Found | None = await Find(call.key)
-    if found is not None and judge(found.entry, found.at) is Verdict.FRESH:
-        return await _hit(call.key, found)
+    if found is not None:
+        usable = terms.use_of(found)
+        if usable is Use.SERVE:
+            return await _hit(call.key, found)
+        if usable is Use.SERVE_AND_RENEW:
+            await _renew(call, terms, found)
+            return await _hit(call.key, found)
     while True:
         flight, leading = await Join(call.key)
         outcome: Outcome | None
@@ -162,15 +108,22 @@ async def answer(call: Call, terms: Terms) -> Outcome:
             return outcome if leading else msgspec.structs.replace(outcome, status=Status.COALESCED)
 
 
-async def lead(call: Call, terms: Terms, flight: Flight, *, look: bool = True) -> Outcome:
-    """What the leader of a flight does; it ends the flight whatever happens."""
+async def lead(call: Call, terms: Terms, flight: Flight, *, after: float = -FOREVER) -> Outcome:
+    """What the leader of a flight does; it ends the flight whatever happens.
+
+    Args:
+        call: to be computed.
+        terms: of the function.
+        flight: that we lead.
+        after: an entry created later than this will do as well.
+    """
     try:
         # Somebody may have landed between our lookup and our taking the lead.
-        found: Found | None = await Find(call.key) if look else None
-        if found is not None and judge(found.entry, found.at) is Verdict.FRESH:
+        found: Found | None = await Find(call.key) if after < FOREVER else None
+        if found is not None and terms.is_fresh(found) and found.entry.created > after:
             outcome = await _hit(call.key, found)
         else:
-            outcome = await compute(call, terms, flight)
+            outcome = await compute(call, terms, flight, found)
     except BaseException as error:
         await Land(flight, None, error)
         raise
@@ -178,12 +131,15 @@ async def lead(call: Call, terms: Terms, flight: Flight, *, look: bool = True) -
     return outcome
 
 
-async def compute(call: Call, terms: Terms, flight: Flight) -> Outcome:
-    """Call the function, and keep what it gives where it may be kept."""
+async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = None) -> Outcome:
+    """Call the function, and keep what it gives where it may be kept; ``old`` is served if it raises."""
     try:
         made: Made = await Compute(call, flight)
     except Exception as error:
         await Tell(Raised(call.key, error))
+        if old is not None and terms.expiry.is_served_on_error(old.entry, old.at):
+            return await _hit(call.key, old)
+        await _keep_error(call.key, error, terms, flight)
         raise
     await Tell(Computed(call.key, made.cost))
     entry, objection = make_entry(made, terms)
@@ -205,7 +161,7 @@ async def keep(key: Key, entry: Entry, flight: Flight) -> None:
 
 def make_entry(made: Made, terms: Terms) -> tuple[Entry, str]:
     """The entry for a computed value, and why it must not be kept; empty if it may."""
-    deadline = terms.expiry.deadline(made.value, made.at)
+    deadline = terms.expiry.deadline(made.value, made.at, made.luck)
     objection = ""
     if terms.when is not None and not terms.when(made.value):
         objection = "its 'when' says no"
@@ -216,14 +172,33 @@ def make_entry(made: Made, terms: Terms) -> tuple[Entry, str]:
     except Exception as error:  # noqa: BLE001 - copying runs the code of any class
         sealed = Sealed(made.value, None, 0)
         objection = objection or f"it cannot be copied ({error}): returns='reference' keeps it without a copy"
-    entry = Entry(sealed.value, made.at, deadline, deadline, made.cost, sealed.size, sealed.renew)
-    return entry, objection
+    until = (deadline, terms.expiry.stale_until(deadline))
+    return Entry(sealed.value, made.at, *until, made.cost, sealed.size, sealed.renew), objection
+
+
+async def _keep_error(key: Key, error: Exception, terms: Terms, flight: Flight) -> None:
+    span = terms.expiry.keeps_error(error)
+    if span and not flight.superseded:
+        at: float = await Now()
+        sealed = seal_failure(Failure(error))
+        await keep(key, Entry(sealed.value, at, at + span, at + span, 0.0, sealed.size, sealed.renew), flight)
+
+
+async def _renew(call: Call, terms: Terms, found: Found) -> None:
+    """Have the entry computed anew in the background, unless somebody does so already."""
+    flight, leading = await Join(call.key, later=True)
+    if not leading:
+        return
+    renewal = lead(call, terms, flight, after=found.entry.created)
+    if not await Later(flight, renewal):
+        renewal.close()
+        await Land(flight, None)
 
 
 async def refresh(call: Call, terms: Terms) -> Outcome:
     """Compute anew, whatever is kept or under way, and keep the result."""
     flight, _ = await Join(call.key, anew=True)
-    outcome: Outcome | None = await Lead(flight, lead(call, terms, flight, look=False))
+    outcome: Outcome | None = await Lead(flight, lead(call, terms, flight, after=FOREVER))
     return outcome if outcome is not None else await answer(call, terms)
 
 
@@ -262,5 +237,9 @@ async def bypass(call: Call) -> Outcome:
 
 
 async def _hit(key: Key, found: Found) -> Outcome:
-    await Tell(Hit(key, found.tier, found.at - found.entry.created))
-    return Outcome(found.entry, Status.HIT, found.tier)
+    age = found.at - found.entry.created
+    if found.at < found.entry.fresh_until:
+        await Tell(Hit(key, found.tier, age))
+        return Outcome(found.entry, Status.HIT, found.tier)
+    await Tell(Stale(key, found.tier, age))
+    return Outcome(found.entry, Status.STALE, found.tier)

@@ -30,6 +30,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from mlcache.entry import Failure
+
 Renew = Callable[[Any], Any]
 
 
@@ -75,6 +77,8 @@ def seal(value: Any, *, owned: bool = False) -> Sealed:
         Exception: whatever ``copy.deepcopy`` raises for an object that cannot be copied.
     """
     kind = type(value)
+    if kind is Failure:
+        return seal_failure(value)
     if kind in _UNCHANGING or isinstance(value, np.generic):
         return Sealed(value, None, sys.getsizeof(value))
     sealer = _SEALERS.get(kind)
@@ -85,14 +89,32 @@ def seal(value: Any, *, owned: bool = False) -> Sealed:
     return _seal_object(value, owned=owned)
 
 
+def seal_failure(failure: Failure) -> Sealed:
+    """A kept exception: whoever asks for the value has it raised."""
+    return Sealed(failure, _raise, sys.getsizeof(failure.error))
+
+
+def _raise(failure: Failure) -> Any:
+    # A copy, since raising writes a traceback into what is raised, and many may raise at once.
+    try:
+        error = copy.copy(failure.error)
+    except Exception:  # noqa: BLE001 - copying runs the code of any class
+        error = failure.error
+    raise error.with_traceback(None)
+
+
 def refer(value: Any, *, owned: bool = False) -> Sealed:  # noqa: ARG001 - as ``seal``
     """``value`` itself, for callers who asked for the very object."""
+    if type(value) is Failure:
+        return seal_failure(value)
     return Sealed(value, None, size_of(value))
 
 
 def seal_for_copies(value: Any, *, owned: bool = False) -> Sealed:
     """As ``seal``, for callers who each want a copy of their own, with writable arrays."""
     sealed = seal(value, owned=owned)
+    if type(value) is Failure:
+        return sealed
     return Sealed(sealed.value, None if type(sealed.value) in _UNCHANGING else writable, sealed.size)
 
 

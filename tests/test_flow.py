@@ -14,7 +14,9 @@ from mlcache.entry import FOREVER, Entry, Expiry, Key
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Bypassed, Coalesced, Computed, Event, Hit, NotKept, Raised
 from mlcache.flight import Flight
-from mlcache.flow import (
+from mlcache.flow import Terms
+from mlcache.sealing import Sealed, refer, seal
+from mlcache.steps import (
     Compute,
     Drop,
     Find,
@@ -24,13 +26,12 @@ from mlcache.flow import (
     Lead,
     Made,
     Outcome,
+    Status,
     Step,
     Supersede,
     Tell,
-    Terms,
     Wait,
 )
-from mlcache.sealing import Sealed, refer, seal
 
 KEY = Key("app.f@1", bytes(16))
 CALL = Call(KEY, (1,), lambda values: values)
@@ -96,7 +97,7 @@ def test_a_fresh_entry_answers_the_call() -> None:
     outcome = play.result()
     assert (outcome.entry, outcome.status, outcome.tier, outcome.kept) == (
         FRESH.entry,
-        flow.Status.HIT,
+        Status.HIT,
         "disk",
         True,
     )
@@ -109,7 +110,7 @@ def test_what_is_not_fresh_is_computed_by_whoever_leads(found: Found | None) -> 
     flight = Flight(KEY)
     join = play.next(Join, (flight, True))
     assert (join.key, join.anew) == (KEY, False)
-    outcome = Outcome(FRESH.entry, flow.Status.MISS)
+    outcome = Outcome(FRESH.entry, Status.MISS)
     lead = play.next(Lead, outcome)
     lead.flow.close()
     assert lead.flight is flight
@@ -121,10 +122,10 @@ def test_who_does_not_lead_waits_and_is_told_so() -> None:
     play.next(Find, None)
     flight = Flight(KEY)
     play.next(Join, (flight, False))
-    assert play.next(Wait, Outcome(FRESH.entry, flow.Status.MISS)).flight is flight
+    assert play.next(Wait, Outcome(FRESH.entry, Status.MISS)).flight is flight
     play.told(Coalesced)
     outcome = play.result()
-    assert (outcome.entry, outcome.status) == (FRESH.entry, flow.Status.COALESCED)
+    assert (outcome.entry, outcome.status) == (FRESH.entry, Status.COALESCED)
 
 
 def test_who_waited_for_nothing_joins_again() -> None:
@@ -134,7 +135,7 @@ def test_who_waited_for_nothing_joins_again() -> None:
     play.next(Wait, None)
     play.told(Coalesced)
     play.next(Join, (Flight(KEY), True))
-    outcome = Outcome(FRESH.entry, flow.Status.MISS)
+    outcome = Outcome(FRESH.entry, Status.MISS)
     play.next(Lead, outcome).flow.close()
     assert play.result() is outcome
 
@@ -175,7 +176,7 @@ def test_the_leader_computes_keeps_and_lands() -> None:
     land = play.next(Land)
     outcome = play.result()
     assert (land.flight, land.outcome, land.error) == (flight, outcome, None)
-    assert (outcome.entry, outcome.status, outcome.kept) == (entry, flow.Status.MISS, True)
+    assert (outcome.entry, outcome.status, outcome.kept) == (entry, Status.MISS, True)
 
 
 def test_the_leader_looks_once_more_before_it_computes() -> None:
@@ -185,7 +186,7 @@ def test_the_leader_looks_once_more_before_it_computes() -> None:
     play.told(Hit)
     land = play.next(Land)
     assert land.outcome.entry is FRESH.entry
-    assert play.result().status is flow.Status.HIT
+    assert play.result().status is Status.HIT
 
 
 @pytest.mark.parametrize("found", [DEAD, STALE])
@@ -280,7 +281,7 @@ def test_what_may_not_be_kept_is_delivered_with_the_reason(terms: Terms, reason:
     assert reason in play.told(NotKept).reason
     assert play.next(Land).outcome.kept is False
     outcome = play.result()
-    assert (outcome.entry.value, outcome.status, outcome.kept) == ("made", flow.Status.MISS, False)
+    assert (outcome.entry.value, outcome.status, outcome.kept) == ("made", Status.MISS, False)
 
 
 @pytest.mark.parametrize(
@@ -340,8 +341,8 @@ def test_a_put_that_may_not_be_kept_takes_away_what_was() -> None:
     assert play.result() is None
 
 
-@pytest.mark.parametrize(("found", "status"), [(FRESH, flow.Status.HIT), (STALE, flow.Status.STALE)])
-def test_a_peek_shows_what_is_kept(found: Found, status: flow.Status) -> None:
+@pytest.mark.parametrize(("found", "status"), [(FRESH, Status.HIT), (STALE, Status.STALE)])
+def test_a_peek_shows_what_is_kept(found: Found, status: Status) -> None:
     play = Play(flow.peek(KEY))
     play.next(Find, found)
     outcome = play.result()
@@ -367,4 +368,4 @@ def test_past_the_cache_nothing_is_looked_up_or_kept() -> None:
     compute = play.next(Compute, MADE)
     assert (compute.call, compute.flight) == (CALL, None)
     outcome = play.result()
-    assert (outcome.entry.value, outcome.status, outcome.kept) == ("made", flow.Status.BYPASS, False)
+    assert (outcome.entry.value, outcome.status, outcome.kept) == ("made", Status.BYPASS, False)

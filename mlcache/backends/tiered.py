@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from functools import partial
+from random import random
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from mlcache import clock
 from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Measures, Usage
-from mlcache.entry import Entry, Key, Verdict, judge
+from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
 from mlcache.threads import in_thread
 
 T = TypeVar("T")
@@ -19,11 +20,12 @@ OnFailure = Callable[[str, str, Key | None, Exception], object]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An entry, the tier it was found in, and when."""
+    """An entry, the tier it was found in, when, and a number drawn between 0 and 1."""
 
     entry: Entry
     tier: str
     at: float
+    luck: float = 0.0
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -125,13 +127,14 @@ class Tiers:
             entry: Entry | None = await self._try(backend, "get", key)
             if entry is None:
                 continue
+            entry = as_just_made(entry, now) if entry.created > now else entry
             verdict = judge(entry, now)
             if verdict is Verdict.FRESH:
                 for nearer in self.backends[:place]:
                     await self._try(nearer, "put", key, entry)
-                return Found(entry, backend.name, now)
+                return Found(entry, backend.name, now, random())
             if verdict is Verdict.STALE and (best is None or best.entry.fresh_until < entry.fresh_until):
-                best = Found(entry, backend.name, now)
+                best = Found(entry, backend.name, now, random())
         return best
 
     async def keeping(self, key: Key, entry: Entry) -> None:

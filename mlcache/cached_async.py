@@ -1,0 +1,133 @@
+"""The face of a cached function for event loops."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import closing
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
+
+from mlcache import units
+from mlcache.actions import Explanation
+from mlcache.cache import CacheInfo
+from mlcache.drive import suspending
+from mlcache.entry import Key, Span
+from mlcache.face import Face, Method
+from mlcache.result import Result
+from mlcache.steps import Step
+from mlcache.threads import in_thread
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class AsyncCachedFunction(Face[P, R]):
+    """A function with a cache before it, as seen from an event loop: everything is awaited."""
+
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The answer: from the cache, or computed once for all who ask meanwhile."""
+        return cast("R", await self._install(suspends=True)(*args, **kwargs))
+
+    # From a class, neither mypy nor pyright can tell a class method from a static or a plain one.
+    @overload
+    def __get__(self, instance: None, owner: type) -> AsyncCachedFunction[..., R]: ...
+
+    @overload
+    def __get__(
+        self: AsyncCachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> AsyncCachedFunction[Q, R]: ...
+
+    @overload
+    def __get__(
+        self: AsyncCachedFunction[Concatenate[type[S], Q], R], instance: S, owner: type[S]
+    ) -> AsyncCachedFunction[Q, R]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> Self: ...
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else AsyncCachedMethod(self, instance)
+
+    @property
+    def _is_coroutine(self) -> object:
+        """By this ``asyncio.iscoroutinefunction`` knows coroutine functions that are no functions."""
+        return getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
+
+    async def call_with_info(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+        """The answer and how it came about."""
+        return await self._run(self._actions.call_with_info(self._bound + args, kwargs))
+
+    def fresh(self, *, max_age: Span) -> Callable[P, Coroutine[Any, Any, R]]:
+        """The same function for callers who want it fresher than its ttl says, never staler.
+
+        Args:
+            max_age: an answer that was computed longer ago is computed anew: seconds, ``"5s"`` or a
+                timedelta.
+        """
+        bound = units.seconds(max_age, what="max_age")
+
+        async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return cast("R", await self._run(self._actions.within(bound, self._bound + args, kwargs)))
+
+        return call
+
+    async def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
+        """What is kept for this call, if it is not dead; nothing is computed."""
+        return await self._run(self._actions.peek(self._bound + args, kwargs))
+
+    async def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Keep ``value`` as the answer to this call."""
+        await self._run(self._actions.put(value, self._bound + args, kwargs))
+
+    async def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Forget the answer to this call, and keep none that is being computed; whether there was one."""
+        return await self._run(self._actions.invalidate(self._bound + args, kwargs))
+
+    async def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute this call anew, keep the answer and return it."""
+        return cast("R", await self._run(self._actions.refresh(self._bound + args, kwargs)))
+
+    async def warm(self, calls: Iterable[Any]) -> int:
+        """Compute what is not kept yet; see ``CachedFunction.warm``."""
+        return await self._run(self._actions.warm(calls, self._bound))
+
+    async def uncached(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself; nothing is looked up or kept."""
+        return cast("R", await self._run(self._actions.uncached(self._bound + args, kwargs)))
+
+    async def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> Key:
+        """What the answer to this call is kept under."""
+        return self._actions.call(self._bound + args, kwargs).key
+
+    async def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """What goes into the key of this call, and what each tier has for it."""
+        explain = functools.partial(self._actions.explain, self._bound + args, kwargs)
+        return await in_thread("store", explain)
+
+    async def cache_info(self) -> CacheInfo:
+        """Hits, misses and the like, as ``functools.lru_cache`` has them, and more."""
+        return await in_thread("store", self._actions.cache.info)
+
+    async def cache_clear(self) -> None:
+        """Forget all answers of this function in all tiers, and set its counts to zero."""
+        await in_thread("store", self._actions.cache.clear)
+
+    async def cache_parameters(self) -> dict[str, Any]:
+        """How the cache was set up."""
+        return await in_thread("store", self._actions.in_words)
+
+    async def _run(self, flow: Coroutine[Step, Any, T]) -> T:
+        with closing(flow):  # where the cache cannot be opened, nobody else does
+            return await suspending(flow, self._actions.cache)
+
+
+class AsyncCachedMethod(Method, AsyncCachedFunction[P, R]):
+    """A coroutine method with a cache before it."""
+
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """As ``AsyncCachedFunction.__call__``, of the instance."""
+        return cast("R", await self.__func__(self.__self__, *args, **kwargs))

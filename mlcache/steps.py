@@ -1,0 +1,140 @@
+"""The steps: what a flow asks its driver for, and what it is answered with."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+import msgspec
+
+from mlcache.call import Call
+from mlcache.entry import Entry, Key
+from mlcache.events import Event
+from mlcache.flight import Flight
+
+
+class Step(msgspec.Struct, frozen=True, eq=False):
+    """Something that a flow asks its driver for."""
+
+    def __await__(self) -> Generator[Step, Any, Any]:
+        return (yield self)
+
+
+class Find(Step, frozen=True, eq=False):
+    """Look the key up. Answered with a ``Found`` or None."""
+
+    key: Key
+
+
+class Join(Step, frozen=True, eq=False):
+    """Join the flight for the key, or replace it. Answered with the flight and whether we lead it.
+
+    Args:
+        key: of the flight.
+        anew: whether to replace it.
+        later: whether, if we lead it, ``Later`` will follow.
+    """
+
+    key: Key
+    anew: bool = False
+    later: bool = False
+
+
+class Lead(Step, frozen=True, eq=False):
+    """Drive another flow for a flight, here or elsewhere. Answered with its outcome; None if it gave up."""
+
+    flight: Flight
+    flow: Coroutine[Step, Any, Outcome]
+
+
+class Later(Step, frozen=True, eq=False):
+    """Have another flow driven in the background. Answered with whether there is room for it."""
+
+    flight: Flight
+    flow: Coroutine[Step, Any, Outcome]
+
+
+class Now(Step, frozen=True, eq=False):
+    """Answered with the time."""
+
+
+class Wait(Step, frozen=True, eq=False):
+    """Wait for a flight that somebody else leads. Answered as ``Lead``."""
+
+    flight: Flight
+
+
+class Compute(Step, frozen=True, eq=False):
+    """Call the function. Answered with a ``Made``: the value, when it was there, and what it cost."""
+
+    call: Call
+    flight: Flight | None = None
+
+
+class Keep(Step, frozen=True, eq=False):
+    """Write the entry to all tiers."""
+
+    key: Key
+    entry: Entry
+
+
+class Drop(Step, frozen=True, eq=False):
+    """Delete the key from all tiers, and keep nothing of a flight. Answered with whether it was there."""
+
+    key: Key
+
+
+class Supersede(Step, frozen=True, eq=False):
+    """Let nobody else join the flight for the key, and keep no result of it."""
+
+    key: Key
+
+
+class Land(Step, frozen=True, eq=False):
+    """End the flight with an outcome for all who wait, or with an error."""
+
+    flight: Flight
+    outcome: Outcome | None
+    error: BaseException | None = None
+
+
+class Tell(Step, frozen=True, eq=False):
+    """Count the event and tell the hooks."""
+
+    event: Event
+
+
+class Status(enum.Enum):
+    """How a call was answered."""
+
+    HIT = "hit"
+    STALE = "stale"
+    COALESCED = "coalesced"
+    MISS = "miss"
+    BYPASS = "bypass"
+
+
+class Outcome(msgspec.Struct, frozen=True, eq=False):
+    """An entry, how it came about, from which tier, and whether it was kept."""
+
+    entry: Entry
+    status: Status
+    tier: str | None = None
+    kept: bool = True
+
+
+class Made(msgspec.Struct, frozen=True, eq=False):
+    """What calling the function gave.
+
+    Args:
+        value: what it returned.
+        at: the time at which it was there.
+        cost: the seconds it took.
+        luck: drawn between 0 and 1, for the jitter of its lifetime.
+    """
+
+    value: Any
+    at: float
+    cost: float
+    luck: float = 0.0
