@@ -105,8 +105,8 @@ def _digest_of_function(name: str, function: FunctionType) -> bytes:
 
 def _warn(name: str, error: UnhashableArgumentError) -> None:
     warnings.warn(
-        f"version='deps' cannot see into {name}{error.path}, a {type_name(error.kind)}: a change of it will not "
-        "be noticed. Give a version of your own, or refer to something simpler",
+        f"version='deps' cannot see into {name}{error.path}, a {type_name(error.kind)}: a change of it will "
+        "not be noticed. Give a version of your own, or refer to something simpler",
         MlcacheWarning,
         stacklevel=2,
     )

@@ -53,9 +53,7 @@ def choose(name: str, secret: str | None = None) -> None:
         hash128, hash128_stream = _blake3(secret)
     else:
         problem = "xxh3 cannot be keyed by a secret" if name == "xxh3" else f"there is no hash {name!r}"
-        raise ConfigurationError(
-            f"{problem}: choose 'xxh3' without a secret, or 'blake3' with or without one"
-        )
+        raise ConfigurationError(f"{problem}: choose 'xxh3' without a secret, or 'blake3'")
 
 
 def _blake3(secret: str | None) -> tuple[Callable[[Buffer], bytes], Callable[[Iterable[Buffer]], bytes]]:
@@ -63,11 +61,8 @@ def _blake3(secret: str | None) -> tuple[Callable[[Buffer], bytes], Callable[[It
         from blake3 import blake3
     except ImportError:
         raise MissingExtraError("the hash blake3", "blake3", "blake3") from None
-    context = "mlcache 2026 keys of calls"
-    key = None if secret is None else blake3(secret.encode(), derive_key_context=context).digest()
-
-    def over(buffer: Buffer) -> bytes:
-        return blake3(_as_bytes(buffer), key=key).digest(16)
+    said = "" if secret is None else f"secret: {secret}"
+    key = blake3(said.encode(), derive_key_context="mlcache 2026 keys of calls").digest()
 
     def over_stream(pieces: Iterable[Buffer]) -> bytes:
         hasher = blake3(key=key)
@@ -75,7 +70,7 @@ def _blake3(secret: str | None) -> tuple[Callable[[Buffer], bytes], Callable[[It
             hasher.update(_as_bytes(piece))
         return hasher.digest(16)
 
-    return over, over_stream
+    return lambda buffer: over_stream((buffer,)), over_stream
 
 
 def _as_bytes(buffer: Buffer) -> Buffer:

@@ -84,6 +84,7 @@ def test_nothing_changed() -> None:
         ("RATE = 3", "RATE = 4"),
         ('("a", 1)', '("a", 2)'),
         ("[1, 2]", "[1, 3]"),
+        ("deep(x):", "deep(x, y=1):"),
     ],
 )
 def test_what_the_function_refers_to_counts(change: tuple[str, str]) -> None:

@@ -14,9 +14,20 @@ from mlcache.errors import ConfigurationError, MissingExtraError
 from mlcache.keys import digest, hashing
 
 VALUES: list[Any] = [
-    1, "a", bytes(10_000), bytearray(5), memoryview(b"abcd").cast("H"), array.array("d", [1.5]), np.arange(10), np.zeros((0, 3)),
-    np.array(1.5), np.zeros((300, 400)).T, np.array(["2020"], "M8[s]"), np.array(["a"]), np.array([1, "a"], object),
-]  # fmt: skip
+    1,
+    "a",
+    bytes(10_000),
+    bytearray(5),
+    memoryview(b"abcd").cast("H"),
+    array.array("d", [1.5]),
+    np.arange(10),
+    np.zeros((0, 3)),
+    np.array(1.5),
+    np.zeros((300, 400)).T,
+    np.array(["2020"], "M8[s]"),
+    np.array(["a"]),
+    np.array([1, "a"], object),
+]
 
 
 @pytest.fixture(autouse=True)
