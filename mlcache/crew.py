@@ -43,6 +43,17 @@ class Crew:
         self._closed = False
         self._changed = threading.Condition()
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is work that is not done."""
+        with self._changed:
+            return bool(self._work) or len(self._threads) > self._idle
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more work."""
+        return self._closed
+
     def submit(self, work: Callable[[], object]) -> bool:
         """Have ``work`` done, which must not raise; False if there is no room for it."""
         with self._changed:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from mlcache import threads
+from mlcache import crew, threads
 from mlcache.backends import open as opening
 
 OPEN_FILES = Path("/proc/self/fd")
@@ -49,6 +49,7 @@ def end_shared() -> None:
     """End what all functions of a process share: the drivers' threads and the stores with plain names."""
     opening.forget_shared()
     threads.close()
+    crew.renew()
 
 
 def _look() -> dict[str, dict[object, str]]:

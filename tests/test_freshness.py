@@ -1,0 +1,355 @@
+"""How fresh is fresh enough: stale entries, early renewal, jitter, kept errors, a max_age."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlcache import ConfigurationError, Expiry, ml_cache
+from mlcache.crew import Crew, crew
+from mlcache.entry import Entry, as_just_made
+from mlcache.testing import FakeClock
+
+TIMEOUT = 10.0
+
+
+@pytest.fixture
+def time() -> Iterator[FakeClock]:
+    with FakeClock() as clock:
+        yield clock
+
+
+class Counted:
+    """A function that counts its calls, can be told to fail, and says when it was called."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.error: Exception | None = None
+        self.called = threading.Semaphore(0)
+        self.may_go = threading.Event()
+        self.may_go.set()
+
+    def __call__(self, _x: int) -> int:
+        self.calls += 1
+        call = self.calls
+        self.called.release()
+        assert self.may_go.wait(TIMEOUT)
+        if self.error is not None:
+            raise self.error
+        return call
+
+    def __ml_cache_key__(self) -> object:
+        return "counted"
+
+
+def settle() -> None:
+    """Wait until the crew has nothing left to do."""
+    while crew().busy:
+        threading.Event().wait(0.001)
+
+
+def cached(expiry: Expiry, backend: str = "lru?max_items=10") -> tuple[Counted, Any]:
+    counted = Counted()
+
+    @ml_cache(ttl=expiry, backend=backend)
+    def compute(x: int) -> int:
+        return counted(x)
+
+    return counted, compute
+
+
+@pytest.mark.parametrize("backend", ["lru?max_items=10", "disk", "lru?max_items=10, disk"])
+def test_a_stale_entry_is_served_at_once_and_renewed_behind(time: FakeClock, backend: str) -> None:
+    counted, compute = cached(Expiry(60, stale=30), backend)
+    assert compute(1) == 1
+    time.advance(60)
+    counted.may_go.clear()
+    first = compute.call_with_info(1)
+    assert (first.value, first.status) == (1, "stale")
+    assert counted.called.acquire(timeout=TIMEOUT)
+    assert counted.called.acquire(timeout=TIMEOUT)
+    assert [compute(1) for _ in range(5)] == [1] * 5
+    counted.may_go.set()
+    settle()
+    assert (compute(1), counted.calls) == (2, 2)
+    assert compute.cache_info().stale == 6
+
+
+def test_beyond_its_stale_window_an_entry_is_dead(time: FakeClock) -> None:
+    counted, compute = cached(Expiry(60, stale=30))
+    compute(1)
+    time.advance(90)
+    assert (compute(1), counted.calls) == (2, 2)
+
+
+async def test_a_coroutine_function_is_renewed_in_a_task(time: FakeClock) -> None:
+    calls = 0
+    renewed = asyncio.Event()
+
+    @ml_cache(ttl=Expiry(60, stale=30), ignore="renewed")
+    async def compute(x: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            renewed.set()
+        return calls * x
+
+    assert await compute(1) == 1
+    time.advance(61)
+    assert await compute(1) == 1
+    await asyncio.wait_for(renewed.wait(), TIMEOUT)
+    async with asyncio.timeout(TIMEOUT):
+        while (await compute.call_with_info(1)).status == "stale":  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0)
+    assert await compute(1) == 2
+
+
+async def test_aio_serves_stale_too(time: FakeClock) -> None:
+    counted, compute = cached(Expiry(60, stale=30))
+    await compute.aio(1)
+    time.advance(61)
+    assert (await compute.aio.call_with_info(1)).status == "stale"
+    await asyncio.to_thread(settle)
+    assert (await compute.aio(1), counted.calls) == (2, 2)
+
+
+def test_a_failing_renewal_leaves_the_stale_entry(time: FakeClock) -> None:
+    counted, compute = cached(Expiry(60, stale=30))
+    compute(1)
+    time.advance(61)
+    counted.error = ValueError("no")
+    assert compute(1) == 1
+    settle()
+    assert compute(1) == 1
+    settle()
+    assert counted.calls == 3
+
+
+def test_an_old_answer_is_served_where_computing_fails(time: FakeClock) -> None:
+    counted, compute = cached(Expiry(60, stale_if_error="1h"))
+    compute(1)
+    time.advance(61)
+    counted.error = ValueError("down")
+    result = compute.call_with_info(1)
+    assert (result.value, result.status, counted.calls) == (1, "stale", 2)
+    time.advance(3600)
+    with pytest.raises(ValueError, match="down"):
+        compute(1)
+    counted.error = None
+    assert compute(1) == 4
+
+
+@pytest.mark.parametrize("backend", ["lru?max_items=10", "disk"])
+def test_an_error_is_kept_for_its_time_by_its_type(time: FakeClock, backend: str) -> None:
+    counted, compute = cached(Expiry(60, errors={ValueError: 10, LookupError: 20}), backend)
+    counted.error = KeyError("gone")
+    raised = []
+    for _ in range(3):
+        with pytest.raises(KeyError, match="gone") as caught:
+            compute(1)
+        raised.append(caught.value)
+    assert counted.calls == 1
+    assert raised[1] is not raised[2]
+    time.advance(20)
+    counted.error = None
+    assert (compute(1), counted.calls) == (2, 2)
+
+
+def test_an_error_of_another_type_is_not_kept(time: FakeClock) -> None:
+    counted, compute = cached(Expiry(60, errors={ValueError: 10}))
+    counted.error = KeyError("gone")
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            compute(1)
+    assert counted.calls == 2
+    assert time.now() > 0
+
+
+def test_the_nearest_type_of_an_error_decides() -> None:
+    expiry = Expiry(60, errors={Exception: 100, ValueError: 1})
+    assert expiry.keeps_error(UnicodeError()) == 1
+    assert expiry.keeps_error(KeyError()) == 100
+
+
+def test_early_renewal_comes_before_the_end_and_the_likelier_the_nearer() -> None:
+    expiry = Expiry(100, early=1)
+    entry = Entry("v", created=0.0, fresh_until=100.0, stale_until=100.0, cost=10.0)
+    draws = [step / 1000 for step in range(1000)]
+    shares = [sum(expiry.is_due(entry, now, luck) for luck in draws) / 1000 for now in (0, 50, 90, 99)]
+    # The chance at a distance d from the end is exp(-d / (beta * cost)).
+    assert shares == pytest.approx([0.0, 0.0067, 0.368, 0.905], abs=0.002)
+    assert not any(Expiry(100).is_due(entry, 99.0, luck) for luck in draws)
+
+
+def test_what_is_dear_is_renewed_before_its_time_is_over(time: FakeClock) -> None:
+    counted = Counted()
+
+    @ml_cache(ttl=Expiry(60, early=1), ignore="time")
+    def compute(x: int) -> int:
+        if not counted.calls:
+            time.advance(1e6)  # so dear that it is always due
+        return counted(x)
+
+    assert compute(1) == 1
+    assert compute.call_with_info(1).status == "hit"
+    settle()
+    assert counted.calls >= 2
+    assert compute(1) >= 2
+
+
+def test_jitter_only_shortens() -> None:
+    expiry = Expiry(100, jitter=0.2)
+    assert [expiry.deadline("v", 1000.0, luck) for luck in (0.0, 0.5, 1.0)] == [1100.0, 1090.0, 1080.0]
+    assert Expiry(None, jitter=0.2).deadline("v", 1000.0, 1.0) == float("inf")
+
+
+def test_what_was_written_together_does_not_end_together(time: FakeClock) -> None:
+    _, compute = cached(Expiry(100, jitter=0.5), "lru")
+    ends = {compute.call_with_info(x).expires_at for x in range(20)}
+    assert len(ends) == 20
+    assert all(time.now() + 50 <= end.timestamp() <= time.now() + 100 for end in ends)
+
+
+def test_a_caller_may_ask_for_fresher_but_not_for_staler(time: FakeClock) -> None:
+    counted, compute = cached(Expiry(60))
+    compute(1)
+    time.advance(10)
+    assert compute.fresh(max_age=10)(1) == 1
+    time.advance(1)
+    assert compute.fresh(max_age="10s")(1) == 2
+    assert compute(1) == 2
+    time.advance(61)
+    assert compute.fresh(max_age="1h")(1) == 3
+    assert counted.calls == 3
+
+
+async def test_fresher_on_an_event_loop(time: FakeClock) -> None:
+    counted, compute = cached(Expiry(60))
+    await compute.aio(1)
+    time.advance(11)
+    assert await compute.aio.fresh(max_age=10)(1) == 2
+    assert counted.calls == 2
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "soon", None])
+def test_a_wrong_max_age_says_so(wrong: Any) -> None:
+    _, compute = cached(Expiry(60))
+    with pytest.raises(ConfigurationError, match="max_age"):
+        compute.fresh(max_age=wrong)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stale": 0},
+        {"stale": "soon"},
+        {"early": 0},
+        {"early": True},
+        {"jitter": 1.5},
+        {"jitter": -0.1},
+        {"stale_if_error": -1},
+        {"errors": 0},
+        {"errors": {KeyboardInterrupt: 5}},
+        {"errors": {ValueError: 0}},
+    ],
+)
+def test_wrong_options_name_themselves(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        Expiry(60, **options)
+
+
+def test_an_entry_from_the_future_counts_as_just_made() -> None:
+    entry = as_just_made(Entry("v", created=1500.0, fresh_until=1560.0, stale_until=1590.0), 1000.0)
+    assert (entry.created, entry.fresh_until, entry.stale_until) == (1000.0, 1060.0, 1090.0)
+
+
+def test_a_host_whose_clock_is_ahead_does_not_lengthen_a_lifetime(tmp_path: Path) -> None:
+    counted, compute = cached(Expiry(60), f"lru?max_items=10, disk://{tmp_path}")
+    with FakeClock(start=2_000_000_000.0):
+        compute(1)
+        compute.invalidate(2)
+    _, other = cached(Expiry(60), f"lru?max_items=10, disk://{tmp_path}")
+    with FakeClock(start=1_999_999_000.0) as time:
+        result = other.call_with_info(1)
+        assert result.status == "hit"
+        assert result.age == 0
+        time.advance(59)
+        assert other.call_with_info(1).status == "hit"
+    assert counted.calls == 1
+
+
+def test_no_call_sees_an_entry_beyond_its_time_and_the_schedule_says_how_often_it_runs(
+    time: FakeClock,
+) -> None:
+    made: dict[int, float] = {}
+
+    @ml_cache(ttl=10, ignore=("time", "made"))
+    def compute(x: int) -> float:
+        made[x] = time.now()
+        return made[x]
+
+    def ask(x: int) -> float:
+        before = time.now()
+        return before - compute(x)
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(50):
+            ages = list(threads.map(ask, [x % 4 for x in range(200)]))
+            assert max(ages) < 10
+            time.advance(1)
+    assert compute.cache_info().misses == 4 * 5
+
+
+def test_the_crew_refuses_what_does_not_fit_and_drops_what_waits_when_closed() -> None:
+    small = Crew(size=1, queue=2)
+    begun, go = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def work() -> None:
+        begun.set()
+        go.wait(TIMEOUT)
+        done.append("work")
+
+    assert small.submit(work)
+    assert begun.wait(TIMEOUT)
+    assert small.submit(lambda: done.append("second"))
+    assert small.submit(lambda: done.append("third"))
+    assert not small.submit(lambda: done.append("refused"))
+    closing = threading.Thread(target=small.close)
+    closing.start()
+    while not small.closed:
+        pass
+    go.set()
+    closing.join(TIMEOUT)
+    assert done == ["work"]
+    assert not small.submit(work)
+
+
+def test_a_crew_grows_to_its_size_and_goes_when_idle() -> None:
+    small = Crew(size=3, queue=10, linger=0.01)
+    together = threading.Barrier(3)
+    for _ in range(3):
+        assert small.submit(lambda: together.wait(TIMEOUT))
+    while small.busy:
+        pass
+    assert not together.broken
+    small.close()
+
+
+def test_renewal_goes_on_when_the_crew_is_full(time: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, compute = cached(Expiry(60, stale=30))
+    compute(1)
+    time.advance(61)
+    refuse: Callable[[Any, Any], bool] = lambda _self, _work: False  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(Crew, "submit", refuse)
+        assert compute(1) == 1
+    assert compute(1) == 1
+    settle()
+    assert (compute(1), counted.calls) == (2, 2)
