@@ -49,7 +49,7 @@ class Disk:
         self._max_bytes = max_bytes
         self._file = self.directory / FILE
         self._opened: tuple[Any, _FileId] | None = None
-        self._failure: tuple[float, BackendError] | None = None
+        self._failure: tuple[float, str] | None = None
         self._lock = threading.Lock()
         _index_class()  # says at once what to install
         _alive.add(self)
@@ -99,15 +99,15 @@ class Disk:
 
     def _open(self) -> Any:
         if self._failure is not None and clock.now() < self._failure[0]:
-            raise self._failure[1]
+            raise BackendError(self._failure[1])
         self._let_go()
         try:
             _claim(self.directory)
             index = _index_class()(self.directory, self._max_bytes)
         except Exception as error:
-            failure = BackendError(f"the cache folder {self.directory} cannot be used: {error}")
-            self._failure = (clock.now() + RETRY_AFTER, failure)
-            raise failure from error
+            reason = f"the cache folder {self.directory} cannot be used: {error}"
+            self._failure = (clock.now() + RETRY_AFTER, reason)
+            raise BackendError(reason) from error
         self._opened = (index, _file_id(self._file))
         return index
 

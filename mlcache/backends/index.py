@@ -5,6 +5,7 @@ This module imports diskcache, so nobody imports it before a cache folder is ope
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,30 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc] # diskcache has no types
         return bytes(key)
 
     def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> Any:  # noqa: FBT001
-        """A value from the table or its file; None for any that is not bytes."""
         if mode == MODE_RAW and isinstance(value, bytes):
             return value
-        return super().fetch(mode, filename, value, read) if mode == MODE_BINARY else None
+        if mode != MODE_BINARY or not _is_ours(filename):
+            return None
+        return super().fetch(mode, filename, value, read)
+
+    def _write(self, full_path: str, iterator: Any, mode: str, encoding: str | None = None) -> Any:
+        try:
+            return super()._write(full_path, iterator, mode, encoding)
+        except BaseException:  # a disk that is full must not stay so for files that no row knows of
+            Path(full_path).unlink(missing_ok=True)
+            raise
+
+    def remove(self, file_path: str) -> None:
+        if _is_ours(file_path):
+            super().remove(file_path)
+
+
+def _is_ours(filename: object) -> bool:
+    """Whether it is a name that diskcache gives, and so within the folder: rows may say anything."""
+    return isinstance(filename, str) and _FILE.fullmatch(filename) is not None
+
+
+_FILE = re.compile(r"[0-9a-f]{2}[/\\][0-9a-f]{2}[/\\][0-9a-f]{28}\.val")
 
 
 class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
@@ -45,7 +66,11 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self._connections = Connections(directory / DBNAME)
         settings = {"size_limit": max_bytes, "tag_index": True, "sqlite_mmap_size": 0}
-        super().__init__(str(directory), LOCK_TIMEOUT, disk=BytesDisk, **settings)
+        try:
+            super().__init__(str(directory), LOCK_TIMEOUT, disk=BytesDisk, **settings)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def _con(self) -> Any:
@@ -58,14 +83,18 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
     def frame(self, digest: bytes) -> bytes | None:
         """The bytes under ``digest``, expired or not: the verdict is passed elsewhere."""
         found = self._sql("SELECT mode, filename, value FROM Cache WHERE key = ? AND raw = 1", (digest,))
+        disk: Any = self.disk
         try:
-            return next((self.disk.fetch(*row, read=False) for row in found.fetchall()), None)
+            return next(
+                (disk.fetch(mode, file, value, read=False) for mode, file, value in found.fetchall()), None
+            )
         except FileNotFoundError:  # evicted since
             return None
 
     def digests(self, tag: str) -> list[bytes]:
         """The keys with this tag."""
-        return [bytes(key) for (key,) in self._sql("SELECT key FROM Cache WHERE tag = ?", (tag,))]
+        found = self._sql("SELECT key FROM Cache WHERE tag = ? AND raw = 1 AND typeof(key) = 'blob'", (tag,))
+        return [bytes(key) for (key,) in found]
 
     def number_of(self, tag: str) -> int:
         """How many keys have this tag."""

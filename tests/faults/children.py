@@ -1,0 +1,45 @@
+"""Other processes for tests: programs that import mlcache, and file systems of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+"""Seconds after which a process is taken to hang."""
+
+
+def command(program: str, *arguments: object) -> list[str]:
+    """What runs ``program`` with the Python and the mlcache of this one."""
+    path = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+    return [sys.executable, "-W", "error", "-c", path + program, *map(str, arguments)]
+
+
+def run(program: str, *arguments: object, mount: str | None = None) -> str:
+    """What ``program`` printed; it must not fail.
+
+    Args:
+        program: Python.
+        arguments: for its ``sys.argv``.
+        mount: shell commands that come first, in a name space for mounts of its own.
+    """
+    line = command(program, *arguments)
+    if mount is not None:
+        line = ["unshare", "--map-root-user", "--mount", "sh", "-ec", mount + '\nexec "$@"', "sh", *line]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@cache
+def can_mount() -> bool:
+    """Whether this user may mount something that only one process sees."""
+    if shutil.which("unshare") is None or shutil.which("mount") is None or not hasattr(os, "geteuid"):
+        return False
+    line = ["unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(line, capture_output=True, check=False).returncode == 0
