@@ -1,7 +1,8 @@
 """Backends by name and URL: ``"lru"``, ``"disk:///var/cache/ml?max_bytes=10GiB"``, several with commas.
 
 A plain name stands for the store of this process, which all functions that name it share
-with one bound. A URL with options or a path stands for a store of its own.
+with one bound. A URL with options or a path stands for a store of its own. Other packages
+add backends by entry points of the group ``mlcache.backends``, each an ``Opener`` by its name.
 """
 
 from __future__ import annotations
@@ -9,14 +10,27 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from mlcache.backends.address import Address, Defaults, Opener, take_apart
 from mlcache.backends.protocol import AnyBackend, Closes
 from mlcache.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 # Modules rather than openers, so that none is imported before it is asked for.
-_MODULES = {"lru": "mlcache.backends.memory", "disk": "mlcache.backends.disk"}
-_PLANNED = frozenset(("lfu", "rr", "ttl", "gdsf", "joblib", "dogpile", "redis"))
+_MODULES = {
+    "lru": "mlcache.backends.memory",
+    "lfu": "mlcache.backends.policies",
+    "rr": "mlcache.backends.policies",
+    "ttl": "mlcache.backends.policies",
+    "gdsf": "mlcache.backends.gdsf",
+    "disk": "mlcache.backends.disk",
+}
+_PLANNED = frozenset(("joblib", "dogpile", "redis"))
+_GROUP = "mlcache.backends"
+_discovered: dict[str, Opener] = {}
 _shared: dict[tuple[Address, Defaults], AnyBackend] = {}
 
 
@@ -57,10 +71,42 @@ def forget_shared() -> None:
 
 
 def _opener(address: Address) -> Opener:
-    if address.scheme not in _MODULES:
-        raise ConfigurationError(f"backend {address.text!r}: {_unknown(address.scheme or address.text)}")
-    opener: Opener = importlib.import_module(_MODULES[address.scheme]).OPENERS[address.scheme]
-    return opener
+    scheme = address.scheme
+    if scheme in _MODULES:
+        opener: Opener = importlib.import_module(_MODULES[scheme]).OPENERS[scheme]
+        return opener
+    found = _discovered.get(scheme) or _discover(scheme)
+    if found is None:
+        raise ConfigurationError(f"backend {address.text!r}: {_unknown(scheme or address.text)}")
+    return found
+
+
+def _discover(scheme: str) -> Opener | None:
+    """What another package offers under this name, kept for the next time."""
+    points = {point.value: point for point in _offered() if point.name == scheme}
+    if not points:
+        return None
+    if len(points) > 1:
+        raise ConfigurationError(f"backend {scheme!r} is offered more than once: by {' and '.join(points)}")
+    ((value, point),) = points.items()
+    try:
+        opener = point.load()
+    except Exception as error:
+        raise ConfigurationError(
+            f"backend {scheme!r} is {value}, which cannot be imported: {error}"
+        ) from error
+    if not isinstance(opener, Opener):
+        raise ConfigurationError(
+            f"backend {scheme!r} is {value}, which is {opener!r}: "
+            "it must be an Opener of mlcache.backends.address"
+        )
+    return _discovered.setdefault(scheme, opener)
+
+
+def _offered() -> Iterable[EntryPoint]:
+    import importlib.metadata  # takes longer than all of mlcache to import
+
+    return importlib.metadata.entry_points(group=_GROUP)
 
 
 def _check(address: Address) -> None:
@@ -79,7 +125,8 @@ def _check(address: Address) -> None:
 def _unknown(scheme: str) -> str:
     if scheme in _PLANNED:
         return f"{scheme} is not available in this version (there are {', '.join(_MODULES)})"
-    return f"there is no backend {scheme!r}{_closest(scheme, _MODULES)}"
+    known = dict.fromkeys((*_MODULES, *(point.name for point in _offered())))
+    return f"there is no backend {scheme!r}{_closest(scheme, known)}"
 
 
 def _closest(name: str, known: Iterable[str]) -> str:

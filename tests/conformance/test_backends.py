@@ -7,7 +7,9 @@ from typing import ClassVar, Literal
 
 from mlcache.backends.disk import Disk
 from mlcache.backends.encoded import Encoded
+from mlcache.backends.gdsf import Gdsf
 from mlcache.backends.memory import Lru
+from mlcache.backends.policies import Lfu, Rr, Ttl
 from mlcache.backends.protocol import AnyBackend, Usage
 from mlcache.backends.tiered import Tiers
 from mlcache.codec import FrameCodec
@@ -18,6 +20,26 @@ from mlcache.testing import BackendConformance
 class TestLru(BackendConformance):
     def make_backend(self, folder: Path) -> AnyBackend:  # noqa: ARG002 - it needs none
         return Lru(max_bytes=2**24)
+
+
+class TestLfu(BackendConformance):
+    def make_backend(self, folder: Path) -> AnyBackend:  # noqa: ARG002 - it needs none
+        return Lfu(max_bytes=2**24)
+
+
+class TestRr(BackendConformance):
+    def make_backend(self, folder: Path) -> AnyBackend:  # noqa: ARG002 - it needs none
+        return Rr(max_bytes=2**24)
+
+
+class TestTtl(BackendConformance):
+    def make_backend(self, folder: Path) -> AnyBackend:  # noqa: ARG002 - it needs none
+        return Ttl(max_bytes=2**24)
+
+
+class TestGdsf(BackendConformance):
+    def make_backend(self, folder: Path) -> AnyBackend:  # noqa: ARG002 - it needs none
+        return Gdsf(max_bytes=2**24)
 
 
 class TestDisk(BackendConformance):
