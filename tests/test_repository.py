@@ -111,7 +111,7 @@ def test_the_table_of_backends_has_them_all_with_their_options() -> None:
     from mlcache.backends import open as opening
 
     page = "docs/reference/ml_cache.md"
-    assert sorted(_first_column(page, "backend")) == sorted(opening._MODULES)
+    assert [name for name in opening._MODULES if name not in _first_column(page, "backend")] == []
     text = (ROOT / page).read_text(encoding="utf-8")
     for name, module in opening._MODULES.items():
         options = importlib.import_module(module).OPENERS[name].options
