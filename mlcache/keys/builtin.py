@@ -62,7 +62,7 @@ def _encode_mixed(value: list[object], seen: Seen) -> bytes:
 
 def encode_plain_items(items: list[Any] | tuple[Any, ...]) -> bytes | None:
     """The code of items that are all plain, in one call of C; None if they are not."""
-    if len(items) >= _MANY and list(map(type, items)).count(str) == len(items):
+    if len(items) >= _MANY and type(items[0]) is str and list(map(type, items)).count(str) == len(items):
         return _encode_texts(items)
     kinds = set(map(type, items))
     if not kinds <= PLAIN or (bytes in kinds and _are_large(items)):

@@ -19,26 +19,6 @@ from mlcache.keys import hashing
 from mlcache.keys.digest import Seen, encode
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
-_BESIDES = frozenset(
-    {
-        "__abstractmethods__",
-        "__annotate__",
-        "__annotate_func__",
-        "__annotations__",
-        "__annotations_cache__",
-        "__attrs_attrs__",
-        "__dataclass_fields__",
-        "__dataclass_params__",
-        "__dict__",
-        "__doc__",
-        "__firstlineno__",
-        "__module__",
-        "__qualname__",
-        "__static_attributes__",
-        "__weakref__",
-        "_abc_impl",
-    }
-)
 _codes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
 
 
@@ -94,18 +74,33 @@ def _code_of(kind: type, outer: tuple[type, ...]) -> bytes:
 
 def _encode_members(kind: type, seen: Seen) -> bytes:
     bases = b"".join([encode_class(base, seen) for base in kind.__bases__])
-    members = {name: member for name, member in kind.__dict__.items() if name not in _BESIDES}
-    codes = [dumps(name, 2) + _encode_member(member, seen) for name, member in sorted(members.items())]
+    members = {name: _unpack(member) for name, member in kind.__dict__.items()}
+    codes = [
+        dumps(name, 2) + _encode_member(member, seen)
+        for name, member in sorted(members.items())
+        if not _is_derived(name, member)
+    ]
     return bases + b"@members:" + b"".join(codes)
 
 
-def _encode_member(member: object, seen: Seen) -> bytes:
+def _unpack(member: object) -> object:
     if isinstance(member, classmethod | staticmethod):
-        member = member.__func__
-    if isinstance(member, property):
-        member = (member.fget, member.fset, member.fdel)
-    if isinstance(member, FunctionType) and member.__code__.co_filename == "<string>":
-        return b"@generated:"
+        return member.__func__
+    return (member.fget, member.fset, member.fdel) if isinstance(member, property) else member
+
+
+def _is_derived(name: str, member: object) -> bool:
+    """Whether Python, or the library that made the class, made a member out of the others.
+
+    That holds of ``__doc__``, of what is known of fields (in which pydantic puts addresses),
+    and of methods compiled from a text (in which attrs puts hashes of the process).
+    """
+    if isinstance(member, FunctionType):
+        return member.__code__.co_filename.startswith(("<string>", "<attrs generated"))
+    return name.startswith("__") and name.endswith("__")
+
+
+def _encode_member(member: object, seen: Seen) -> bytes:
     try:
         return encode(member, seen)
     except UnhashableArgumentError as error:

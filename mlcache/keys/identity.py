@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from marshal import dumps
 from types import FunctionType, MethodType
 from typing import Any
@@ -67,7 +67,8 @@ def identify(
     codes = _variables(parts.inner, ignore, stand_ins, seen)
     if "self" not in ignore:
         codes += [_owner(owner, stand_ins.get("self"), seen) for owner in parts.owners]
-    feed = (name, _version(parts.inner, version), parts.arguments, codes)
+    codes += [_argument(each, content) for each, content in _partial_arguments(parts)]
+    feed = (name, _version(parts.inner, version), len(parts.arguments), codes)
     return Identity(name, digest(feed, b"identity"))
 
 
@@ -121,6 +122,20 @@ def _owner(owner: object, stand_in: Callable[[Any], object] | None, seen: Seen) 
         return b"@self:" + encode(owner if stand_in is None else stand_in(owner), seen)
     except UnhashableArgumentError as error:
         raise error.of("self") from None
+
+
+def _partial_arguments(parts: _Parts) -> Iterator[tuple[str, object]]:
+    for arguments, keywords in parts.arguments:
+        yield "*", len(arguments)
+        yield from ((f"args[{place}]", argument) for place, argument in enumerate(arguments))
+        yield from sorted(keywords.items())
+
+
+def _argument(name: str, content: object) -> bytes:
+    try:
+        return dumps(name, 2) + encode(content, {})
+    except UnhashableArgumentError as error:
+        raise error.of(name) from None
 
 
 def _version(function: Callable[..., Any], version: str | None) -> object:

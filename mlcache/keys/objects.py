@@ -119,17 +119,24 @@ def _encode_reduced(value: Any, seen: Seen) -> bytes:
         raise UnhashableArgumentError(kind, reason=f"it is made by {name}, which cannot be imported")
     content = [list(part) if isinstance(part, Iterator) else part for part in rest]
     try:
-        return b"@reduced:" + dumps((type_name(kind), name), 2) + encode_items(content, seen)
+        return b"@reduced:" + encode_class(kind, seen) + dumps(name, 2) + encode_items(content, seen)
     except UnhashableArgumentError as error:
         raise at(error, ".__reduce__()") from None
 
 
 def _encode_wrapper(value: object, seen: Seen) -> bytes:
     """The code of a callable object that wraps a function and says so, such as ``lru_cache`` makes."""
-    wrapped = getattr(value, "__wrapped__", None)
-    if not callable(value) or wrapped is None:
+    says_so = "__wrapped__" in getattr(value, "__dict__", ()) or hasattr(type(value), "__wrapped__")
+    if not says_so or not callable(value):
         raise UnhashableArgumentError(type(value))
-    return b"@wrapper:" + dumps(type_name(type(value)), 2) + encode(wrapped, seen)
+    return b"@wrapper:" + dumps(type_name(type(value)), 2) + _encode_wrapped(value, seen)
+
+
+def _encode_wrapped(value: Any, seen: Seen) -> bytes:
+    try:
+        return encode(value.__wrapped__, seen)
+    except UnhashableArgumentError as error:
+        raise at(error, ".__wrapped__") from None
 
 
 ENCODERS.resolve = resolve

@@ -19,10 +19,15 @@ import zoneinfo
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
 from mlcache.keys import KEY_VERSION, digest, identify
+
+
+class Struct(msgspec.Struct):
+    x: int
 
 
 class Colour(enum.Enum):
@@ -103,7 +108,24 @@ def values() -> dict[str, Any]:
 
 def of_code() -> dict[str, Any]:
     """Values whose key depends on the version of Python, as what it compiles does."""
-    return {"function": function, "point": Point(1, [Colour.RED]), "lambda": lambda x: x + 1}
+    made = {"function": function, "point": Point(1, [Colour.RED]), "lambda": lambda x: x + 1, "class": Point}
+    return made | {"model": _model(), "attributes": _attributes(), "struct": Struct(1)}
+
+
+def _model() -> Any:
+    try:
+        import pydantic
+    except ImportError:
+        return None
+    return pydantic.create_model("Model", x=(int, 1), y=(list[str], ["a"]), z=(dict[str, Point], {}))()
+
+
+def _attributes() -> Any:
+    try:
+        import attrs
+    except ImportError:
+        return 0
+    return attrs.make_class("Attributes", ["x"], frozen=True)(1)
 
 
 def _recursive() -> list[Any]:
