@@ -232,8 +232,11 @@ def _seal_pandas(value: Any, *, owned: bool = False) -> Sealed:
     if _holds_objects(value):
         return Sealed(value if owned else _through_pickle(value), _through_pickle, _pandas_size(value))
     copies_on_write = int(pd.__version__.partition(".")[0]) >= 3 or _option_is_set(pd)  # noqa: PLR2004
-    kept = value if owned else value.copy(deep=True)
-    return Sealed(kept, _shallow_copy if copies_on_write else type(value).copy, _pandas_size(value))
+    if not copies_on_write:
+        kept = value if owned else value.copy(deep=True)
+        return Sealed(kept, type(value).copy, _pandas_size(value))
+    # Also what was decoded: its memory is read-only, and pandas copies only what it knows to be shared.
+    return Sealed(value.copy(deep=True), _shallow_copy, _pandas_size(value))
 
 
 def _through_pickle(frame: Any) -> Any:
@@ -254,7 +257,7 @@ def _holds_objects(value: Any) -> bool:
     dtypes = value.dtypes if hasattr(value, "columns") else [value.dtype]
     if not any(dtype.kind == "O" for dtype in dtypes):
         return False
-    columns = [value[name] for name in value] if hasattr(value, "columns") else [value]
+    columns = [column for _, column in value.items()] if hasattr(value, "columns") else [value]
     objects = [column for column in columns if column.dtype.kind == "O"]
     return any(not {type(item) for item in column} <= _UNCHANGING for column in objects)
 
