@@ -57,6 +57,11 @@ class AsyncCachedFunction(Face[P, R]):
         """By this ``asyncio.iscoroutinefunction`` knows coroutine functions that are no functions."""
         return getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
 
+    @property
+    def _is_coroutine_marker(self) -> object:
+        """By this ``inspect.iscoroutinefunction`` knows them, from Python 3.12 on."""
+        return getattr(sys.modules.get("inspect"), "_is_coroutine_marker", None)
+
     async def call_with_info(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """The answer and how it came about."""
         return await self._run(self._actions.call_with_info(self._bound + args, kwargs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from types import MethodType
+from types import FunctionType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from mlcache.actions import Actions
@@ -13,7 +13,7 @@ from mlcache.cached import CachedFunction
 from mlcache.cached_async import AsyncCachedFunction
 from mlcache.entry import Expiry, Ttl
 from mlcache.errors import ConfigurationError
-from mlcache.face import Face
+from mlcache.face import ClassMethod, Face
 from mlcache.stores import BackendSpec, Returns, check_backend
 
 P = ParamSpec("P")
@@ -107,6 +107,7 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
         ConfigurationError: a keyword's value is not understood, or the function cannot be cached.
         UnhashableArgumentError: the function closes over something that has no stable key.
     """
+    _refuse_coroutine("ttl", ttl)
     _refuse("batch", batch, batch is not None)
     _refuse("offload", offload, offload not in (None, 0))
     options = Options(
@@ -128,15 +129,22 @@ def _decorate(function: Any, options: Options) -> Any:
     if isinstance(function, staticmethod):
         return staticmethod(_decorate(function.__func__, options))
     if isinstance(function, classmethod):
-        return classmethod(_decorate(function.__func__, options))
+        return ClassMethod(_decorate(function.__func__, options))
     suspends = _check_function(function, options)
     face = AsyncCachedFunction if suspends else CachedFunction
     actions = Actions(function, options, suspends=suspends)
-    known = getattr(getattr(function, "__code__", None), "co_freevars", ())
-    bound = ("self",) if isinstance(function, MethodType) else ()
-    for option, names in (("ignore", options.ignore), ("key", options.stand_ins)):
-        actions.parameters.check(option, names, (*known, *bound))
+    _check_names(actions, options)
     return face(actions)
+
+
+def _check_names(actions: Actions, options: Options) -> None:
+    for name in options.ignore & options.stand_ins.keys():
+        raise ConfigurationError(f"{name!r} is in ignore and in key: it either counts or it does not")
+    function = actions.function
+    closed = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    known = (*closed, *(() if isinstance(function, FunctionType) else ("self",)))
+    for option, names in (("ignore", options.ignore), ("key", options.stand_ins)):
+        actions.parameters.check(option, names, known)
 
 
 def _check_function(function: Any, options: Options) -> bool:
@@ -171,6 +179,11 @@ def _refuse(option: str, value: object, given: bool) -> None:  # noqa: FBT001 - 
         raise ConfigurationError(f"{option}={value!r}: {option} is not available in this version of mlcache")
 
 
+def _refuse_coroutine(option: str, function: object) -> None:
+    if inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"{option} is a coroutine function, which nobody awaits: give a plain one")
+
+
 def _names(ignore: Any) -> frozenset[str]:
     names = [ignore] if isinstance(ignore, str) else list(ignore) if isinstance(ignore, Iterable) else [None]
     if not all(isinstance(name, str) for name in names):
@@ -186,6 +199,8 @@ def _stand_ins(key: Any) -> dict[str, Callable[[Any], Any]]:
             f"key is {key!r}: give a function for each parameter, "
             "such as key={'model': lambda model: model.id}"
         )
+    for name, function in key.items():
+        _refuse_coroutine(f"key of {name!r}", function)
     return dict(key)
 
 
@@ -196,6 +211,7 @@ def _version(version: Any) -> str | None:
 
 
 def _when(when: Any) -> Callable[[Any], object] | None:
+    _refuse_coroutine("when", when)
     if when is None or callable(when):
         return cast("Callable[[Any], object] | None", when)
     raise ConfigurationError(f"when is {when!r}: give a function of the value, such as when=bool")

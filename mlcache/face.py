@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from pickle import PicklingError
 from types import MethodType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
@@ -29,7 +30,10 @@ class Face(Generic[P, R]):
     _installed = False
 
     def __init__(self, actions: Actions) -> None:
-        functools.update_wrapper(cast("Callable[..., Any]", self), actions.function)
+        functools.update_wrapper(cast("Callable[..., Any]", self), actions.function, updated=())
+        for name, value in getattr(actions.function, "__dict__", {}).items():
+            if not hasattr(type(self), name):  # the function's own attributes must not hide ours
+                self.__dict__.setdefault(name, value)
         self._actions = actions
         self._lock = threading.Lock()
 
@@ -42,8 +46,9 @@ class Face(Generic[P, R]):
         with self._lock:
             if not self._installed:
                 call = self._actions.compile_call(suspends=suspends)
-                body = {"__call__": staticmethod(call), "__doc__": self.__doc__, "__module__": __name__}
-                self.__class__ = type(type(self).__name__, (type(self),), body)
+                kind = type(self)
+                body = {"__call__": staticmethod(call), "__doc__": self.__doc__, "__module__": kind.__module__}
+                self.__class__ = type(kind.__name__, (kind,), body)
                 self._installed = True
         return cast("Callable[..., Any]", self)
 
@@ -59,13 +64,23 @@ class Face(Generic[P, R]):
 
     def __reduce__(self) -> Any:
         """Pickled by name, as functions are."""
-        return self.__qualname__
+        name = getattr(self, "__qualname__", None)
+        if name is None:
+            raise PicklingError(f"{self!r} has no name, and it is by name that functions are pickled")
+        return name
 
     def __repr__(self) -> str:
         name = f"{self.__module__}.{getattr(self, '__qualname__', None) or repr(self._actions.function)}"
         opened = self._actions.opened
         how = f", {opened.store!r}, {opened.terms.expiry}" if opened else ""
         return f"<ml_cache of {name}{how}>"
+
+
+class ClassMethod(classmethod):  # type: ignore[type-arg] # of any class and function
+    """A class method that is bound by its function's own ``__get__``, as Python did before 3.13."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self.__func__.__get__(type(instance) if owner is None else owner)
 
 
 class Method:
@@ -81,6 +96,12 @@ class Method:
         self.__self__ = instance
         self._actions = function._actions  # noqa: SLF001 - of the same kind
         self._bound = (instance,)
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+
+    def __ml_cache_key__(self) -> object:
+        """As an argument or in a closure, it is what its function and its instance are."""
+        return self._actions.identity.digest, self.__self__
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.__func__, name)
