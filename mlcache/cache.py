@@ -11,6 +11,7 @@ import msgspec
 
 from mlcache import clock, events, keys, sealing, settings
 from mlcache.backends.address import Address
+from mlcache.backends.invalidation import listen
 from mlcache.backends.protocol import AnyBackend
 from mlcache.backends.tiered import Tiers
 from mlcache.call import Call, Parameters, Values
@@ -108,9 +109,11 @@ class Cache:
         self.suspends = suspends
         self.tally = Tally()
         self.flights = Flights()
-        self.terms = _terms(options, forced.get("ttl"), self.settings.ttl)
+        terms = _terms(options, forced.get("ttl"), self.settings.ttl)
         backends = forced.get("backend") or options.backend or self.settings.backend or "lru"
         self.store = Tiers(open_stores(backends, self.settings, options.returns), self._on_failure)
+        self.terms = msgspec.structs.replace(terms, shared=self.store.shared)
+        self._hearings = listen(self.store, self.namespace, self.flights.supersede)
         self.keying = Keying(
             prefix=keys.digest((identity.name, identity.digest)),
             parameters=parameters,

@@ -6,6 +6,7 @@ wait, for a store or a flight or the function, and does the rest where it is.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -20,6 +21,7 @@ from mlcache.steps import (
     Compute,
     Drop,
     Find,
+    GetLock,
     Join,
     Keep,
     Land,
@@ -28,9 +30,12 @@ from mlcache.steps import (
     Made,
     Now,
     Outcome,
+    Pause,
     Step,
     Supersede,
     Tell,
+    TryLock,
+    Unlock,
     Wait,
 )
 from mlcache.threads import in_thread, pool
@@ -126,6 +131,10 @@ _ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Now: lambda _step, _parts: clock.now(),
     Compute: lambda step, parts: parts.compute(step),
     Keep: lambda step, parts: parts.store.keep(step.key, step.entry),
+    GetLock: lambda step, parts: parts.store.lock(step.key),
+    TryLock: lambda step, parts: parts.store.try_lock(step.lock),
+    Unlock: lambda step, parts: parts.store.unlock(step.lock),
+    Pause: lambda step, _: threading.Event().wait(step.seconds),
     Drop: _drop,
     Supersede: lambda step, parts: parts.flights.supersede(step.key),
     Land: _land,
@@ -152,6 +161,12 @@ async def _later_suspending(step: Later, parts: Parts) -> bool:
         return _later(step, parts)
     _spawn(step, parts)
     return True
+
+
+async def _pause(step: Pause, _: Parts) -> None:
+    import asyncio
+
+    await asyncio.sleep(step.seconds)
 
 
 async def _wait(step: Wait, parts: Parts) -> Any:
@@ -248,5 +263,8 @@ _AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Wait: _wait,
     Compute: _compute,
     Keep: lambda step, parts: run_suspending(parts.store.keeping(step.key, step.entry)),
+    TryLock: lambda step, parts: in_thread("store", partial(parts.store.try_lock, step.lock)),
+    Unlock: lambda step, parts: in_thread("store", partial(parts.store.unlock, step.lock)),
+    Pause: _pause,
     Drop: _drop_suspending,
 }

@@ -28,11 +28,13 @@ from mlcache.call import Call
 from mlcache.entry import FOREVER, Entry, Expiry, Failure, Key, Verdict, judge
 from mlcache.events import Bypassed, Coalesced, Computed, Hit, NotKept, Raised, Stale
 from mlcache.flight import Flight
+from mlcache.flight.shared import WAIT, Lock, pauses
 from mlcache.sealing import Sealed, seal_failure
 from mlcache.steps import (
     Compute,
     Drop,
     Find,
+    GetLock,
     Join,
     Keep,
     Land,
@@ -41,9 +43,12 @@ from mlcache.steps import (
     Made,
     Now,
     Outcome,
+    Pause,
     Status,
     Supersede,
     Tell,
+    TryLock,
+    Unlock,
     Wait,
 )
 
@@ -64,12 +69,16 @@ class Terms(msgspec.Struct, frozen=True):
         when: whether a value is to be kept; None: always.
         seal: brings a value into the form in which it is kept.
         max_age: seconds after which an entry is too old for this caller, whatever its deadline.
+        shared: whether a tier may have locks that processes share.
+        wait: seconds to wait for another process that computes the same.
     """
 
     expiry: Expiry
     when: Callable[[Any], object] | None
     seal: Callable[[Any], Sealed]
     max_age: float = FOREVER
+    shared: bool = False
+    wait: float = WAIT
 
     def is_fresh(self, found: Found) -> bool:
         """Whether an entry is within its time, and this caller's."""
@@ -118,17 +127,39 @@ async def lead(call: Call, terms: Terms, flight: Flight, *, after: float = -FORE
         after: an entry created later than this will do as well.
     """
     try:
-        # Somebody may have landed between our lookup and our taking the lead.
-        found: Found | None = await Find(call.key) if after < FOREVER else None
-        if found is not None and terms.is_fresh(found) and found.entry.created > after:
-            outcome = await _hit(call.key, found)
-        else:
-            outcome = await compute(call, terms, flight, found)
+        lock, found = await _enter(call.key, terms, after)
+        try:
+            if found is not None and terms.is_fresh(found) and found.entry.created > after:
+                outcome = await _hit(call.key, found)
+            else:
+                outcome = await compute(call, terms, flight, found)
+        finally:
+            if lock is not None:
+                await Unlock(lock)
     except BaseException as error:
         await Land(flight, None, error)
         raise
     await Land(flight, outcome)
     return outcome
+
+
+async def _enter(key: Key, terms: Terms, after: float) -> tuple[Lock | None, Found | None]:
+    """The lock that processes share, if we hold it, and what was found once we did or gave up."""
+    if after == FOREVER:
+        return None, None
+    lock: Lock | None = await GetLock(key) if terms.shared else None
+    if lock is not None and not await TryLock(lock):
+        for pause in pauses(terms.wait):
+            await Pause(pause)
+            if await TryLock(lock):
+                break
+            found: Found | None = await Find(key)
+            if found is not None and terms.is_fresh(found) and found.entry.created > after:
+                return None, found
+        else:
+            lock = None
+    # Somebody may have landed between our lookup and our taking the lead.
+    return lock, await Find(key)
 
 
 async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = None) -> Outcome:

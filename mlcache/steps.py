@@ -12,6 +12,7 @@ from mlcache.call import Call
 from mlcache.entry import Entry, Key
 from mlcache.events import Event
 from mlcache.flight import Flight
+from mlcache.flight.shared import Lock
 
 
 class Step(msgspec.Struct, frozen=True, eq=False):
@@ -70,6 +71,30 @@ class Compute(Step, frozen=True, eq=False):
 
     call: Call
     flight: Flight | None = None
+
+
+class GetLock(Step, frozen=True, eq=False):
+    """Answered with the lock that processes share for the key, or None where there is none."""
+
+    key: Key
+
+
+class TryLock(Step, frozen=True, eq=False):
+    """Take the lock, if nobody holds it. Answered with whether we hold it."""
+
+    lock: Lock
+
+
+class Unlock(Step, frozen=True, eq=False):
+    """Let go of the lock."""
+
+    lock: Lock
+
+
+class Pause(Step, frozen=True, eq=False):
+    """Let some seconds pass."""
+
+    seconds: float
 
 
 class Keep(Step, frozen=True, eq=False):

@@ -11,13 +11,14 @@ from mlcache import sealing, settings
 from mlcache.backends.address import Address, Defaults
 from mlcache.backends.disk import Disk
 from mlcache.backends.encoded import Encoded
-from mlcache.backends.open import open_address, parse
-from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend
+from mlcache.backends.joblib import Joblib
+from mlcache.backends.open import Foreign, adopt, open_address, parse
+from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend, Compresses
 from mlcache.codec import FrameCodec, Signer
 from mlcache.errors import ConfigurationError, MissingExtraError, MlcacheWarning
 from mlcache.settings import Settings
 
-BackendSpec = str | AnyBackend | Sequence[str | AnyBackend] | None
+BackendSpec = str | AnyBackend | Foreign | Sequence[str | AnyBackend | Foreign] | None
 Returns = Literal["readonly", "copy", "reference"]
 
 
@@ -58,6 +59,11 @@ def open_backend(url: str) -> AnyBackend:
 
 
 def _check_object(backend: Any) -> AnyBackend:
+    adopted = adopt(backend)
+    return _check_backend(backend) if adopted is None else adopted
+
+
+def _check_backend(backend: Any) -> AnyBackend:
     lacks = [name for name in ("get", "put", "delete") if not callable(getattr(backend, name, None))]
     lacks += [name for name in ("name", "blocking") if not hasattr(backend, name)]
     if getattr(backend, "holds", None) not in ("entries", "bytes"):
@@ -96,9 +102,11 @@ def _defaults(settings: Settings) -> Defaults:
 
 def _codec(backend: BytesBackend, settings: Settings) -> FrameCodec:
     """Pickles are signed with the secret; without one, only on disk, with a key of this user's own."""
+    compress = isinstance(backend, Compresses) and backend.compress
     if settings.secret is not None:
-        return FrameCodec(signer=Signer(settings.secret.encode()))
-    return FrameCodec(signer=_local_signer() if isinstance(backend, Disk) else None)
+        return FrameCodec(signer=Signer(settings.secret.encode()), compress=compress)
+    signer = _local_signer() if isinstance(backend, Disk | Joblib) else None
+    return FrameCodec(signer=signer, compress=compress)
 
 
 def _local_signer() -> Signer | None:

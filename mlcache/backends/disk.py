@@ -78,6 +78,13 @@ class Disk:
         index = self._index()
         return Usage(len(index), int(index.volume()), None, self._max_bytes)
 
+    def lock(self, key: Key) -> Any:
+        from mlcache.backends.filelocks import KeyLock
+
+        folder = self.directory / "locks"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return KeyLock(folder / f"{key.digest.hex()}.lock")
+
     def close(self) -> None:
         with self._lock:
             self._let_go()
@@ -103,7 +110,7 @@ class Disk:
         self._let_go()
         try:
             _claim(self.directory)
-            index = _index_class()(self.directory, self._max_bytes)
+            index = _index_class().open(self.directory, self._max_bytes)
         except Exception as error:
             reason = f"the cache folder {self.directory} cannot be used: {error}"
             self._failure = (clock.now() + RETRY_AFTER, reason)
@@ -130,8 +137,8 @@ class Disk:
 def _index_class() -> type[Any]:
     try:
         from mlcache.backends.index import Index
-    except ImportError:
-        raise MissingExtraError("backend 'disk'", "diskcache", "disk") from None
+    except ImportError as error:
+        raise MissingExtraError("backend 'disk'", error.name or "diskcache", "disk") from None
     return Index
 
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
-from mlcache.backends.protocol import BytesBackend, Clears, Closes, Lists, Measures, Usage
+from mlcache.backends.protocol import (
+    Announces,
+    BytesBackend,
+    Clears,
+    Closes,
+    Lists,
+    Locks,
+    Many,
+    Measures,
+    Suspends,
+    SuspendsMany,
+    Usage,
+)
 from mlcache.codec.protocol import Codec
 from mlcache.entry import Entry, Key
+from mlcache.errors import CodecError
 from mlcache.sealing import Seal, seal
 
 
@@ -30,6 +43,24 @@ class Encoded:
         self.name = inner.name
         self._codec = codec
         self._seal = seal
+        self._pass_on(inner)
+
+    def _pass_on(self, inner: BytesBackend) -> None:
+        """Have the capabilities that the inner backend has, and no others."""
+        if isinstance(inner, Locks):
+            self.lock = inner.lock
+        if isinstance(inner, Announces):
+            self.subscribe = inner.subscribe
+        if isinstance(inner, Many):
+            self._many = inner
+            self.get_many, self.put_many = self._get_many, self._put_many
+        if isinstance(inner, Suspends):
+            self._suspending = inner
+            self.get_async, self.put_async = self._get_async, self._put_async
+            self.delete_async = inner.delete_async
+        if isinstance(inner, SuspendsMany):
+            self._suspending_many = inner
+            self.get_many_async, self.put_many_async = self._get_many_async, self._put_many_async
 
     @property
     def blocking(self) -> bool:
@@ -37,14 +68,7 @@ class Encoded:
 
     def get(self, key: Key) -> Entry | None:
         data = self.inner.get(key)
-        if data is None:
-            return None
-        entry = self._codec.decode(data)
-        sealed = self._seal(entry.value, owned=True)
-        return Entry(
-            *(sealed.value, entry.created, entry.fresh_until, entry.stale_until, entry.cost),
-            *(sealed.size, sealed.renew),
-        )
+        return None if data is None else self._read(data)
 
     def put(self, key: Key, entry: Entry) -> None:
         self.inner.put(key, self._codec.encode(entry), entry.stale_until)
@@ -68,5 +92,64 @@ class Encoded:
         if isinstance(self.inner, Closes):
             self.inner.close()
 
+    async def _get_async(self, key: Key) -> Entry | None:
+        data = await self._suspending.get_async(key)
+        return None if data is None else self._read(data)
+
+    async def _put_async(self, key: Key, entry: Entry) -> None:
+        await self._suspending.put_async(key, self._codec.encode(entry), entry.stale_until)
+
+    def _get_many(self, keys: Sequence[Key]) -> list[Entry | Exception | None]:
+        return [self._read_or_error(data) for data in self._many.get_many(keys)]
+
+    async def _get_many_async(self, keys: Sequence[Key]) -> list[Entry | Exception | None]:
+        return [self._read_or_error(data) for data in await self._suspending_many.get_many_async(keys)]
+
+    def _put_many(self, items: Sequence[tuple[Key, Entry]]) -> list[Exception | None]:
+        frames, objections = self._encode_many(items)
+        return _in_their_places(self._many.put_many(frames), objections)
+
+    async def _put_many_async(self, items: Sequence[tuple[Key, Entry]]) -> list[Exception | None]:
+        frames, objections = self._encode_many(items)
+        return _in_their_places(await self._suspending_many.put_many_async(frames), objections)
+
+    def _read(self, data: bytes | memoryview) -> Entry:
+        entry = self._codec.decode(data)
+        sealed = self._seal(entry.value, owned=True)
+        return Entry(
+            *(sealed.value, entry.created, entry.fresh_until, entry.stale_until, entry.cost),
+            *(sealed.size, sealed.renew),
+        )
+
+    def _read_or_error(self, found: bytes | Exception | None) -> Entry | Exception | None:
+        if found is None or isinstance(found, Exception):
+            return found
+        try:
+            return self._read(found)
+        except CodecError as error:
+            return error
+
+    def _encode_many(
+        self, items: Sequence[tuple[Key, Entry]]
+    ) -> tuple[list[tuple[Key, bytes, float]], list[Exception | None]]:
+        """The frames, and by item why there is none."""
+        frames: list[tuple[Key, bytes, float]] = []
+        objections: list[Exception | None] = []
+        for key, entry in items:
+            try:
+                frames.append((key, self._codec.encode(entry), entry.stale_until))
+                objections.append(None)
+            except CodecError as error:
+                objections.append(error)
+        return frames, objections
+
     def __repr__(self) -> str:
         return repr(self.inner)
+
+
+def _in_their_places(
+    replies: list[Exception | None], objections: list[Exception | None]
+) -> list[Exception | None]:
+    """By item, why there is no frame of it or why that was not written."""
+    left = iter(replies)
+    return [next(left) if objection is None else objection for objection in objections]

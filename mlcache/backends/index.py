@@ -13,6 +13,7 @@ import diskcache
 from diskcache.core import DBNAME, MODE_BINARY, MODE_RAW
 
 from mlcache.backends.connections import Connections
+from mlcache.backends.filelocks import one_at_a_time
 
 LOCK_TIMEOUT = 10
 """Seconds to wait for another process that writes; after that, the tier failed."""
@@ -71,6 +72,12 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def open(cls, directory: Path, max_bytes: int) -> Index:
+        """The index in ``directory``, while no other process opens it."""
+        with one_at_a_time(directory):
+            return cls(directory, max_bytes)
 
     @property
     def _con(self) -> Any:

@@ -7,7 +7,7 @@ from then on looks like the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -106,11 +106,100 @@ class Measures(Protocol):
 
 
 @runtime_checkable
+class Many(Protocol):
+    """A backend that can do many lookups, or many writes, in about the time of one."""
+
+    def get_many(self, keys: Sequence[Key]) -> list[Any]:
+        """By key, what ``get`` returns, or in its place the error that it would raise."""
+
+    def put_many(self, items: Sequence[tuple[Any, ...]]) -> list[Exception | None]:
+        """By item, which is a tuple of the arguments of ``put``, the error that it would raise, or None."""
+
+
+@runtime_checkable
+class Suspends(Protocol):
+    """A backend that can be awaited, so that an event loop needs no thread to wait for it.
+
+    It has all methods for threads, too. Others than these may have such a twin as well.
+    """
+
+    async def get_async(self, key: Key) -> Any:
+        """As ``get``."""
+
+    async def put_async(self, key: Key, *what: Any) -> None:
+        """As ``put``."""
+
+    async def delete_async(self, key: Key) -> bool:
+        """As ``delete``."""
+
+
+@runtime_checkable
+class SuspendsMany(Protocol):
+    """``Many`` that can be awaited."""
+
+    async def get_many_async(self, keys: Sequence[Key]) -> list[Any]:
+        """As ``get_many``."""
+
+    async def put_many_async(self, items: Sequence[tuple[Any, ...]]) -> list[Exception | None]:
+        """As ``put_many``."""
+
+
+class News(msgspec.Struct, frozen=True, array_like=True):
+    """What somebody else did in a shared backend.
+
+    Args:
+        namespace: in which it was done.
+        digests: of the keys; with none, it was done to the whole namespace.
+        dropped: whether the entries were deleted, rather than written.
+    """
+
+    namespace: str
+    digests: tuple[bytes, ...] = ()
+    dropped: bool = False
+
+
+class Hearer(Protocol):
+    """Somebody who wants to know what others do in a shared backend."""
+
+    def hear(self, news: News) -> None:
+        """Act on what somebody else did."""
+
+    def renew(self) -> None:
+        """Act on having missed what others did before now."""
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A shared backend that tells what others do in it."""
+
+    def subscribe(self, namespace: str, hearer: Hearer) -> None:
+        """Have ``hearer`` told of what others do in ``namespace``, for as long as he is there.
+
+        He is held weakly, and told in a thread of the backend's own.
+        """
+
+
+@runtime_checkable
 class Closes(Protocol):
     """A backend that holds on to files or connections."""
 
     def close(self) -> None:
         """Let go of them. Closing twice is no error."""
+
+
+@runtime_checkable
+class Locks(Protocol):
+    """A backend that several processes use, and that has a lock for each key."""
+
+    def lock(self, key: Key) -> Any:
+        """The lock of a key, not taken: with ``acquire() -> bool``, which does not wait, and ``release()``."""
+
+
+@runtime_checkable
+class Compresses(Protocol):
+    """A backend of bytes that can ask for compressed frames."""
+
+    compress: bool
 
 
 @runtime_checkable

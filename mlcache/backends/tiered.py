@@ -10,7 +10,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from mlcache import clock
-from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Measures, Usage
+from mlcache.backends.invalidation import Recent
+from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Locks, Measures, Usage
 from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
 from mlcache.threads import in_thread
 
@@ -26,6 +27,14 @@ class Found(msgspec.Struct, frozen=True):
     tier: str
     at: float
     luck: float = 0.0
+
+
+class SharedLock(msgspec.Struct, frozen=True, eq=False):
+    """A lock of a key and whose it is."""
+
+    tier: str
+    lock: Any
+    key: Key
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -95,6 +104,7 @@ class Tiers:
 
     def __init__(self, backends: Sequence[Backend], on_failure: OnFailure) -> None:
         self.backends = tuple(backends)
+        self._recent = Recent()
         self._on_failure = on_failure
 
     @property
@@ -123,6 +133,7 @@ class Tiers:
         """``find``, for either driver."""
         now = clock.now()
         best: Found | None = None
+        mark = self._recent.mark
         for place, backend in enumerate(self.backends):
             entry: Entry | None = await self._try(backend, "get", key)
             if entry is None:
@@ -130,12 +141,18 @@ class Tiers:
             entry = as_just_made(entry, now) if entry.created > now else entry
             verdict = judge(entry, now)
             if verdict is Verdict.FRESH:
-                for nearer in self.backends[:place]:
-                    await self._try(nearer, "put", key, entry)
-                return Found(entry, backend.name, now, random())
+                await self._promote(key, entry, self.backends[:place], mark)
+                return Found(entry, backend.name, now, random())  # noqa: S311 - no secret
             if verdict is Verdict.STALE and (best is None or best.entry.fresh_until < entry.fresh_until):
-                best = Found(entry, backend.name, now, random())
+                best = Found(entry, backend.name, now, random())  # noqa: S311 - no secret
         return best
+
+    async def _promote(self, key: Key, entry: Entry, nearer: Sequence[Backend], mark: int) -> None:
+        for backend in nearer:
+            await self._try(backend, "put", key, entry)
+        if self._recent.has(key, since=mark):  # it was overtaken while it was looked up
+            for backend in nearer:
+                await self._try(backend, "delete", key)
 
     async def keeping(self, key: Key, entry: Entry) -> None:
         """``keep``, for either driver."""
@@ -150,6 +167,40 @@ class Tiers:
         """``clear``, for either driver."""
         able = [backend for backend in reversed(self.backends) if isinstance(backend, Clears)]
         return max([await self._try(backend, "clear", namespace) or 0 for backend in able], default=0)
+
+    @property
+    def shared(self) -> bool:
+        """Whether a tier has locks that processes share."""
+        return any(isinstance(backend, Locks) for backend in self.backends)
+
+    def lock(self, key: Key) -> Any:
+        """The lock of a key in the farthest tier that has locks, which is the one most processes share."""
+        able = [backend for backend in reversed(self.backends) if isinstance(backend, Locks)]
+        return SharedLock(able[0].name, able[0].lock(key), key) if able else None
+
+    def try_lock(self, lock: SharedLock) -> bool:
+        """Take a lock, if nobody holds it. One that fails holds nobody back."""
+        try:
+            return bool(lock.lock.acquire())
+        except Exception as error:  # noqa: BLE001 - a lost lock may cost a second computation, never the call
+            self._on_failure(lock.tier, "lock", lock.key, error)
+            return True
+
+    def unlock(self, lock: SharedLock) -> None:
+        """Let go of a lock."""
+        try:
+            lock.lock.release()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._on_failure(lock.tier, "unlock", lock.key, error)
+
+    def forget(self, namespace: str, keys: Sequence[Key], *, before: int) -> None:
+        """Delete keys, or with none of them a namespace, from the tiers before one that others changed."""
+        self._recent.note([key.digest for key in keys] or [namespace])
+        for backend in self.backends[:before]:
+            for key in keys:
+                run(self._try(backend, "delete", key))
+            if not keys and isinstance(backend, Clears):
+                run(self._try(backend, "clear", namespace))
 
     def keys(self, namespace: str) -> Iterator[Key]:
         """The keys of a namespace in any tier, each once."""

@@ -1,0 +1,53 @@
+"""Locks for keys, as files in a folder, which the operating system frees when their holder dies."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+OPENING = 30.0
+"""Seconds to wait for other processes that open the same folder."""
+
+
+def one_at_a_time(folder: Path) -> FileLock:
+    """What a process holds while it opens the index in ``folder``.
+
+    SQLite answers that the file is locked, without waiting, to whoever connects while another one
+    switches it to its write-ahead log.
+    """
+    return FileLock(folder / "opening.lock", timeout=OPENING, mode=0o600)
+
+
+class KeyLock:
+    """The lock of one key.
+
+    Its file is removed while it is held, so that the folder does not fill up with one for every
+    key there ever was. Whoever has opened the removed file in the meantime finds, once it gets the
+    lock, that the file is no longer the one in the folder, and tries again.
+
+    Args:
+        file: in a folder that exists.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        # Not the thread's own: on an event loop, one thread may take it and another let go of it.
+        self._lock = FileLock(file, thread_local=False, mode=0o600)
+
+    def acquire(self) -> bool:
+        """Take it, if nobody holds it, without waiting; whether we hold it."""
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let go of it. It is no error not to hold it."""
+        if self._lock.is_locked:
+            with suppress(OSError):
+                self._file.unlink()
+            self._lock.release()

@@ -1,0 +1,36 @@
+"""Flights shared by processes: the lock that a leader holds while it computes.
+
+A backend that several processes use may offer one for a key (``backends.protocol.Locks``).
+Where it does, the leader of a local flight takes it before it computes. Who does not get it
+looks into the store from time to time, since the holder may bring the answer before it lets go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+SHORTEST, LONGEST, GROWTH = 0.001, 0.025, 1.5
+"""Seconds of the first pause between two tries and of the longest one, and the ratio of one to the next."""
+
+WAIT = 60.0
+"""Seconds after which who waits for another process computes by itself."""
+
+
+class Lock(Protocol):
+    """A lock that one of all processes holds. It is free again when its holder has died."""
+
+    def acquire(self) -> bool:
+        """Take it, if nobody holds it, without waiting; whether we hold it."""
+
+    def release(self) -> None:
+        """Let go of it. It is no error not to hold it."""
+
+
+def pauses(limit: float) -> Iterator[float]:
+    """How long to pause between one try and the next, in seconds; they add up to ``limit``."""
+    pause, left = SHORTEST, limit
+    while left > 0:
+        yield min(pause, left)
+        left -= pause
+        pause = min(pause * GROWTH, LONGEST)
