@@ -10,9 +10,9 @@ import pytest
 from mlcache import flow
 from mlcache.backends.tiered import Found
 from mlcache.call import Call
-from mlcache.entry import FOREVER, Entry, Expiry, Key
+from mlcache.entry import FOREVER, Entry, Expiry, Failure, Key
 from mlcache.errors import RecursiveCallError
-from mlcache.events import Bypassed, Coalesced, Computed, Event, Hit, NotKept, Raised
+from mlcache.events import Bypassed, Coalesced, Computed, Event, Hit, NotKept, Raised, Stale
 from mlcache.flight import Flight
 from mlcache.flow import Terms
 from mlcache.sealing import Sealed, refer, seal
@@ -23,8 +23,10 @@ from mlcache.steps import (
     Join,
     Keep,
     Land,
+    Later,
     Lead,
     Made,
+    Now,
     Outcome,
     Status,
     Step,
@@ -369,3 +371,143 @@ def test_past_the_cache_nothing_is_looked_up_or_kept() -> None:
     assert (compute.call, compute.flight) == (CALL, None)
     outcome = play.result()
     assert (outcome.entry.value, outcome.status, outcome.kept) == ("made", Status.BYPASS, False)
+
+
+SERVES_STALE = Terms(Expiry(60, stale=10), None, seal)
+SERVES_ON_ERROR = Terms(Expiry(60, stale_if_error=10), None, seal)
+KEEPS_ERRORS = Terms(Expiry(60, errors={RuntimeError: 5}), None, seal)
+
+
+def test_a_stale_entry_answers_while_it_is_computed_in_the_background() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.answer(CALL, SERVES_STALE))
+    play.next(Find, STALE)
+    assert play.next(Join, (flight, True)).later is True
+    later = play.next(Later, reply=True)
+    event = play.told(Stale)
+    assert (event.tier, event.age) == ("disk", 1000.0)
+    outcome = play.result()
+    assert (outcome.entry, outcome.status) == (STALE.entry, Status.STALE)
+
+    renewal = Play(later.flow)
+    renewal.next(Find, STALE)
+    renewal.next(Compute, MADE)
+    renewal.told(Computed)
+    assert renewal.next(Keep).entry.value == "made"
+    assert renewal.next(Land).flight is flight
+    assert renewal.result().entry.value == "made"
+
+
+def test_a_renewal_that_somebody_was_faster_with_computes_nothing() -> None:
+    play = Play(flow.answer(CALL, SERVES_STALE))
+    play.next(Find, STALE)
+    play.next(Join, (Flight(KEY), True))
+    later = play.next(Later, reply=True)
+    renewal = Play(later.flow)
+    renewal.next(Find, FRESH)
+    renewal.told(Hit)
+    assert renewal.next(Land).outcome.entry is FRESH.entry
+
+
+def test_one_renewal_at_a_time_is_enough() -> None:
+    play = Play(flow.answer(CALL, SERVES_STALE))
+    play.next(Find, STALE)
+    play.next(Join, (Flight(KEY), False))
+    play.told(Stale)
+    assert play.result().entry is STALE.entry
+
+
+def test_where_there_is_no_room_in_the_background_nobody_waits_for_the_renewal() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.answer(CALL, SERVES_STALE))
+    play.next(Find, STALE)
+    play.next(Join, (flight, True))
+    play.next(Later, reply=False)
+    land = play.next(Land)
+    assert (land.flight, land.outcome, land.error) == (flight, None, None)
+    play.told(Stale)
+    assert play.result().entry is STALE.entry
+
+
+def test_what_is_past_its_stale_time_is_computed() -> None:
+    play = Play(flow.answer(CALL, Terms(Expiry(60, stale=0.5), None, seal)))
+    play.next(Find, Found(STALE.entry, "disk", at=1000.5))
+    play.next(Join, (Flight(KEY), True))
+    play.next(Lead, Outcome(FRESH.entry, Status.MISS)).flow.close()
+    assert play.result().entry is FRESH.entry
+
+
+@pytest.mark.parametrize(("luck", "renewed"), [(0.0, False), (0.8, False), (0.9, True)])
+def test_a_fresh_entry_is_renewed_early_with_luck(luck: float, renewed: bool) -> None:  # noqa: FBT001
+    """It has 2 seconds left and took 1: it is renewed with a probability of exp(-2), about 0.135."""
+    play = Play(flow.answer(CALL, Terms(Expiry(60, early=1.0), None, seal)))
+    entry = Entry("kept", 950.0, 1002.0, 1002.0, cost=1.0)
+    play.next(Find, Found(entry, "disk", at=1000.0, luck=luck))
+    if renewed:
+        play.next(Join, (Flight(KEY), True))
+        play.next(Later, reply=True).flow.close()
+    play.told(Hit)
+    assert play.result().status is Status.HIT
+
+
+def test_what_is_too_old_for_this_caller_is_computed_though_it_is_fresh() -> None:
+    terms = Terms(Expiry(), None, seal, max_age=50.0)
+    play = Play(flow.answer(CALL, terms))
+    play.next(Find, FRESH)
+    play.next(Join, (Flight(KEY), True))
+    lead = Play(play.steps[-1].flow)  # type: ignore[attr-defined]
+    lead.next(Find, FRESH)
+    lead.next(Compute, MADE)
+    lead.told(Computed)
+    lead.next(Keep)
+    lead.next(Land)
+    play.next(Lead, lead.result())
+    assert play.result().entry.value == "made"
+
+
+def test_where_computing_fails_an_old_entry_answers() -> None:
+    play = Play(flow.lead(CALL, SERVES_ON_ERROR, Flight(KEY)))
+    play.next(Find, STALE)
+    play.next(Compute, FAILURE)
+    assert play.told(Raised).error is FAILURE
+    play.told(Stale)
+    assert play.next(Land).outcome.entry is STALE.entry
+    assert play.result().status is Status.STALE
+
+
+def test_where_computing_fails_an_entry_that_is_too_old_does_not_answer() -> None:
+    play = Play(flow.lead(CALL, SERVES_ON_ERROR, Flight(KEY)))
+    play.next(Find, Found(STALE.entry, "disk", at=1010.0))
+    play.next(Compute, FAILURE)
+    play.told(Raised)
+    assert play.next(Land).error is FAILURE
+    with pytest.raises(RuntimeError, match="the step failed"):
+        play.result()
+
+
+def test_an_error_is_kept_for_its_time_where_that_is_asked_for() -> None:
+    play = Play(flow.lead(CALL, KEEPS_ERRORS, Flight(KEY)))
+    play.next(Find, None)
+    play.next(Compute, FAILURE)
+    play.told(Raised)
+    play.next(Now, 1000.0)
+    entry = play.next(Keep).entry
+    assert isinstance(entry.value, Failure)
+    assert (type(entry.value.error), entry.created, entry.fresh_until) == (RuntimeError, 1000.0, 1005.0)
+    assert play.next(Land).error is FAILURE
+    with pytest.raises(RuntimeError, match="the step failed"):
+        play.result()
+
+
+@pytest.mark.parametrize("superseded", [True, False])
+def test_an_error_of_another_type_or_of_older_facts_is_not_kept(superseded: bool) -> None:  # noqa: FBT001
+    flight = Flight(KEY)
+    play = Play(flow.lead(CALL, KEEPS_ERRORS, flight))
+    play.next(Find, None)
+    flight.superseded = superseded
+    error = RuntimeError("old") if superseded else ValueError("other")
+    play.next(Compute, error)
+    play.told(Raised)
+    assert play.next(Land).error is error
+    with pytest.raises(type(error)):
+        play.result()
