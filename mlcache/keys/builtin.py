@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from itertools import chain
 from marshal import dumps
 from operator import itemgetter
 from types import EllipsisType, NoneType, NotImplementedType
@@ -21,7 +22,8 @@ identical. Exact types, because marshal takes anything with a buffer for bytes.
 
 _LARGE = 1 << 12
 _MANY = 32
-_TEXTS = {str}
+_are_texts = {str}.issuperset
+_are_small = (PLAIN - {bytes}).issuperset
 
 
 def encode_plain(value: Any, _: Seen) -> bytes:
@@ -53,7 +55,17 @@ def encode_tuple(value: tuple[object, ...], seen: Seen) -> bytes:
 def encode_list(value: list[object], seen: Seen) -> bytes:
     """The code of a list."""
     code = encode_plain_items(value)
+    if code is None and set(map(type, value)) == {dict}:
+        code = _encode_records(value)
     return b"@list:" + (within(value, seen, _encode_mixed) if code is None else code)
+
+
+def _encode_records(records: list[Any]) -> bytes | None:
+    """The code of dicts whose keys are texts and whose values are plain, in one call of C; else None."""
+    names, contents = chain.from_iterable(records), chain.from_iterable(map(dict.values, records))
+    if not _are_texts(map(type, names)) or not _are_small(map(type, contents)):
+        return None
+    return b"@records:" + fold(dumps(tuple([tuple(sorted(record.items())) for record in records]), 2))
 
 
 def _encode_mixed(value: list[object], seen: Seen) -> bytes:
@@ -82,33 +94,36 @@ def _are_large(items: list[object] | tuple[object, ...]) -> bool:
     return any(len(item) >= _LARGE for item in items if isinstance(item, bytes))
 
 
-def encode_dict(value: dict[object, object], seen: Seen) -> bytes:
+def encode_dict(value: dict[Any, Any], seen: Seen) -> bytes:
     """The code of a dict, whatever the order of its items."""
-    return b"@dict:" + within(value, seen, _encode_items_of)
+    if not _are_texts(map(type, value)):
+        return b"@mapping:" + within(value, seen, _encode_mapping)
+    names = sorted(value)
+    if _are_small(map(type, value.values())):
+        return b"@record:" + fold(dumps((*names, *[value[name] for name in names]), 2))
+    return b"@dict:" + fold(dumps(tuple(names), 2)) + within(value, seen, _encode_contents)
 
 
-def _encode_items_of(value: dict[Any, object], seen: Seen) -> bytes:
-    if _TEXTS.issuperset(map(type, value)):
-        names = sorted(value)
-        keys = fold(dumps(tuple(names), 2))
-        return keys + _encode_values(names, [value[name] for name in names], seen)
+def _encode_contents(value: dict[str, object], seen: Seen) -> bytes:
+    names = sorted(value)
+    return _encode_values(names, [value[name] for name in names], seen)
+
+
+def _encode_mapping(value: dict[Any, object], seen: Seen) -> bytes:
     items = [(encode(name, seen), name, content) for name, content in value.items()]
     items.sort(key=itemgetter(0))
-    keys = b"@keys:" + dumps(len(items), 2) + fold(b"".join([code for code, _, _ in items]))
+    keys = dumps(len(items), 2) + fold(b"".join([code for code, _, _ in items]))
     return keys + _encode_values([name for _, name, _ in items], [content for _, _, content in items], seen)
 
 
-def _encode_values(names: list[object], values: list[object], seen: Seen) -> bytes:
-    code = encode_plain_items(values)
-    if code is not None:
-        return code
+def _encode_values(names: list[Any], values: list[object], seen: Seen) -> bytes:
     codes: list[bytes] = []
     try:
         for value in values:
             codes.append(encode(value, seen))  # noqa: PERF401  # its length says which value failed
     except UnhashableArgumentError as error:
         raise at(error, f"[{names[len(codes)]!r:.80}]") from None
-    return b"@values:" + fold(b"".join(codes))
+    return fold(b"".join(codes))
 
 
 def encode_set(value: set[Any], seen: Seen) -> bytes:
@@ -122,7 +137,7 @@ def encode_frozenset(value: frozenset[Any], seen: Seen) -> bytes:
 
 
 def _encode_unordered(value: set[Any] | frozenset[Any], seen: Seen) -> bytes:
-    if _TEXTS.issuperset(map(type, value)):
+    if _are_texts(map(type, value)):
         return encode_plain_items(sorted(value)) or b""
     codes = sorted([encode(item, seen) for item in value])
     return b"@items:" + dumps(len(codes), 2) + fold(b"".join(codes))

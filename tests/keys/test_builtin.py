@@ -161,6 +161,26 @@ LOOK_ALIKES: dict[str, list[Any]] = {
         {("a",): 1},
     ],
     "keys of dicts": [{1: 0}, {1.0: 0}, {True: 0}, {"1": 0}, {b"1": 0}],
+    "records": [
+        [{"a": 1, "b": 2}],
+        [{"a": 2, "b": 1}],
+        [{"a": 1}, {"b": 2}],
+        [{"b": 2}, {"a": 1}],
+        [{"a": 1, "b": 2}, {}],
+        [{}, {"a": 1, "b": 2}],
+        [{"a": 1, "b": 2.0}],
+        [{"a": 1, "b": [2]}],
+        [{"a": 1, b"b": 2}],
+        [{"a": 1, "b": b"2"}],
+        [(("a", 1), ("b", 2))],
+        ({"a": 1, "b": 2},),
+        [[("a", 1), ("b", 2)]],
+        ["a", "b", 1, 2],
+        {"a": 1, "b": 2},
+        [{}],
+        [{}, {}],
+        [],
+    ],
     "swapped": [{"a": 1, "b": 2}, {"a": 2, "b": 1}, {"a": 1}, {"b": 2}],
     "zeros": [0.0, -0.0, complex(0.0, -0.0), complex(-0.0, 0.0), 0j],
     "buffers": [array.array("b", [1]), array.array("B", [1]), b"\1", bytearray(b"\1"), memoryview(b"\1")],
@@ -210,6 +230,7 @@ def test_nan_equals_nan_of_the_same_bits() -> None:
 def test_the_order_of_a_dict_and_of_a_set_does_not_matter() -> None:
     names = [f"name {i}" for i in range(100)]
     assert digest(dict.fromkeys(names)) == digest(dict.fromkeys(reversed(names)))
+    assert digest([{"a": 1, "b": 2}] * 2) == digest([{"b": 2, "a": 1}] * 2)
     assert digest({1: 2, "a": 3}) == digest({"a": 3, 1: 2})
     assert digest(set(names)) == digest({names[-i] for i in range(100)})
     assert digest({(i, "a") for i in range(9)}) == digest({(i, "a") for i in reversed(range(9))})
