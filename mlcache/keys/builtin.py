@@ -9,6 +9,8 @@ from operator import itemgetter
 from types import EllipsisType, NoneType, NotImplementedType
 from typing import Any
 
+import numpy as np
+
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
 from mlcache.keys.digest import Encoder, Seen, at, encode, encode_items, fold, within
@@ -85,7 +87,8 @@ def encode_plain_items(items: list[Any] | tuple[Any, ...]) -> bytes | None:
 def _encode_texts(texts: list[str] | tuple[str, ...]) -> bytes:
     """The code of many texts: one buffer, in which NUL parts them if none of them contains it."""
     packed = "\0".join(texts).encode("utf-8", "surrogatepass")
-    if packed.count(0) != len(texts) - 1:
+    nuls = len(packed) - np.count_nonzero(np.frombuffer(packed, np.uint8))
+    if nuls != len(texts) - 1:
         return fold(dumps(tuple(texts), 2))
     return b"@texts:" + dumps(len(texts), 2) + hashing.hash128(packed)
 
