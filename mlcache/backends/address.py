@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -31,7 +32,7 @@ class Address(msgspec.Struct, frozen=True):
     """A backend's URL, taken apart.
 
     Args:
-        text: the whole of it.
+        text: the whole of it, to be shown: without passwords.
         scheme: the backend's name.
         host: what stands between ``//`` and the next ``/``, as it is.
         path: what comes after that, decoded.
@@ -54,6 +55,9 @@ class Address(msgspec.Struct, frozen=True):
         """Host and path together, where both are one path in truth, as in ``disk://folder/below``."""
         return unquote(self.host) + self.path
 
+    def __repr__(self) -> str:
+        return f"Address({self.text!r})"
+
     def option(self, name: str) -> str | None:
         """The last value given for an option."""
         return dict(self.options).get(name)
@@ -69,7 +73,17 @@ def take_apart(text: str) -> Address:
     name, mark, query = text.partition("?")
     split = urlsplit(text if ":" in name else f"{name}:{mark}{query}")
     options = tuple(parse_qsl(split.query, keep_blank_values=True))
-    return Address(text, split.scheme.lower(), split.netloc, unquote(split.path), options)
+    return Address(hide_passwords(text), split.scheme.lower(), split.netloc, unquote(split.path), options)
+
+
+def hide_passwords(text: str) -> str:
+    """``text``, which holds URLs, with dots in place of passwords."""
+    if "//" not in text:  # what follows a comma, which may stand in a password that is not encoded
+        return re.sub(r"\S*@", "...@", text)
+    return _SECRET.sub("...", text)
+
+
+_SECRET = re.compile(r"(?<=password=)[^&,\s]+|(?<=//)[^\s/@:]*:\S*(?=@)")
 
 
 Check = Callable[[str, str], object]
@@ -83,11 +97,13 @@ class Opener(msgspec.Struct, frozen=True):
         open: makes the backend.
         options: by name, the check of each option.
         located: whether there may be a host or path.
+        check: checks what concerns more than one option; raises ConfigurationError.
     """
 
     open: Callable[[Address, Defaults], AnyBackend]
     options: Mapping[str, Check]
     located: bool = False
+    check: Callable[[Address], object] | None = None
 
 
 def a_size(text: str, what: str) -> int:
@@ -100,3 +116,10 @@ def a_count(text: str, what: str) -> int:
     if not text.isdecimal() or not int(text):
         raise ConfigurationError(f"{what} is {text!r}: give a whole number above zero")
     return int(text)
+
+
+def a_compression(text: str, what: str) -> str:
+    """Check the name of a way to compress."""
+    if text != "zstd":
+        raise ConfigurationError(f"{what} is {text!r}: give zstd, or leave it out")
+    return text

@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mlcache.backends.address import Address, Defaults, Opener, take_apart
+from mlcache.backends.address import Address, Defaults, Opener, hide_passwords, take_apart
 from mlcache.backends.protocol import AnyBackend, Closes
 from mlcache.errors import ConfigurationError
 
@@ -27,8 +27,18 @@ _MODULES = {
     "ttl": "mlcache.backends.policies",
     "gdsf": "mlcache.backends.gdsf",
     "disk": "mlcache.backends.disk",
+    "redis": "mlcache.backends.redis",
+    "rediss": "mlcache.backends.redis",
+    "redis+cluster": "mlcache.backends.redis",
+    "rediss+cluster": "mlcache.backends.redis",
+    "redis+sentinel": "mlcache.backends.redis",
+    "rediss+sentinel": "mlcache.backends.redis",
+    "redis+unix": "mlcache.backends.redis",
+    "unix": "mlcache.backends.redis",
+    "valkey": "mlcache.backends.redis",
+    "valkeys": "mlcache.backends.redis",
 }
-_PLANNED = frozenset(("joblib", "dogpile", "redis"))
+_PLANNED = frozenset(("joblib", "dogpile"))
 _GROUP = "mlcache.backends"
 _discovered: dict[str, Opener] = {}
 _shared: dict[tuple[Address, Defaults], AnyBackend] = {}
@@ -42,7 +52,7 @@ def parse(text: str) -> list[Address]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise ConfigurationError(f"backend {text!r} has an empty place between its commas")
+        raise ConfigurationError(f"backend {hide_passwords(text)!r} has an empty place between its commas")
     addresses = [take_apart(part) for part in parts]
     for address in addresses:
         _check(address)
@@ -120,6 +130,8 @@ def _check(address: Address) -> None:
                 f"backend {address.text!r}: {address.scheme} has no option {name!r}{close}"
             )
         opener.options[name](value, f"{name} of backend {address.text!r}")
+    if opener.check is not None:
+        opener.check(address)
 
 
 def _unknown(scheme: str) -> str:

@@ -1,0 +1,169 @@
+"""What a process has of one Redis: connections, a circuit breaker and a listener, shared by its backends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mlcache.backends.breaker import Breaker
+from mlcache.backends.redis.listener import Listener
+from mlcache.backends.redis.loops import Loops
+from mlcache.backends.redis.target import Target
+from mlcache.errors import BackendError, MissingExtraError
+
+if TYPE_CHECKING:
+    from mlcache.backends.redis.clients import AsyncLink, Link
+
+T = TypeVar("T")
+
+
+class Server:
+    """One Redis as this process sees it.
+
+    Args:
+        target: where it is.
+
+    Raises:
+        MissingExtraError: redis-py is not installed.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._clients = _clients()
+        self.breaker = Breaker(str(target), target.breaker, self._probe)
+        self.listener = Listener(target, self._clients)
+        self._users: weakref.WeakSet[object] = weakref.WeakSet()
+        self._begin()
+        weakref.finalize(self, self.listener.stop).atexit = False
+        _alive.add(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(self.target.max_connections)
+        self._link: Link | None = None
+        self._loops = Loops(self._clients, self.target)
+
+    def do(self, work: Callable[[Link], T]) -> T:
+        """What ``work`` gives, if the server answers.
+
+        Raises:
+            BackendError: it does not, or did not lately, or refused.
+        """
+        self.breaker.check()
+        with self._slots:
+            self.breaker.check()  # it may have stopped answering while we waited for our turn
+            try:
+                return work(self._link or self._connect())
+            except self._clients.FAILURES as error:
+                raise self.breaker.trip(error) from error
+            except self._clients.ERRORS as error:
+                raise self._refusal(error) from error
+
+    async def do_async(self, work: Callable[[AsyncLink], Awaitable[T]]) -> T:
+        """As ``do``, on the running event loop."""
+        self.breaker.check()
+        link = await self._loops.mine()
+        async with link.slots:
+            self.breaker.check()
+            try:
+                return await work(link)
+            except self._clients.FAILURES as error:
+                raise self.breaker.trip(error) from error
+            except self._clients.ERRORS as error:
+                raise self._refusal(error) from error
+
+    def join(self, user: object) -> None:
+        """Note that ``user`` needs the connections."""
+        self._users.add(user)
+
+    def leave(self, user: object, origin: bytes) -> None:
+        """Note that ``user``, who is ``origin`` in what he publishes, needs them no more.
+
+        With the last one the connections are closed.
+        """
+        self._users.discard(user)
+        self.listener.remove(origin)
+        if not self._users:
+            self.close()
+
+    def close(self) -> None:
+        """Close all connections and end the threads. Who asks again gets new ones."""
+        self.listener.close()
+        self.breaker.close()
+        with self._lock:
+            link, self._link = self._link, None
+        if link is not None:
+            link.close()
+        self._loops.close()
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child, which must not talk on the connections of its parent."""
+        _inherited.append((self._link, self._loops))
+        self._begin()
+        self.breaker.reset()
+        self.listener.after_fork()
+
+    def _connect(self) -> Link:
+        with self._lock:
+            link = self._link
+            if link is None:
+                link = self._link = self._clients.Link(self.target)
+            return link
+
+    def _probe(self) -> None:
+        (self._link or self._connect()).ping()
+
+    def _refusal(self, error: Exception) -> BackendError:
+        return BackendError(f"{self.target} refused: {error}")
+
+
+def server_at(target: Target) -> Server:
+    """The one server of this process at ``target``."""
+    with _registry.lock:
+        server = _registry.servers.get(target)
+        if server is None:
+            server = _registry.servers[target] = Server(target)
+        return server
+
+
+class _Registry:
+    """The servers of this process, for as long as anybody uses them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.servers: weakref.WeakValueDictionary[Target, Server] = weakref.WeakValueDictionary()
+
+
+_registry = _Registry()
+_alive: weakref.WeakSet[Server] = weakref.WeakSet()
+_inherited: list[Any] = []
+"""Clients of the parent of a forked child, kept so that nothing closes their connections."""
+
+
+def _clients() -> ModuleType:
+    try:
+        from mlcache.backends.redis import clients
+    except ImportError:
+        raise MissingExtraError("backend 'redis'", "redis", "redis") from None
+    return clients
+
+
+def _after_fork() -> None:
+    _registry.lock = threading.Lock()
+    for server in list(_alive):
+        server.after_fork()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for server in list(_alive):
+        server.listener.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,149 @@
+"""Frames in Redis, shared by all processes and hosts that reach it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from mlcache.backends.protocol import Hearer, Usage
+from mlcache.backends.redis.commands import (
+    Commands,
+    Item,
+    checked,
+    digests_of,
+    errors_of,
+    found_in,
+    unlink,
+)
+from mlcache.backends.redis.listener import Heard
+from mlcache.backends.redis.server import server_at
+from mlcache.backends.redis.target import Target
+from mlcache.entry import Key
+
+if TYPE_CHECKING:
+    from mlcache.backends.redis.clients import AsyncLink, Link
+
+
+class Redis:
+    """Keeps frames under ``prefix:namespace:digest``, in Redis or Valkey.
+
+    A namespace is cleared, listed and counted by looking through all keys of the database (SCAN).
+    That takes time in proportion to them, about a microsecond each, and holds nobody up. An index
+    of each namespace would be quicker; but Redis evicts and expires keys without telling it, so
+    that it would be wrong and grow without bound.
+
+    Redis itself expires an entry that is dead. That spares memory and is no verdict: whether an
+    entry may be used is told by its frame alone.
+
+    What is written, deleted or cleared is announced to all who ``subscribe``. Every method has a
+    twin for event loops, a coroutine function whose name ends in ``_async``.
+
+    Args:
+        target: where it is.
+
+    Raises:
+        MissingExtraError: redis-py is not installed.
+    """
+
+    name = "redis"
+    holds: ClassVar[Literal["bytes"]] = "bytes"
+    blocking = True
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.compress = target.compress is not None
+        self._origin = secrets.token_bytes(8)
+        self._commands = Commands(target, self._origin)
+        self._server = server_at(target)
+        self._server.join(self)
+
+    @property
+    def heard(self) -> Heard:
+        """What this process has heard of others over this server."""
+        return self._server.listener.heard
+
+    def get(self, key: Key) -> bytes | None:
+        name = self._commands.name(key)
+        return self._server.do(lambda link: link.get(name))
+
+    async def get_async(self, key: Key) -> bytes | None:
+        name = self._commands.name(key)
+        return await self._server.do_async(lambda link: link.get(name))
+
+    def put(self, key: Key, data: bytes, expires_at: float) -> None:
+        commands = self._commands.write((key, data, expires_at))
+        checked(self._server.do(lambda link: link.run(commands)))
+
+    async def put_async(self, key: Key, data: bytes, expires_at: float) -> None:
+        commands = self._commands.write((key, data, expires_at))
+        checked(await self._server.do_async(lambda link: link.run(commands)))
+
+    def delete(self, key: Key) -> bool:
+        commands = self._commands.delete(key)
+        return bool(checked(self._server.do(lambda link: link.run(commands)))[0])
+
+    async def delete_async(self, key: Key) -> bool:
+        commands = self._commands.delete(key)
+        return bool(checked(await self._server.do_async(lambda link: link.run(commands)))[0])
+
+    def get_many(self, keys: Sequence[Key]) -> list[bytes | Exception | None]:
+        names = [self._commands.name(key) for key in keys]
+        return found_in(self._server.do(lambda link: link.get_many(names)))
+
+    async def get_many_async(self, keys: Sequence[Key]) -> list[bytes | Exception | None]:
+        names = [self._commands.name(key) for key in keys]
+        return found_in(await self._server.do_async(lambda link: link.get_many(names)))
+
+    def put_many(self, items: Sequence[Item]) -> list[Exception | None]:
+        commands, objections = self._commands.write_many(items)
+        return errors_of(self._server.do(lambda link: link.run(commands)), objections)
+
+    async def put_many_async(self, items: Sequence[Item]) -> list[Exception | None]:
+        commands, objections = self._commands.write_many(items)
+        return errors_of(await self._server.do_async(lambda link: link.run(commands)), objections)
+
+    def clear(self, namespace: str) -> int:
+        def work(link: Link) -> int:
+            found = link.scan(self._commands.pattern(namespace))
+            gone = sum(sum(checked(link.run(unlink(batch)))) for batch in found)
+            checked(link.run(self._commands.clear(namespace)))
+            return gone
+
+        return self._server.do(work)
+
+    async def clear_async(self, namespace: str) -> int:
+        async def work(link: AsyncLink) -> int:
+            found = link.scan(self._commands.pattern(namespace))
+            gone = sum([sum(checked(await link.run(unlink(batch)))) async for batch in found])
+            checked(await link.run(self._commands.clear(namespace)))
+            return gone
+
+        return await self._server.do_async(work)
+
+    def keys(self, namespace: str) -> Iterator[Key]:
+        return iter([Key(namespace, digest) for digest in self._digests(namespace)])
+
+    def count(self, namespace: str) -> int:
+        return len(self._digests(namespace))
+
+    def usage(self) -> Usage:
+        """How full the database is, with all that others keep there, too."""
+        return self._server.do(lambda link: link.usage())
+
+    def subscribe(self, namespace: str, hearer: Hearer) -> None:
+        """Tell ``hearer`` of what others write and drop there, by the same server and prefix."""
+        self._server.listener.add(self._origin, namespace, hearer)
+
+    def close(self) -> None:
+        self._server.leave(self, self._origin)
+
+    def _digests(self, namespace: str) -> set[bytes]:
+        """Each digest once: SCAN may find a key twice."""
+        pattern = self._commands.pattern(namespace)
+        return self._server.do(
+            lambda link: {digest for batch in link.scan(pattern) for digest in digests_of(batch)}
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.target}, keys begin with {self.target.prefix!r}>"
