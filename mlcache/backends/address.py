@@ -95,7 +95,7 @@ class Opener(msgspec.Struct, frozen=True):
 
     Args:
         open: makes the backend.
-        options: by name, the check of each option.
+        options: by name, the check of each option; ``name.*`` stands for all that begin with ``name.``.
         located: whether there may be a host or path.
         check: checks what concerns more than one option; raises ConfigurationError.
     """
@@ -122,4 +122,9 @@ def a_compression(text: str, what: str) -> str:
     """Check the name of a way to compress."""
     if text != "zstd":
         raise ConfigurationError(f"{what} is {text!r}: give zstd, or leave it out")
+    return text
+
+
+def anything(text: str, what: str) -> str:  # noqa: ARG001 - as all checks
+    """Check nothing: whoever takes the option will."""
     return text

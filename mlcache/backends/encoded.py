@@ -20,7 +20,7 @@ from mlcache.backends.protocol import (
 )
 from mlcache.codec.protocol import Codec
 from mlcache.entry import Entry, Key
-from mlcache.errors import CodecError
+from mlcache.errors import BackendError, CodecError
 from mlcache.sealing import Seal, seal
 
 
@@ -77,7 +77,9 @@ class Encoded:
         return self.inner.delete(key)
 
     def clear(self, namespace: str) -> int:
-        return self.inner.clear(namespace) if isinstance(self.inner, Clears) else 0
+        if isinstance(self.inner, Clears):
+            return self.inner.clear(namespace)
+        raise BackendError(f"{self.name} cannot forget all of one function, so its answers there stay valid")
 
     def keys(self, namespace: str) -> Iterator[Key]:
         return self.inner.keys(namespace) if isinstance(self.inner, Lists) else iter(())

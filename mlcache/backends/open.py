@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlcache.backends.address import Address, Defaults, Opener, hide_passwords, take_apart
 from mlcache.backends.protocol import AnyBackend, Closes
@@ -27,6 +27,8 @@ _MODULES = {
     "ttl": "mlcache.backends.policies",
     "gdsf": "mlcache.backends.gdsf",
     "disk": "mlcache.backends.disk",
+    "joblib": "mlcache.backends.joblib",
+    "dogpile": "mlcache.backends.dogpile",
     "redis": "mlcache.backends.redis",
     "rediss": "mlcache.backends.redis",
     "redis+cluster": "mlcache.backends.redis",
@@ -38,10 +40,30 @@ _MODULES = {
     "valkey": "mlcache.backends.redis",
     "valkeys": "mlcache.backends.redis",
 }
-_PLANNED = frozenset(("joblib", "dogpile"))
 _GROUP = "mlcache.backends"
 _discovered: dict[str, Opener] = {}
 _shared: dict[tuple[Address, Defaults], AnyBackend] = {}
+
+
+class Region(Protocol):
+    """A ``CacheRegion`` of dogpile.cache, configured or not yet."""
+
+    region_invalidator: Any
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether it has a backend."""
+        ...
+
+
+class Folder(Protocol):
+    """A ``Memory`` of joblib."""
+
+    store_backend: Any
+
+
+Foreign = Region | Folder
+"""What other libraries have that can be a backend."""
 
 
 def parse(text: str) -> list[Address]:
@@ -70,6 +92,18 @@ def open_address(address: Address, defaults: Defaults) -> AnyBackend:
         if known is not None
         else _shared.setdefault((address, defaults), opener.open(address, defaults))
     )
+
+
+def adopt(value: object) -> AnyBackend | None:
+    """The backend that another library's object stands for: a region of dogpile, a ``Memory`` of joblib.
+
+    The library is not imported for that: whoever has such an object has done so.
+    """
+    libraries = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
+    for name in sorted(libraries & {"dogpile", "joblib"}):
+        backend: AnyBackend | None = importlib.import_module(_MODULES[name]).adopt(value)
+        return backend
+    return None
 
 
 def forget_shared() -> None:
@@ -124,19 +158,18 @@ def _check(address: Address) -> None:
     if address.location and not opener.located:
         raise ConfigurationError(f"backend {address.text!r}: {address.scheme} takes no path")
     for name, value in address.options:
-        if name not in opener.options:
+        check = opener.options.get(name) or opener.options.get(f"{name.partition('.')[0]}.*")
+        if check is None:
             close = _closest(name, opener.options)
             raise ConfigurationError(
                 f"backend {address.text!r}: {address.scheme} has no option {name!r}{close}"
             )
-        opener.options[name](value, f"{name} of backend {address.text!r}")
+        check(value, f"{name} of backend {address.text!r}")
     if opener.check is not None:
         opener.check(address)
 
 
 def _unknown(scheme: str) -> str:
-    if scheme in _PLANNED:
-        return f"{scheme} is not available in this version (there are {', '.join(_MODULES)})"
     known = dict.fromkeys((*_MODULES, *(point.name for point in _offered())))
     return f"there is no backend {scheme!r}{_closest(scheme, known)}"
 

@@ -97,6 +97,10 @@ class Tiers:
     deadline as it is, so lifetimes never add up. Writes go to all tiers. A tier that fails is
     reported and passed over.
 
+    Whatever is written or deleted is so in the farthest tier first, and noted then. A lookup that
+    read that tier before, and copies what it read afterwards, thus finds the note; one that
+    copies before is overwritten.
+
     Args:
         backends: nearest first. With none, nothing is ever found.
         on_failure: told of each failure. What it raises is raised.
@@ -151,22 +155,32 @@ class Tiers:
         for backend in nearer:
             await self._try(backend, "put", key, entry)
         if self._recent.has(key, since=mark):  # it was overtaken while it was looked up
-            for backend in nearer:
-                await self._try(backend, "delete", key)
+            await self._delete(nearer, key)
 
     async def keeping(self, key: Key, entry: Entry) -> None:
         """``keep``, for either driver."""
-        for backend in self.backends:
+        for backend in reversed(self.backends):
             await self._try(backend, "put", key, entry)
+            self._recent.note([key.digest])
 
     async def dropping(self, key: Key) -> bool:
-        """``drop``, for either driver: the farthest tier first, lest it be promoted meanwhile."""
-        return any([await self._try(backend, "delete", key) for backend in reversed(self.backends)])
+        """``drop``, for either driver."""
+        return await self._delete(self.backends, key)
+
+    async def _delete(self, backends: Sequence[Backend], key: Key) -> bool:
+        gone = False
+        for backend in reversed(backends):
+            gone = bool(await self._try(backend, "delete", key)) or gone
+            self._recent.note([key.digest])
+        return gone
 
     async def clearing(self, namespace: str) -> int:
-        """``clear``, for either driver."""
-        able = [backend for backend in reversed(self.backends) if isinstance(backend, Clears)]
-        return max([await self._try(backend, "clear", namespace) or 0 for backend in able], default=0)
+        """``clear``, for either driver. A tier that cannot is reported, as what it has would come back."""
+        most = 0
+        for backend in reversed(self.backends):
+            most = max(most, await self._try(backend, "clear", namespace) or 0)
+            self._recent.note([namespace])
+        return most
 
     @property
     def shared(self) -> bool:
@@ -175,8 +189,11 @@ class Tiers:
 
     def lock(self, key: Key) -> Any:
         """The lock of a key in the farthest tier that has locks, which is the one most processes share."""
-        able = [backend for backend in reversed(self.backends) if isinstance(backend, Locks)]
-        return SharedLock(able[0].name, able[0].lock(key), key) if able else None
+        for backend in reversed(self.backends):
+            if isinstance(backend, Locks):
+                lock = run(self._try(backend, "lock", key))
+                return None if lock is None else SharedLock(backend.name, lock, key)
+        return None
 
     def try_lock(self, lock: SharedLock) -> bool:
         """Take a lock, if nobody holds it. One that fails holds nobody back."""

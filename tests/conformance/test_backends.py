@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from joblib import Memory
+
+from mlcache import open_backend
 from mlcache.backends.disk import Disk
 from mlcache.backends.encoded import Encoded
 from mlcache.backends.gdsf import Gdsf
+from mlcache.backends.joblib import Joblib
 from mlcache.backends.memory import Lru
 from mlcache.backends.policies import Lfu, Rr, Ttl
 from mlcache.backends.protocol import AnyBackend, Usage
@@ -54,6 +58,33 @@ class TestEncodedDisk(BackendConformance):
 
     def make_backend(self, folder: Path) -> AnyBackend:
         return Encoded(Disk(folder / "cache", max_bytes=2**26), FrameCodec())
+
+
+class TestJoblib(BackendConformance):
+    persistent = True
+
+    def make_backend(self, folder: Path) -> AnyBackend:
+        return open_backend(f"joblib://{folder}/cache")
+
+
+class TestEncodedJoblib(BackendConformance):
+    persistent = True
+
+    def make_backend(self, folder: Path) -> AnyBackend:
+        inner = Joblib(Memory(folder / "cache", verbose=0), compress=True)
+        return Encoded(inner, FrameCodec(compress=True))
+
+
+class TestDogpile(BackendConformance):
+    def make_backend(self, folder: Path) -> AnyBackend:  # noqa: ARG002 - it needs none
+        return open_backend("dogpile://dogpile.cache.memory_pickle")
+
+
+class TestDogpileInAFile(BackendConformance):
+    persistent = True
+
+    def make_backend(self, folder: Path) -> AnyBackend:
+        return open_backend(f"dogpile://dogpile.cache.dbm?arguments.filename={folder}/cache.dbm")
 
 
 class Row:
