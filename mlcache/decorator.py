@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from types import FunctionType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
+from mlcache import keys
 from mlcache.actions import Actions
 from mlcache.cache import Options
 from mlcache.cached import CachedFunction
@@ -24,14 +24,25 @@ CoroutineFunction = Callable[P, Coroutine[Any, Any, R]]
 # overloads below. The first that fits is taken, which is what is meant.
 
 
+class _Nothing:
+    """What no function returns: so of all plain functions only those without types fit to it."""
+
+
 class Decorator(Protocol):
     """What ``ml_cache`` with keywords alone returns."""
+
+    @overload
+    def __call__(self, function: Callable[P, _Nothing], /) -> CachedFunction[P, Any]: ...
 
     @overload
     def __call__(self, function: CoroutineFunction[P, R], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+
+
+@overload
+def ml_cache(function: Callable[P, _Nothing], /) -> CachedFunction[P, Any]: ...
 
 
 @overload
@@ -140,9 +151,7 @@ def _decorate(function: Any, options: Options) -> Any:
 def _check_names(actions: Actions, options: Options) -> None:
     for name in options.ignore & options.stand_ins.keys():
         raise ConfigurationError(f"{name!r} is in ignore and in key: it either counts or it does not")
-    function = actions.function
-    closed = getattr(getattr(function, "__code__", None), "co_freevars", ())
-    known = (*closed, *(() if isinstance(function, FunctionType) else ("self",)))
+    known = keys.bound_names(actions.function)
     for option, names in (("ignore", options.ignore), ("key", options.stand_ins)):
         actions.parameters.check(option, names, known)
 

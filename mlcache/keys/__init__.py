@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlcache.keys.builtin import PLAIN
 from mlcache.keys.digest import KEY_VERSION, digest
-from mlcache.keys.identity import Identity, identify
+from mlcache.keys.identity import Identity, bound_names, identify
 from mlcache.keys.objects import register_key
 
-__all__ = ["KEY_VERSION", "PLAIN", "Identity", "digest", "identify", "register_key"]
+__all__ = ["KEY_VERSION", "PLAIN", "Identity", "bound_names", "digest", "identify", "register_key"]

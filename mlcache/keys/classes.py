@@ -85,7 +85,10 @@ def _encode_members(kind: type, seen: Seen) -> bytes:
 
 def _unpack(member: object) -> object:
     if isinstance(member, classmethod | staticmethod):
-        return member.__func__
+        member = member.__func__
+    wrapped = getattr(member, "__dict__", {}).get("__wrapped__")
+    if wrapped is not None and not isinstance(member, FunctionType):
+        return wrapped  # asking a cached method for its key would ask for that of its class again
     return (member.fget, member.fset, member.fdel) if isinstance(member, property) else member
 
 

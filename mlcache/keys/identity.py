@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from marshal import dumps
 from types import FunctionType, MethodType
 from typing import Any
@@ -17,6 +18,7 @@ from mlcache.keys.dependencies import dependencies
 from mlcache.keys.digest import Seen, digest, encode
 from mlcache.keys.functions import closure_of, encode_cell
 
+_LRU_CACHE = type(functools.lru_cache(len))
 _NO_STAND_INS: Mapping[str, Callable[[Any], object]] = {}
 
 
@@ -37,7 +39,10 @@ class _Parts(msgspec.Struct):
 
     inner: Callable[..., Any]
     owners: list[object]
-    arguments: list[tuple[tuple[object, ...], dict[str, object]]]
+    held: list[dict[str, object]]
+    """The arguments of each partial object, by the name of their parameter."""
+    layers: list[object]
+    """What was taken off."""
 
 
 def identify(
@@ -54,8 +59,8 @@ def identify(
         function: a function, a bound method, a ``functools.partial`` or another callable.
         version: ``"code"``: what the code does counts; ``"deps"``: so does what it refers to in its own
             package; None: it does not; any other text counts in its place.
-        ignore: names of closure variables, or ``"self"``, that do not count.
-        stand_ins: what stands for the content of a closure variable, or for ``"self"``.
+        ignore: names of what is bound to it that does not count; see ``bound_names``.
+        stand_ins: by such a name, a function of what is bound, whose result counts in its place.
         name: what to call it; None: module and qualified name.
 
     Raises:
@@ -65,11 +70,20 @@ def identify(
     name = name or type_name(_named(parts.inner))
     seen: Seen = {id(parts.inner): 0}
     codes = _variables(parts.inner, ignore, stand_ins, seen)
-    if "self" not in ignore:
-        codes += [_owner(owner, stand_ins.get("self"), seen) for owner in parts.owners]
-    codes += [_argument(each, content) for each, content in _partial_arguments(parts)]
-    feed = (name, _version(parts.inner, version), len(parts.arguments), codes)
+    for bound in [*({"self": owner} for owner in parts.owners), *parts.held]:
+        kept = [(each, content) for each, content in sorted(bound.items()) if each not in ignore]
+        codes += [b"@bound:", *(_bound(each, content, stand_ins.get(each), seen) for each, content in kept)]
+    if not isinstance(parts.inner, FunctionType):  # it may hold something, as an itemgetter does
+        codes.append(encode(parts.inner, {}))
+    feed = (name, _version(parts.inner, version), parts.layers, codes)
     return Identity(name, digest(feed, b"identity"))
+
+
+def bound_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """What is bound to ``function`` already: closure variables, ``self``, arguments that a partial holds."""
+    parts = _take_apart(function)
+    held = [name for each in parts.held for name in each]
+    return (*closure_of(parts.inner), *held, *(["self"] if parts.owners else []))
 
 
 def _named(function: Any) -> Any:
@@ -77,12 +91,16 @@ def _named(function: Any) -> Any:
 
 
 def _take_apart(function: Callable[..., Any]) -> _Parts:
-    parts = _Parts(function, [], [])
+    parts = _Parts(function, [], [], [])
     while True:
         inner = parts.inner
         if isinstance(inner, functools.partial):
-            parts.arguments.append((inner.args, inner.keywords))
+            parts.held.append(_arguments(inner))
+            parts.layers.append((len(inner.args), sorted(inner.keywords)))
             parts.inner = inner.func
+        elif isinstance(inner, _LRU_CACHE):
+            parts.layers.append("lru_cache")
+            parts.inner = inner.__wrapped__
         elif isinstance(inner, MethodType):
             parts.owners.append(inner.__self__)
             parts.inner = inner.__func__
@@ -91,6 +109,14 @@ def _take_apart(function: Callable[..., Any]) -> _Parts:
             parts.inner = type(inner).__call__
         else:
             return parts
+
+
+def _arguments(held: functools.partial[Any]) -> dict[str, object]:
+    """The arguments that a partial object holds, by the name of their parameter or else by their place."""
+    try:
+        return inspect.signature(held.func).bind_partial(*held.args, **held.keywords).arguments
+    except (TypeError, ValueError):  # a function of C may not show its parameters
+        return {f"args[{place}]": value for place, value in enumerate(held.args)} | held.keywords
 
 
 def _is_instance(function: Callable[..., Any]) -> bool:
@@ -117,23 +143,9 @@ def _variables(
     return codes
 
 
-def _owner(owner: object, stand_in: Callable[[Any], object] | None, seen: Seen) -> bytes:
+def _bound(name: str, content: object, stand_in: Callable[[Any], object] | None, seen: Seen) -> bytes:
     try:
-        return b"@self:" + encode(owner if stand_in is None else stand_in(owner), seen)
-    except UnhashableArgumentError as error:
-        raise error.of("self") from None
-
-
-def _partial_arguments(parts: _Parts) -> Iterator[tuple[str, object]]:
-    for arguments, keywords in parts.arguments:
-        yield "*", len(arguments)
-        yield from ((f"args[{place}]", argument) for place, argument in enumerate(arguments))
-        yield from sorted(keywords.items())
-
-
-def _argument(name: str, content: object) -> bytes:
-    try:
-        return dumps(name, 2) + encode(content, {})
+        return dumps(name, 2) + encode(content if stand_in is None else stand_in(content), seen)
     except UnhashableArgumentError as error:
         raise error.of(name) from None
 
@@ -142,7 +154,7 @@ def _version(function: Callable[..., Any], version: str | None) -> object:
     if version not in {"code", "deps"}:
         return version
     if not isinstance(function, FunctionType):
-        return digest(function, b"version")
+        return None
     wrapped = function.__dict__.get("__wrapped__")
     code = digest((encode_code(function.__code__, {}), wrapped), b"version")
     return code if version == "code" else (code, dependencies(function))

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import copyreg
 import importlib
+import pickle
+import sys
 from collections.abc import Callable, Iterator
 from marshal import dumps
 from operator import methodcaller
@@ -112,7 +114,7 @@ def _encode_reduced(value: Any, seen: Seen) -> bytes:
     except Exception as error:
         raise UnhashableArgumentError(kind, reason=f"it cannot be pickled: {error}") from error
     if isinstance(reduced, str):
-        return b"@global:" + dumps((kind.__module__, reduced), 2)
+        return _encode_global(value, reduced, seen)
     maker, *rest = reduced
     name = type_name(maker)
     if imported(maker) is not maker:
@@ -122,6 +124,20 @@ def _encode_reduced(value: Any, seen: Seen) -> bytes:
         return b"@reduced:" + encode_class(kind, seen) + dumps(name, 2) + encode_items(content, seen)
     except UnhashableArgumentError as error:
         raise at(error, ".__reduce__()") from None
+
+
+def _encode_global(value: Any, name: str, seen: Seen) -> bytes:
+    """The code of a value that is pickled by its name, if that is where it is."""
+    if "__wrapped__" in getattr(value, "__dict__", ()):
+        return _encode_wrapper(value, seen)
+    module: str = pickle.whichmodule(value, name)  # type: ignore[attr-defined] # typeshed lacks it
+    found: object = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is not value:
+        reason = f"it says that it is {module}.{name}, which it is not"
+        raise UnhashableArgumentError(type(value), reason=reason)
+    return b"@global:" + dumps((module, name), 2)
 
 
 def _encode_wrapper(value: object, seen: Seen) -> bytes:

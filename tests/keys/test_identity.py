@@ -189,7 +189,7 @@ def test_a_wrapper_of_its_own_parts_that_leads_back_is_the_function_itself() -> 
 
 @pytest.mark.parametrize(
     ("arguments", "keywords", "name"),
-    [([threading.Lock()], {}, "args[0]"), ([], {"y": threading.Lock()}, "y")],
+    [([threading.Lock()], {}, "x"), ([], {"y": threading.Lock()}, "y")],
 )
 def test_an_argument_of_a_partial_that_cannot_be_keyed_is_named(
     arguments: list[Any], keywords: dict[str, Any], name: str
