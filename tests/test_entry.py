@@ -137,7 +137,7 @@ def test_a_function_may_say_that_the_time_is_over(says: Any) -> None:
     assert Expiry(lambda _: says).deadline("v", NOW) <= NOW
 
 
-@pytest.mark.parametrize("says", ["soon", True, [1], math.nan, math.inf, object()], ids=repr)
+@pytest.mark.parametrize("says", ["soon", True, [1], math.nan, math.inf, ...], ids=repr)
 def test_a_function_that_says_nonsense_is_a_clear_error(says: Any) -> None:
     with pytest.raises(ConfigurationError, match="ttl is"):
         Expiry(lambda _: says).deadline("v", NOW)
