@@ -187,6 +187,7 @@ class Cache:
     def _on_failure(self, tier: str, operation: str, key: Key | None, error: Exception) -> None:
         too_large = isinstance(error, EntryTooLargeError)
         (self.tally.not_kept if too_large else self.tally.errors).add()
+        events.emit(Failed(key or Key(self.namespace, b""), tier, operation, error))
         if self.settings.strict and not too_large:
             if isinstance(error, MlcacheError):
                 raise error
@@ -194,7 +195,6 @@ class Cache:
         self._warn(
             f"{tier} {type(error).__name__}", f"{tier} failed at {operation}; calls go on without: {error}"
         )
-        events.emit(Failed(key or Key(self.namespace, b""), tier, operation, error))
 
     def _warn(self, about: str, message: str) -> None:
         if (about, self.namespace) not in self._warned:

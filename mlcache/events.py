@@ -88,7 +88,7 @@ def hook(function: Hook) -> Iterator[None]:
 
 def emit(event: Event) -> None:
     """Tell every hook."""
-    for function in _hooks:
+    for function in tuple(_hooks):
         function(event)
 
 

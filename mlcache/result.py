@@ -43,6 +43,8 @@ class Result(msgspec.Struct, Generic[T], frozen=True):
         ``max-age`` is rounded down and ``Age`` up to whole seconds, so that a client never
         keeps the answer longer. What is not kept here says ``no-store``.
         """
+        from email.utils import format_datetime  # names of days in English, whatever the locale
+
         if not self.kept:
             return {"Cache-Control": "no-store"}
         if self.expires_at is None:
@@ -51,7 +53,7 @@ class Result(msgspec.Struct, Generic[T], frozen=True):
         return {
             "Cache-Control": f"max-age={max(math.floor(lifetime), 0)}",
             "Age": str(math.ceil(self.age)),
-            "Expires": self.expires_at.strftime("%a, %d %b %Y %H:%M:%S GMT"),
+            "Expires": format_datetime(self.expires_at, usegmt=True),
         }
 
 
