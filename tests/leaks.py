@@ -101,7 +101,8 @@ def _command(process: Path) -> str:
 
 
 def _shared_memory() -> dict[object, str]:
-    return {segment: str(segment) for segment in SHARED_MEMORY.iterdir()}
+    """What lies there, without semaphores, which come and go with anybody's processes."""
+    return {file: str(file) for file in SHARED_MEMORY.iterdir() if not file.name.startswith("sem.")}
 
 
 def _is_used_by_others(segment: str) -> bool:
