@@ -160,7 +160,7 @@ def _processor() -> str:
 
 _PACKAGES = (
     "mlcache", "numpy", "xxhash", "pandas", "cachebox", "cachetools", "dask", "datasets", "diskcache",
-    "dogpile.cache", "joblib", "streamlit",
+    "dogpile.cache", "hiredis", "joblib", "redis", "streamlit",
 )  # fmt: skip
 
 

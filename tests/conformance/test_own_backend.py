@@ -13,10 +13,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "own-backend.md"
 
 
 def _run(page: Path) -> dict[str, Any]:
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {"__name__": "own_backend"}
     with tempfile.TemporaryDirectory() as folder:
-        exec(code.replace("/var/cache", folder), names)  # noqa: S102 - our own page
+        exec("\n".join(blocks).replace("/var/cache", folder), names)  # noqa: S102 - our own page
     return names
 
 
