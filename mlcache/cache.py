@@ -36,7 +36,7 @@ from mlcache.events import (
     Tally,
 )
 from mlcache.fastpath import Digest, Keying
-from mlcache.flight import Flights
+from mlcache.flight import Flights, shared
 from mlcache.flight.local import aboard
 from mlcache.flow import Terms
 from mlcache.settings import Settings
@@ -112,7 +112,8 @@ class Cache:
         terms = _terms(options, forced.get("ttl"), self.settings.ttl)
         backends = forced.get("backend") or options.backend or self.settings.backend or "lru"
         self.store = Tiers(open_stores(backends, self.settings, options.returns), self._on_failure)
-        self.terms = msgspec.structs.replace(terms, shared=self.store.shared)
+        wait = self.settings.wait or shared.WAIT
+        self.terms = msgspec.structs.replace(terms, shared=self.store.shared, wait=wait)
         self._hearings = listen(self.store, self.namespace, self.flights.supersede)
         self.keying = Keying(
             prefix=keys.digest((identity.name, identity.digest)),

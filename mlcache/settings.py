@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True):
         disabled: call the functions themselves.
         strict: let what fails in a cache fail the call.
         offload_workers: number of worker processes.
+        wait: seconds to wait for another process that computes the same.
     """
 
     backend: str | None = None
@@ -47,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True):
     disabled: bool = False
     strict: bool = False
     offload_workers: int | None = None
+    wait: float | None = None
 
     def __repr__(self) -> str:
         said = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name)}
@@ -104,6 +106,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "SECRET": ("secret", _secret),
     "DISABLED": ("disabled", _truth),
     "STRICT": ("strict", _truth),
+    "WAIT": ("wait", lambda text, what: units.seconds(text, what=what)),
     "OFFLOAD_WORKERS": ("offload_workers", _workers),
 }
 

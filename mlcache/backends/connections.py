@@ -7,8 +7,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlcache import clock
+
 if TYPE_CHECKING:
     import sqlite3
+
+
+RETRY, PATIENCE = 0.005, 10.0
+"""Seconds between two tries to connect to a file that is locked, and in all."""
 
 
 class Connections:
@@ -53,12 +59,36 @@ class Connections:
     def _connect(self, timeout: float) -> sqlite3.Connection:
         import sqlite3
 
-        made = sqlite3.connect(self._path, timeout, isolation_level=None, check_same_thread=False)
-        made.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last entries, never the file
-        made.execute("PRAGMA cache_size = 8192")  # pages
+        made = sqlite3.connect(self._path, timeout=timeout, isolation_level=None, check_same_thread=False)
+        try:
+            _set_up(made)
+        except BaseException:
+            made.close()
+            raise
         with self._lock:
             self._local.connection = made
             for thread in [thread for thread in self._by_thread if not thread.is_alive()]:
                 self._by_thread.pop(thread).close()
             self._by_thread[threading.current_thread()] = made
         return made
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    """Prepare a connection.
+
+    While another process opens or closes the write-ahead log, SQLite says that the file is locked
+    without waiting for the connection's timeout, so the waiting is done here.
+    """
+    import sqlite3
+
+    until = clock.ticks() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost entries, never the file
+            connection.execute("PRAGMA cache_size = 8192")  # pages
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or clock.ticks() >= until:
+                raise
+            threading.Event().wait(RETRY)
+        else:
+            return

@@ -82,7 +82,10 @@ class Disk:
         from mlcache.backends.filelocks import KeyLock
 
         folder = self.directory / "locks"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError:
+            return None  # the write that follows will say what is wrong with the folder
         return KeyLock(folder / f"{key.digest.hex()}.lock")
 
     def close(self) -> None:

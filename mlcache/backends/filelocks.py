@@ -7,7 +7,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-
 OPENING = 30.0
 """Seconds to wait for other processes that open the same folder."""
 
@@ -38,11 +37,17 @@ class KeyLock:
         self._lock = FileLock(file, thread_local=False, mode=0o600)
 
     def acquire(self) -> bool:
-        """Take it, if nobody holds it, without waiting; whether we hold it."""
+        """Take it, if nobody holds it, without waiting; whether we may go on.
+
+        Where no file can be written there is no lock, and nobody is held back: the write that
+        follows will say what is wrong.
+        """
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
             return False
+        except OSError:
+            pass
         return True
 
     def release(self) -> None:
