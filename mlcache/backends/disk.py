@@ -19,7 +19,7 @@ from mlcache import clock
 from mlcache.backends.address import DISK_BYTES, Address, Defaults, Opener, a_size
 from mlcache.backends.protocol import Usage
 from mlcache.entry import Key
-from mlcache.errors import BackendError, MissingExtraError
+from mlcache.errors import BackendError, EntryTooLargeError, MissingExtraError
 from mlcache.units import show_size
 
 FILE = "cache.db"
@@ -59,6 +59,12 @@ class Disk:
         return data
 
     def put(self, key: Key, data: bytes, expires_at: float) -> None:
+        if len(data) > self._max_bytes:
+            self.delete(key)
+            raise EntryTooLargeError(
+                f"an entry of {show_size(len(data))} does not fit into the {show_size(self._max_bytes)} "
+                f"of {self.name}: raise max_bytes or MLCACHE_MAX_BYTES"
+            )
         seconds = None if math.isinf(expires_at) else max(expires_at - clock.now(), 0.0)
         self._index_in_place().set(key.digest, data, expire=seconds, tag=key.namespace)
 
