@@ -125,7 +125,9 @@ def writable(value: Any) -> Any:
         return kind(map(writable, value))
     if kind is dict:
         return {key: writable(item) for key, item in value.items()}
-    if _is_pandas(kind):
+    if _is_pandas(kind) and (
+        hasattr(value, "dtype") or hasattr(value, "columns")
+    ):  # no Timestamp and the like
         return _through_pickle(value) if _holds_objects(value) else value.copy()
     return value if kind in _UNCHANGING else copy.deepcopy(value)
 
@@ -140,7 +142,8 @@ def size_of(value: Any) -> int:
     if _is_pandas(kind):
         return _pandas_size(value)
     nbytes = getattr(value, "nbytes", None)
-    return sys.getsizeof(value) + (nbytes if isinstance(nbytes, int) else 0)
+    # An array counts its memory by itself where it owns it, but not where it is a view.
+    return max(sys.getsizeof(value), _ARRAY_OVERHEAD + nbytes if isinstance(nbytes, int) else 0)
 
 
 def is_immutable(array: npt.NDArray[Any]) -> bool:

@@ -1,0 +1,365 @@
+"""What is kept cannot be changed: not by who made it, not by who gets it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import datetime as dt
+import decimal
+import uuid
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlcache import ml_cache
+from mlcache.sealing import SEALS, is_immutable, refer, seal, seal_for_copies, size_of
+
+
+class Pair(NamedTuple):
+    """A tuple of the user's."""
+
+    left: Any
+    right: Any
+
+
+@dataclass(eq=False)
+class Box:
+    """An object of the user's, with things in it that can be changed."""
+
+    array: npt.NDArray[Any] = field(default_factory=lambda: np.arange(3))
+    items: list[Any] = field(default_factory=lambda: [1, [2]])
+
+
+def structured() -> npt.NDArray[Any]:
+    return np.array([(1, 2.0), (3, 4.0)], dtype=[("a", "<i4"), ("b", ">f8")])
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"a": [1, 2], "b": [1.5, None], "c": ["x", "y"], "d": pd.Categorical(["u", "v"])},
+        index=pd.Index([10, 20], name="i"),
+    )
+
+
+def object_frame() -> pd.DataFrame:
+    return pd.DataFrame({"a": [[1], [2]], "b": [1, 2]})
+
+
+def twin_columns() -> pd.DataFrame:
+    return pd.DataFrame([[[1], [2]]], columns=["a", "a"])
+
+
+VALUES: dict[str, Callable[[], Any]] = {
+    "array": lambda: np.arange(6).reshape(2, 3),
+    "array in Fortran's order": lambda: np.asfortranarray(np.arange(6).reshape(2, 3)),
+    "view": lambda: np.arange(20)[::3],
+    "transposed": lambda: np.arange(6).reshape(2, 3).T,
+    "broadcast": lambda: np.broadcast_to(np.arange(3), (2, 3)),
+    "array without dimensions": lambda: np.array(5.0),
+    "empty array": lambda: np.empty((0, 3), "f4"),
+    "array of the other byte order": lambda: np.arange(3, dtype=">i4"),
+    "array of times": lambda: np.array(["2020-01-01"], "M8[D]"),
+    "array of texts": lambda: np.array(["a", "bc"]),
+    "structured array": structured,
+    "array of objects": lambda: np.array([[1], None, "x"], dtype=object),
+    "masked array": lambda: np.ma.masked_equal(np.arange(3), 1),
+    "list": lambda: [1, "a", None],
+    "nested": lambda: {"a": [1, (2, [3])], "n": {"z": np.arange(2)}, "s": {1}, "b": bytearray(b"x")},
+    "tuple": lambda: (1, 2),
+    "tuple of lists": lambda: ([1], [2]),
+    "named tuple": lambda: Pair([1], np.arange(2)),
+    "dict": lambda: {"a": 1},
+    "ordered dict": lambda: OrderedDict(a=[1]),
+    "dict with a default": lambda: defaultdict(list, a=[1]),
+    "queue": lambda: deque([[1]], 5),
+    "set": lambda: {1, 2},
+    "frozen set": lambda: frozenset({1}),
+    "bytearray": lambda: bytearray(b"ab"),
+    "object": lambda: Box(),  # noqa: PLW0108 - a class is not cached
+    "list of objects": lambda: [Box(), Box()],
+    "frame": frame,
+    "frame of objects": object_frame,
+    "frame with two columns of one name": twin_columns,
+    "frame in a list": lambda: [frame()],
+    "series": lambda: pd.Series([1, 2], name="s"),
+    "series of lists": lambda: pd.Series([[1], [2]]),
+    "index": lambda: pd.Index([1, 2], name="i"),
+    "categorical": lambda: pd.Categorical(["a", "b"]),
+    "moment": lambda: pd.Timestamp("2020-01-01"),
+    "nothing": lambda: None,
+    "number": lambda: 5,
+    "numpy's number": lambda: np.float32(5),
+    "text": lambda: "text",
+    "time": lambda: dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+    "decimal": lambda: decimal.Decimal("1.5"),
+    "uuid": lambda: uuid.UUID(int=5),
+}
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are of one type and have the same content."""
+    return type(a) is type(b) and repr(_plain(a)) == repr(_plain(b))
+
+
+def _plain(value: Any) -> Any:
+    return next((show(value) for kind, show in SHOWN.items() if isinstance(value, kind)), value)
+
+
+def _plain_array(array: Any) -> Any:
+    as_list = array.dtype.hasobject or isinstance(array, np.ma.MaskedArray)
+    return type(array), array.shape, array.dtype.str, array.tolist() if as_list else array.tobytes()
+
+
+SHOWN: dict[Any, Callable[[Any], Any]] = {
+    np.ndarray: _plain_array,
+    pd.DataFrame: lambda frame: [
+        *map(_plain, (column for _, column in frame.items())),
+        frame.columns,
+        frame.attrs,
+    ],
+    pd.Series: lambda series: (series.tolist(), str(series.dtype), series.name, _plain(series.index)),
+    pd.Index: lambda index: (index.tolist(), str(index.dtype), index.name),
+    pd.Categorical: lambda values: (list(values), values.dtype),
+    dict: lambda value: [(key, _plain(item)) for key, item in value.items()],
+    (list, tuple, deque): lambda value: [_plain(item) for item in value],
+    (set, frozenset): sorted,
+    Box: lambda box: (_plain(box.array), box.items),
+}
+
+
+def spoil(value: Any) -> None:
+    """Change whatever can be changed in a value."""
+    if isinstance(value, dict | list | tuple | deque):
+        for item in list(value.values() if isinstance(value, dict) else value):
+            spoil(item)
+    for kind, changes in CHANGES.items():
+        for change in changes if isinstance(value, kind) else ():
+            with contextlib.suppress(
+                ValueError, TypeError, AttributeError, LookupError
+            ):  # it cannot be changed so
+                change(value)
+
+
+CHANGES: dict[Any, list[Callable[[Any], object]]] = {
+    np.ndarray: [
+        lambda array: array.setflags(write=True),
+        lambda array: array.fill(9),
+        lambda array: array.__setitem__(0, array[-1]),
+        lambda array: array[0].append(9),
+    ],
+    pd.DataFrame: [
+        lambda frame: frame.iloc.__setitem__((0, 0), 9),
+        lambda frame: frame.iloc[0, 0].append(9),
+        lambda frame: frame["a"].values.fill(9),
+        lambda frame: frame["b"].to_numpy().fill(9),
+        lambda frame: frame.index.values.fill(9),
+        lambda frame: setattr(frame.index, "name", "spoilt"),
+        lambda frame: setattr(frame.columns, "name", "spoilt"),
+        lambda frame: frame.attrs.update(spoilt=9),
+        lambda frame: frame.insert(0, "spoilt", 9),
+        lambda frame: frame.pop("b"),
+    ],
+    pd.Series: [
+        lambda series: setattr(series, "name", "spoilt"),
+        lambda series: series.iloc.__setitem__(0, 9),
+        lambda series: series.iloc[0].append(9),
+    ],
+    pd.Index: [lambda index: setattr(index, "name", "spoilt"), lambda index: index.values.fill(9)],
+    pd.Categorical: [lambda values: values.__setitem__(0, "b")],
+    dict: [lambda value: value.update(spoilt=9)],
+    (list, deque, bytearray): [lambda value: value.append(9)],
+    set: [lambda value: value.add(9)],
+    Box: [
+        lambda box: spoil(box.items),
+        lambda box: spoil(box.array),
+        lambda box: setattr(box, "items", None),
+    ],
+}
+
+
+@pytest.fixture(params=["lru", "disk", "lru, disk"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("returns", ["readonly", "copy"])
+def test_nobody_can_change_what_is_kept(name: str, returns: Any, backend: str) -> None:
+    made: list[Any] = []
+
+    @ml_cache(backend=backend, returns=returns)
+    def f() -> Any:
+        made.append(VALUES[name]())
+        return made[-1]
+
+    expected = VALUES[name]()
+    for _ in range(3):
+        answer = f()
+        assert same(answer, expected)
+        spoil(answer)
+        spoil(made[0])
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("returns", ["readonly", "copy"])
+def test_a_miss_and_a_hit_give_the_same_kind_of_thing(name: str, returns: Any, backend: str) -> None:
+    f = ml_cache(backend=backend, returns=returns)(VALUES[name])
+    miss, hit = f(), f()
+    assert same(miss, hit)
+    assert _writable(miss) == _writable(hit)
+
+
+def _writable(value: Any) -> list[bool]:
+    """Which arrays in a value can be written to."""
+    if isinstance(value, np.ndarray):
+        return [bool(value.flags.writeable)]
+    if isinstance(value, list | tuple):
+        return [flag for item in value for flag in _writable(item)]
+    if isinstance(value, dict):
+        return _writable(list(value.values()))
+    return _writable(value.array) if isinstance(value, Box) else []
+
+
+@pytest.mark.parametrize("name", [name for name in VALUES if isinstance(VALUES[name](), np.ndarray)])
+def test_an_array_comes_back_read_only_and_shared(name: str, backend: str) -> None:
+    f = ml_cache(backend=backend)(VALUES[name])
+    for answer in (f(), f()):
+        if answer.dtype.hasobject or type(answer) is not np.ndarray:
+            continue  # these are copied for each caller instead
+        with pytest.raises(ValueError, match="read-only"):
+            answer[...] = answer
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            answer.setflags(write=True)
+    if backend != "disk" and type(answer) is np.ndarray and not answer.dtype.hasobject:
+        assert f() is f()
+
+
+def test_a_copy_is_the_callers_own(backend: str) -> None:
+    def made() -> dict[str, Any]:
+        return {"a": np.arange(3), "t": (np.arange(2),), "f": frame()}
+
+    f = ml_cache(backend=backend, returns="copy")(made)
+    for _ in range(3):
+        answer = f()
+        answer["a"][0] = answer["t"][0][0] = 9
+        answer["f"].iloc[0, 0] = 9
+    assert (f()["a"][0], f()["t"][0][0], f()["f"].iloc[0, 0]) == (0, 0, 1)
+
+
+def test_a_reference_is_the_very_object() -> None:
+    box = Box()
+    f = ml_cache(returns="reference")(lambda: box)
+    assert f() is f() is box
+
+
+@pytest.mark.parametrize(
+    "change", [lambda f: f.iloc.__setitem__((0, 0), 9), lambda f: f.loc.__setitem__(10, 9)]
+)
+def test_a_frame_can_be_written_to_by_who_got_it(change: Callable[[Any], None], backend: str) -> None:
+    f = ml_cache(backend=backend)(lambda: pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=[10, 20]))
+    for _ in range(3):
+        answer = f()
+        column = answer["a"]
+        change(answer)
+        assert answer.iloc[0, 0] == 9
+        del answer
+        column.iloc[1] = 7  # outlives the frame that it was taken from
+    assert f()["a"].tolist() == [1, 2]
+
+
+def test_a_large_result_of_the_function_is_not_kept_twice() -> None:
+    immutable = np.frombuffer(bytes(1000), "u1")
+    assert seal(immutable).value is immutable
+    assert is_immutable(immutable)
+    assert is_immutable(immutable[::2].reshape(-1))
+    assert not is_immutable(np.arange(3))
+    assert not is_immutable(np.frombuffer(bytearray(5), "u1"))
+    hidden = np.arange(3)
+    hidden.flags.writeable = False
+    assert not is_immutable(hidden)
+    assert seal(hidden).value is not hidden
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | st.text(max_size=3)
+        | st.binary(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+            | st.tuples(inner, inner)
+        ),
+        max_leaves=15,
+    )
+)
+@pytest.mark.parametrize("returns", ["readonly", "copy"])
+def test_whatever_is_made_of_containers_stays_what_it_was(returns: str, value: Any) -> None:
+    expected = copy.deepcopy(value)
+    sealed = SEALS[returns](value)
+    for _ in range(2):
+        answer = sealed.value if sealed.renew is None else sealed.renew(sealed.value)
+        assert answer == expected
+        assert type(answer) is type(expected)
+        spoil(answer)
+        spoil(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [
+        (np.zeros(10_000), 80_000, 81_000),
+        (b"x" * 10_000, 10_000, 11_000),
+        ([np.zeros(1000), np.zeros(1000)], 16_000, 18_000),
+        ({"a": "x" * 10_000}, 10_000, 11_000),
+        (pd.DataFrame({"a": np.zeros(10_000)}), 80_000, 82_000),
+        (pd.Series(["x" * 1000] * 10), 10_000, 20_000),
+        (pd.Index(np.arange(1000)), 8_000, 9_000),
+        (5, 1, 100),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_sizes_are_those_of_the_memory_taken(value: Any, least: int, most: int) -> None:
+    assert least <= size_of(value) <= most
+    assert least <= seal(value).size <= most
+
+
+def test_what_was_just_read_is_not_copied_again() -> None:
+    array, items = np.arange(3), [np.arange(3)]
+    assert seal(array, owned=True).value is array
+    assert not array.flags.writeable
+    assert seal(items, owned=True).value[0] is items[0]
+    box = Box()
+    assert seal(box, owned=True).value is box
+    assert seal(box).value is not box
+
+
+def test_what_cannot_be_copied_is_an_error_of_sealing_alone() -> None:
+    generator = (i for i in range(3))
+    for way in (seal, seal_for_copies):
+        with pytest.raises(TypeError):
+            way(generator)
+    assert refer(generator).value is generator
+
+
+def test_a_value_that_contains_itself_is_delivered() -> None:
+    def circular() -> list[Any]:
+        items: list[Any] = []
+        items.append(items)
+        return items
+
+    with pytest.warns(UserWarning, match="cannot be copied"):
+        answer = ml_cache(circular)()
+    assert answer[0] is answer
