@@ -20,15 +20,15 @@ class Machine(RuleBasedStateMachine):
     """Every step is done to both, and both hold the same in the same order ever after."""
 
     @initialize(
-        max_bytes=st.integers(Lru.overhead, 6 * Lru.overhead),
-        max_items=st.one_of(st.none(), st.integers(1, 6)),
+        max_bytes=st.sampled_from([1, 4, 5.5, 8]).map(lambda entries: int(entries * Lru.overhead)),
+        max_items=st.sampled_from([None, 3, 5]),
     )
     def open(self, max_bytes: int, max_items: int | None) -> None:
         self.bounds = (max_bytes, max_items)
         self.store = Lru(max_bytes=max_bytes, max_items=max_items)
         self.model: OrderedDict[Key, Entry] = OrderedDict()
 
-    @rule(at=st.sampled_from(KEYS), size=st.integers(0, 3 * Lru.overhead))
+    @rule(at=st.sampled_from(KEYS), size=st.sampled_from([0, 0, 1, 100, Lru.overhead, 5 * Lru.overhead]))
     def put(self, at: Key, size: int) -> None:
         entry = Entry(object(), 0.0, size=size)
         self.model.pop(at, None)
@@ -42,6 +42,11 @@ class Machine(RuleBasedStateMachine):
         self.model[at] = entry
         while self.is_over():
             self.model.popitem(last=False)
+
+    @rule(data=st.data())
+    def get_one_that_is_there(self, data: st.DataObject) -> None:
+        if self.model:
+            self.get(data.draw(st.sampled_from(list(self.model))))
 
     @rule(at=st.sampled_from(KEYS))
     def get(self, at: Key) -> None:
@@ -82,4 +87,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestLru = Machine.TestCase
-TestLru.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLru.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

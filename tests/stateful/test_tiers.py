@@ -39,17 +39,22 @@ class Machine(RuleBasedStateMachine):
         self.disk = Disk(Path(self.folder.name) / "cache", max_bytes=2**26)
         self.last: dict[Key, Entry] = {}
         self.serial = 0
-        self.restart()
+        self.open()
 
     def teardown(self) -> None:
         self.disk.close()
         self.folder.cleanup()
         self.time.__exit__(None, None, None)
 
-    @rule()
-    def restart(self) -> None:
+    def open(self) -> None:
         self.near = Lru(max_bytes=2**20, max_items=2)
         self.tiers = Tiers([self.near, Encoded(self.disk, FrameCodec())], fail)
+
+    @rule()
+    def restart(self) -> None:
+        self.open()
+        for at in KEYS:
+            self.find(at)
 
     @rule(at=st.sampled_from(KEYS), fresh=SPANS, stale=st.sampled_from([0.0, 5000.0]))
     def keep(self, at: Key, fresh: float, stale: float) -> None:
@@ -98,4 +103,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestTiers = Machine.TestCase
-TestTiers.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestTiers.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
