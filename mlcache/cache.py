@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from random import random
 from typing import Any, NamedTuple
 
 import msgspec
@@ -137,7 +136,7 @@ class Cache:
         else:
             with aboard(step.flight):
                 value = step.call.apply(step.call.values)
-        return Made(value, clock.now(), clock.ticks() - started, random())  # noqa: S311 - jitter is no secret
+        return Made(value, clock.now(), clock.ticks() - started)
 
     async def compute_suspending(self, step: Compute) -> Made:
         """Await the coroutine function."""
@@ -147,7 +146,7 @@ class Cache:
         else:
             with aboard(step.flight):
                 value = await step.call.apply(step.call.values)
-        return Made(value, clock.now(), clock.ticks() - started, random())  # noqa: S311 - jitter is no secret
+        return Made(value, clock.now(), clock.ticks() - started)
 
     def hand_out(self, entry: Entry) -> Any:
         """What a caller gets of an entry."""

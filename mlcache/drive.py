@@ -19,6 +19,7 @@ from mlcache.events import Event
 from mlcache.flight import Flight, Flights, Job
 from mlcache.steps import (
     Compute,
+    Draw,
     Drop,
     Find,
     GetLock,
@@ -122,12 +123,20 @@ def _later(step: Later, parts: Parts) -> bool:
     return crew().submit(job.run)
 
 
+def draw() -> float:
+    """A random number from 0 up to, but not including, 1."""
+    import random  # which few programs need
+
+    return random.random()  # noqa: S311 - no secret
+
+
 _ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Find: lambda step, parts: parts.store.find(step.key),
     Join: _join,
     Lead: lambda step, parts: blocking(step.flow, parts),
     Later: _later,
     Wait: lambda step, _: step.flight.wait(),
+    Draw: lambda _step, _parts: draw(),
     Now: lambda _step, _parts: clock.now(),
     Compute: lambda step, parts: parts.compute(step),
     Keep: lambda step, parts: parts.store.keep(step.key, step.entry),

@@ -32,6 +32,7 @@ from mlcache.flight.shared import WAIT, Lock, pauses
 from mlcache.sealing import Sealed, seal_failure
 from mlcache.steps import (
     Compute,
+    Draw,
     Drop,
     Find,
     GetLock,
@@ -85,10 +86,10 @@ class Terms(msgspec.Struct, frozen=True):
         young = found.at - found.entry.created <= self.max_age
         return young and judge(found.entry, found.at) is Verdict.FRESH
 
-    def use_of(self, found: Found) -> Use:
-        """What to do with an entry."""
+    def use_of(self, found: Found, luck: float) -> Use:
+        """What to do with an entry; ``luck`` is drawn between 0 and 1."""
         if self.is_fresh(found):
-            due = self.expiry.is_due(found.entry, found.at, found.luck)
+            due = self.expiry.is_due(found.entry, found.at, luck)
             return Use.SERVE_AND_RENEW if due else Use.SERVE
         young = found.at - found.entry.created <= self.max_age
         stale = young and self.expiry.is_served_stale(found.entry, found.at)
@@ -99,7 +100,7 @@ async def answer(call: Call, terms: Terms) -> Outcome:
     """The whole way: an entry that is kept, or one that is computed, once for all who ask meanwhile."""
     found: Found | None = await Find(call.key)
     if found is not None:
-        usable = terms.use_of(found)
+        usable = terms.use_of(found, await Draw() if terms.expiry.early else 0.0)
         if usable is Use.SERVE:
             return await _hit(call.key, found)
         if usable is Use.SERVE_AND_RENEW:
@@ -173,7 +174,7 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
         await _keep_error(call.key, error, terms, flight)
         raise
     await Tell(Computed(call.key, made.cost))
-    entry, objection = make_entry(made, terms)
+    entry, objection = make_entry(made, terms, await Draw() if terms.expiry.jitter else 0.0)
     if flight.superseded:
         objection = "it was invalidated or written while being computed"
     if objection:
@@ -190,9 +191,15 @@ async def keep(key: Key, entry: Entry, flight: Flight) -> None:
         await Drop(key)
 
 
-def make_entry(made: Made, terms: Terms) -> tuple[Entry, str]:
-    """The entry for a computed value, and why it must not be kept; empty if it may."""
-    deadline = terms.expiry.deadline(made.value, made.at, made.luck)
+def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]:
+    """The entry for a computed value, and why it must not be kept; empty if it may.
+
+    Args:
+        made: the value.
+        terms: of the function.
+        luck: drawn between 0 and 1, for the jitter of its lifetime.
+    """
+    deadline = terms.expiry.deadline(made.value, made.at, luck)
     objection = ""
     if terms.when is not None and not terms.when(made.value):
         objection = "its 'when' says no"

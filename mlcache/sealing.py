@@ -16,21 +16,19 @@ gets either a thing that cannot be changed or a fresh one.
 from __future__ import annotations
 
 import copy
-import datetime as dt
-import decimal
-import fractions
 import pickle
 import sys
 import types
-import uuid
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from mlcache.entry import Failure
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Renew = Callable[[Any], Any]
 
@@ -56,14 +54,29 @@ class Seal(Protocol):
         """``value`` in the form in which it is kept."""
 
 
-_UNCHANGING: frozenset[type] = frozenset(
+_UNCHANGING: set[type] = {
+    *(type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis)),
+    *(types.FunctionType, types.BuiltinFunctionType, type),
+}
+"""Types whose values cannot be changed. Those of ``_BY_NAME`` come in when they are first met."""
+
+_BY_NAME = frozenset(
     (
-        *(type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis)),
-        *(dt.datetime, dt.date, dt.time, dt.timedelta, dt.timezone),
-        *(decimal.Decimal, fractions.Fraction, uuid.UUID),
-        *(types.FunctionType, types.BuiltinFunctionType, type),
+        *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
+        *("decimal.Decimal", "fractions.Fraction", "uuid.UUID"),
     )
 )
+
+
+def _is_unchanging(kind: type) -> bool:
+    if kind in _UNCHANGING:
+        return True
+    # A structured scalar (np.void) can be assigned to.
+    number = kind.__module__ == "numpy" and issubclass(kind, np.generic) and not issubclass(kind, np.void)
+    if number or f"{kind.__module__}.{kind.__qualname__}" in _BY_NAME:
+        _UNCHANGING.add(kind)
+        return True
+    return False
 
 
 def seal(value: Any, *, owned: bool = False) -> Sealed:
@@ -79,7 +92,7 @@ def seal(value: Any, *, owned: bool = False) -> Sealed:
     kind = type(value)
     if kind is Failure:
         return seal_failure(value)
-    if kind in _UNCHANGING or isinstance(value, np.generic):
+    if _is_unchanging(kind):
         return Sealed(value, None, sys.getsizeof(value))
     sealer = _SEALERS.get(kind)
     if sealer is not None:
@@ -115,7 +128,7 @@ def seal_for_copies(value: Any, *, owned: bool = False) -> Sealed:
     sealed = seal(value, owned=owned)
     if type(value) is Failure:
         return sealed
-    return Sealed(sealed.value, None if type(sealed.value) in _UNCHANGING else writable, sealed.size)
+    return Sealed(sealed.value, None if _is_unchanging(type(sealed.value)) else writable, sealed.size)
 
 
 def writable(value: Any) -> Any:
@@ -129,7 +142,7 @@ def writable(value: Any) -> Any:
         hasattr(value, "dtype") or hasattr(value, "columns")
     ):  # no Timestamp and the like
         return _through_pickle(value) if _holds_objects(value) else value.copy()
-    return value if kind in _UNCHANGING else copy.deepcopy(value)
+    return value if _is_unchanging(kind) else copy.deepcopy(value)
 
 
 def size_of(value: Any) -> int:
@@ -262,7 +275,7 @@ def _holds_objects(value: Any) -> bool:
         return False
     columns = [column for _, column in value.items()] if hasattr(value, "columns") else [value]
     objects = [column for column in columns if column.dtype.kind == "O"]
-    return any(not {type(item) for item in column} <= _UNCHANGING for column in objects)
+    return any(not all(map(_is_unchanging, {type(item) for item in column})) for column in objects)
 
 
 def _pandas_size(value: Any) -> int:

@@ -8,7 +8,6 @@ qualified name with its module, in capitals, with ``_`` for whatever else.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import warnings
@@ -19,7 +18,6 @@ import msgspec
 
 from mlcache import units
 from mlcache.backends.open import parse as parse_backends
-from mlcache.codec import Signer
 from mlcache.errors import ConfigurationError, MlcacheWarning
 
 PREFIX = "MLCACHE_"
@@ -91,6 +89,8 @@ def _backend(text: str, what: str) -> str:
 
 def _secret(text: str, what: str) -> str:
     text = _text(text, what)
+    from mlcache.codec import Signer
+
     try:
         Signer(text.encode())
     except ConfigurationError as error:
@@ -172,5 +172,7 @@ def _warn_of_unknown(environ: Mapping[str, str]) -> None:
 
 
 def _closest(option: str, prefix: str) -> str:
+    import difflib
+
     close = difflib.get_close_matches(option, _OPTIONS, 1)
     return f": did you mean {prefix}{close[0]}?" if close else f" (there are {', '.join(_OPTIONS)})"

@@ -56,6 +56,10 @@ class Later(Step, frozen=True, eq=False):
     flow: Coroutine[Step, Any, Outcome]
 
 
+class Draw(Step, frozen=True, eq=False):
+    """Answered with a random number between 0 and 1."""
+
+
 class Now(Step, frozen=True, eq=False):
     """Answered with the time."""
 
@@ -156,10 +160,8 @@ class Made(msgspec.Struct, frozen=True, eq=False):
         value: what it returned.
         at: the time at which it was there.
         cost: the seconds it took.
-        luck: drawn between 0 and 1, for the jitter of its lifetime.
     """
 
     value: Any
     at: float
     cost: float
-    luck: float = 0.0

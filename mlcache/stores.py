@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mlcache import sealing, settings
 from mlcache.backends.address import Address, Defaults
-from mlcache.backends.disk import Disk
 from mlcache.backends.encoded import Encoded
-from mlcache.backends.joblib import Joblib
 from mlcache.backends.open import Foreign, adopt, open_address, parse
-from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend, Compresses
-from mlcache.codec import FrameCodec, Signer
+from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend, Compresses, InFolder
 from mlcache.errors import ConfigurationError, MissingExtraError, MlcacheWarning
 from mlcache.settings import Settings
+
+if TYPE_CHECKING:
+    from mlcache.codec import FrameCodec, Signer
 
 BackendSpec = str | AnyBackend | Foreign | Sequence[str | AnyBackend | Foreign] | None
 Returns = Literal["readonly", "copy", "reference"]
@@ -102,10 +101,12 @@ def _defaults(settings: Settings) -> Defaults:
 
 def _codec(backend: BytesBackend, settings: Settings) -> FrameCodec:
     """Pickles are signed with the secret; without one, only on disk, with a key of this user's own."""
+    from mlcache.codec import FrameCodec, Signer  # which a cache in memory can do without
+
     compress = isinstance(backend, Compresses) and backend.compress
     if settings.secret is not None:
         return FrameCodec(signer=Signer(settings.secret.encode()), compress=compress)
-    signer = _local_signer() if isinstance(backend, Disk | Joblib) else None
+    signer = _local_signer() if isinstance(backend, InFolder) else None
     return FrameCodec(signer=signer, compress=compress)
 
 
@@ -115,6 +116,10 @@ def _local_signer() -> Signer | None:
         import platformdirs
     except ImportError:
         raise MissingExtraError("backend 'disk'", "platformdirs", "disk") from None
+    from pathlib import Path
+
+    from mlcache.codec import Signer
+
     try:
         return Signer.from_file(Path(platformdirs.user_data_dir("mlcache")) / "pickle.key")
     except (OSError, ConfigurationError) as error:

@@ -892,7 +892,6 @@ def test_options_come_by_keyword_alone() -> None:
     ("options", "message"),
     [
         ({"backend": "lruu"}, "did you mean lru"),
-        ({"backend": "redis"}, "not available in this version"),
         ({"backend": "lru,"}, "commas"),
         ({"backend": ""}, "commas"),
         ({"backend": []}, "empty list"),

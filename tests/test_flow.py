@@ -18,6 +18,7 @@ from mlcache.flow import Terms
 from mlcache.sealing import Sealed, refer, seal
 from mlcache.steps import (
     Compute,
+    Draw,
     Drop,
     Find,
     Join,
@@ -442,7 +443,8 @@ def test_a_fresh_entry_is_renewed_early_with_luck(luck: float, renewed: bool) ->
     """It has 2 seconds left and took 1: it is renewed with a probability of exp(-2), about 0.135."""
     play = Play(flow.answer(CALL, Terms(Expiry(60, early=1.0), None, seal)))
     entry = Entry("kept", 950.0, 1002.0, 1002.0, cost=1.0)
-    play.next(Find, Found(entry, "disk", at=1000.0, luck=luck))
+    play.next(Find, Found(entry, "disk", at=1000.0))
+    play.next(Draw, luck)
     if renewed:
         play.next(Join, (Flight(KEY), True))
         play.next(Later, reply=True).flow.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -53,6 +52,8 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def location(self) -> str:
         """Host and path together, where both are one path in truth, as in ``disk://folder/below``."""
+        from urllib.parse import unquote
+
         return unquote(self.host) + self.path
 
     def __repr__(self) -> str:
@@ -70,6 +71,8 @@ class Address(msgspec.Struct, frozen=True):
 
 def take_apart(text: str) -> Address:
     """``text`` as an address; a name alone will do."""
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
     name, mark, query = text.partition("?")
     split = urlsplit(text if ":" in name else f"{name}:{mark}{query}")
     options = tuple(parse_qsl(split.query, keep_blank_values=True))

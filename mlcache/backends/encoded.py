@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mlcache.backends.protocol import (
     Announces,
@@ -18,10 +18,12 @@ from mlcache.backends.protocol import (
     SuspendsMany,
     Usage,
 )
-from mlcache.codec.protocol import Codec
 from mlcache.entry import Entry, Key
 from mlcache.errors import BackendError, CodecError
 from mlcache.sealing import Seal, seal
+
+if TYPE_CHECKING:
+    from mlcache.codec.protocol import Codec
 
 
 class Encoded:

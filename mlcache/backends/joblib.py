@@ -42,6 +42,7 @@ class Joblib:
         from mlcache.backends.frame_store import FrameStore
 
         self.compress = compress
+        self.directory = Path(memory.store_backend.location)
         self._store = FrameStore()
         self._store.configure(memory.store_backend.location, verbose=0)
 

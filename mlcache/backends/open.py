@@ -7,7 +7,6 @@ add backends by entry points of the group ``mlcache.backends``, each an ``Opener
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -175,5 +174,7 @@ def _unknown(scheme: str) -> str:
 
 
 def _closest(name: str, known: Iterable[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, known := list(known), 1)
     return f": did you mean {close[0]}?" if close else f" (there are {', '.join(known)})"

@@ -8,11 +8,14 @@ from then on looks like the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from mlcache.entry import Entry, Key
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Backend(Protocol):
@@ -188,11 +191,21 @@ class Closes(Protocol):
 
 
 @runtime_checkable
+class InFolder(Protocol):
+    """A backend in a folder of this machine, where this user's own key can sign what is pickled."""
+
+    directory: Path
+
+
+@runtime_checkable
 class Locks(Protocol):
     """A backend that several processes use, and that has a lock for each key."""
 
     def lock(self, key: Key) -> Any:
-        """The lock of a key, not taken: with ``acquire() -> bool``, which does not wait, and ``release()``."""
+        """The lock of a key, not yet taken.
+
+        It has ``acquire() -> bool``, which does not wait, and ``release()``.
+        """
 
 
 @runtime_checkable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from functools import partial
-from random import random
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -21,12 +20,11 @@ OnFailure = Callable[[str, str, Key | None, Exception], object]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An entry, the tier it was found in, when, and a number drawn between 0 and 1."""
+    """An entry, the tier it was found in, and when."""
 
     entry: Entry
     tier: str
     at: float
-    luck: float = 0.0
 
 
 class SharedLock(msgspec.Struct, frozen=True, eq=False):
@@ -146,9 +144,9 @@ class Tiers:
             verdict = judge(entry, now)
             if verdict is Verdict.FRESH:
                 await self._promote(key, entry, self.backends[:place], mark)
-                return Found(entry, backend.name, now, random())  # noqa: S311 - no secret
+                return Found(entry, backend.name, now)
             if verdict is Verdict.STALE and (best is None or best.entry.fresh_until < entry.fresh_until):
-                best = Found(entry, backend.name, now, random())  # noqa: S311 - no secret
+                best = Found(entry, backend.name, now)
         return best
 
     async def _promote(self, key: Key, entry: Entry, nearer: Sequence[Backend], mark: int) -> None:

@@ -11,13 +11,15 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 from mlcache.entry import Key
 from mlcache.errors import RecursiveCallError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,6 +47,14 @@ class Job:
             self._context.run(work)
 
 
+def _future() -> Future[Any]:
+    from concurrent.futures import (
+        Future,  # with all its logging, which a program without misses can do without
+    )
+
+    return Future()
+
+
 class Flight:
     """One computation under way.
 
@@ -63,7 +73,7 @@ class Flight:
 
     def __init__(self, key: Key, *, queued: bool = False) -> None:
         self.key = key
-        self.future: Future[Any] = Future()
+        self.future = _future()
         # Else a task that gives up waiting would cancel it for all.
         self.future.set_running_or_notify_cancel()
         self.error: BaseException | None = None
@@ -169,6 +179,8 @@ class Flights:
         A flight that has landed already stays as it is.
         """
         self._remove(flight)
+        from concurrent.futures import InvalidStateError
+
         with suppress(InvalidStateError):
             self._settle(flight, error)
 

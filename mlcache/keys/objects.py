@@ -18,7 +18,7 @@ from operator import methodcaller
 from typing import Any
 
 from mlcache.errors import UnhashableArgumentError
-from mlcache.keys import arrays, builtin, functions, standard
+from mlcache.keys import arrays, builtin, functions
 from mlcache.keys.classes import encode_class, imported, says_how_pickled, type_name
 from mlcache.keys.digest import ENCODERS, Encoder, Seen, at, encode, encode_items, tracked
 from mlcache.keys.structures import structure_of
@@ -35,7 +35,7 @@ _LIBRARIES = {
 }
 """Where the encoders of a library's types are, by its name. Imported when such a value first comes."""
 
-_OWN: dict[type, Encoder] = {**builtin.TYPES, **standard.TYPES, **functions.TYPES, **arrays.TYPES}
+_OWN: dict[type, Encoder] = {**builtin.TYPES, **functions.TYPES, **arrays.TYPES}
 _registered: dict[type, Callable[[Any], object]] = {}
 
 
@@ -67,6 +67,10 @@ def resolve(kind: type) -> Encoder:
     registered = _registered_for(kind)
     if registered is not None:
         return _stand_in(b"@registered:", kind, registered)
+    from mlcache.keys import standard  # with a dozen modules, which few keys need
+
+    if kind in standard.TYPES:
+        return standard.TYPES[kind]
     if hasattr(kind, "__ml_cache_key__"):
         return _stand_in(b"@key:", kind, methodcaller("__ml_cache_key__"))
     if issubclass(kind, type):
