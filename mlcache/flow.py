@@ -159,8 +159,13 @@ async def _enter(key: Key, terms: Terms, after: float) -> tuple[Lock | None, Fou
                 return None, found
         else:
             lock = None
-    # Somebody may have landed between our lookup and our taking the lead.
-    return lock, await Find(key)
+    try:
+        # Somebody may have landed between our lookup and our taking the lead.
+        return lock, await Find(key)
+    except BaseException:
+        if lock is not None:
+            await Unlock(lock)
+        raise
 
 
 async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = None) -> Outcome:

@@ -21,6 +21,7 @@ from mlcache.steps import (
     Draw,
     Drop,
     Find,
+    GetLock,
     Join,
     Keep,
     Land,
@@ -29,10 +30,13 @@ from mlcache.steps import (
     Made,
     Now,
     Outcome,
+    Pause,
     Status,
     Step,
     Supersede,
     Tell,
+    TryLock,
+    Unlock,
     Wait,
 )
 
@@ -512,4 +516,117 @@ def test_an_error_of_another_type_or_of_older_facts_is_not_kept(superseded: bool
     play.told(Raised)
     assert play.next(Land).error is error
     with pytest.raises(type(error)):
+        play.result()
+
+
+def test_jitter_shortens_a_lifetime_by_luck() -> None:
+    play = Play(flow.lead(CALL, Terms(Expiry(60, jitter=0.5), None, seal), Flight(KEY)))
+    play.next(Find, None)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    play.next(Draw, 0.5)
+    assert play.next(Keep).entry.fresh_until == 1045.0
+    play.next(Land)
+    play.result()
+
+
+SHARED = Terms(Expiry(60), None, seal, shared=True, wait=1.0)
+LOCK = object()
+
+
+def test_where_processes_share_a_lock_it_is_held_while_computing() -> None:
+    play = Play(flow.lead(CALL, SHARED, Flight(KEY)))
+    assert play.next(GetLock, LOCK).key == KEY
+    assert play.next(TryLock, reply=True).lock is LOCK
+    play.next(Find, None)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    play.next(Keep)
+    assert play.next(Unlock).lock is LOCK
+    play.next(Land)
+    assert play.result().entry.value == "made"
+
+
+def test_a_tier_without_a_lock_after_all_computes_without() -> None:
+    play = Play(flow.lead(CALL, SHARED, Flight(KEY)))
+    play.next(GetLock, None)
+    play.next(Find, None)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    play.next(Keep)
+    play.next(Land)
+    assert play.result().entry.value == "made"
+
+
+def test_what_another_process_has_computed_meanwhile_answers() -> None:
+    play = Play(flow.lead(CALL, SHARED, Flight(KEY)))
+    play.next(GetLock, LOCK)
+    play.next(TryLock, reply=False)
+    assert play.next(Pause).seconds > 0
+    play.next(TryLock, reply=False)
+    play.next(Find, DEAD)
+    play.next(Pause)
+    play.next(TryLock, reply=False)
+    play.next(Find, FRESH)
+    play.told(Hit)
+    assert play.next(Land).outcome.entry is FRESH.entry
+    assert play.result().status is Status.HIT
+
+
+def test_a_lock_that_becomes_free_is_taken_and_the_entry_looked_for_once_more() -> None:
+    play = Play(flow.lead(CALL, SHARED, Flight(KEY)))
+    play.next(GetLock, LOCK)
+    play.next(TryLock, reply=False)
+    play.next(Pause)
+    play.next(TryLock, reply=True)
+    play.next(Find, FRESH)
+    play.told(Hit)
+    play.next(Unlock)
+    play.next(Land)
+    assert play.result().status is Status.HIT
+
+
+def test_a_lock_that_stays_taken_is_waited_for_no_longer_than_agreed() -> None:
+    play = Play(flow.lead(CALL, SHARED, Flight(KEY)))
+    play.next(GetLock, LOCK)
+    play.next(TryLock, reply=False)
+    waited = 0.0
+    while isinstance(play.steps[-1], Pause):
+        waited += play.next(Pause).seconds
+        play.next(TryLock, reply=False)
+        play.next(Find, None)
+    assert waited == pytest.approx(1.0)
+    play.next(Find, None)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    play.next(Keep)
+    play.next(Land)
+    assert play.result().entry.value == "made"
+
+
+def test_an_error_lets_go_of_the_lock() -> None:
+    play = Play(flow.lead(CALL, SHARED, Flight(KEY)))
+    play.next(GetLock, LOCK)
+    play.next(TryLock, reply=True)
+    play.next(Find, None)
+    play.next(Compute, FAILURE)
+    play.told(Raised)
+    play.next(Unlock)
+    assert play.next(Land).error is FAILURE
+    with pytest.raises(RuntimeError, match="the step failed"):
+        play.result()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_failing_lookup_lets_go_of_the_lock(waits: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    play = Play(flow.lead(CALL, SHARED, Flight(KEY)))
+    play.next(GetLock, LOCK)
+    if waits:
+        play.next(TryLock, reply=False)
+        play.next(Pause)
+    play.next(TryLock, reply=True)
+    play.next(Find, FAILURE)
+    assert play.next(Unlock).lock is LOCK
+    assert play.next(Land).error is FAILURE
+    with pytest.raises(RuntimeError, match="the step failed"):
         play.result()

@@ -92,7 +92,7 @@ class Row:
 
     name = "lru"
     holds: ClassVar[Literal["entries"]] = "entries"
-    blocking: ClassVar[bool] = True
+    blocking = True
 
     def __init__(self, tiers: Tiers) -> None:
         self._tiers = tiers
