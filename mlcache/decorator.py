@@ -194,7 +194,8 @@ def _refuse_coroutine(option: str, function: object) -> None:
 
 
 def _names(ignore: Any) -> frozenset[str]:
-    names = [ignore] if isinstance(ignore, str) else list(ignore) if isinstance(ignore, Iterable) else [None]
+    names: list[Any] = list(ignore) if isinstance(ignore, Iterable) else [ignore]
+    names = [ignore] if isinstance(ignore, str) else names
     if not all(isinstance(name, str) for name in names):
         raise ConfigurationError(f"ignore is {ignore!r}: give names of parameters, such as ignore=['device']")
     return frozenset(names)

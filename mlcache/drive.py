@@ -60,9 +60,11 @@ class Parts(Protocol):
 
     def compute(self, step: Compute) -> Made:
         """Call the function."""
+        ...
 
     async def compute_suspending(self, step: Compute) -> Made:
         """Await the function."""
+        ...
 
     def tell(self, event: Event) -> None:
         """Count the event and tell the hooks."""

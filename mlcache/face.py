@@ -47,8 +47,12 @@ class Face(Generic[P, R]):
             if not self._installed:
                 call = self._actions.compile_call(suspends=suspends)
                 kind = type(self)
-                body = {"__call__": staticmethod(call), "__doc__": self.__doc__, "__module__": kind.__module__}
-                self.__class__ = type(kind.__name__, (kind,), body)
+                body = {
+                    "__call__": staticmethod(call),
+                    "__doc__": self.__doc__,
+                    "__module__": kind.__module__,
+                }
+                self.__class__ = type(kind.__name__, (kind,), body)  # pyright: ignore[reportAttributeAccessIssue]
                 self._installed = True
         return cast("Callable[..., Any]", self)
 

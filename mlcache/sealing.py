@@ -52,6 +52,7 @@ class Seal(Protocol):
 
     def __call__(self, value: Any, /, *, owned: bool = False) -> Sealed:
         """``value`` in the form in which it is kept."""
+        ...
 
 
 _UNCHANGING: set[type] = {

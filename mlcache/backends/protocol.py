@@ -32,15 +32,18 @@ class Backend(Protocol):
     @property
     def blocking(self) -> bool:
         """Whether a call can take so long that an event loop must not wait for it."""
+        ...
 
     def get(self, key: Key) -> Entry | None:
         """The entry under ``key``, or None."""
+        ...
 
     def put(self, key: Key, entry: Entry) -> None:
         """Keep ``entry`` under ``key``, in place of what was there."""
 
     def delete(self, key: Key) -> bool:
         """Forget what is under ``key``; whether there was anything."""
+        ...
 
 
 class BytesBackend(Protocol):
@@ -52,9 +55,11 @@ class BytesBackend(Protocol):
     @property
     def blocking(self) -> bool:
         """Whether a call can take so long that an event loop must not wait for it."""
+        ...
 
     def get(self, key: Key) -> bytes | memoryview | None:
         """The bytes under ``key``, or None."""
+        ...
 
     def put(self, key: Key, data: bytes, expires_at: float) -> None:
         """Keep ``data`` under ``key``.
@@ -67,6 +72,7 @@ class BytesBackend(Protocol):
 
     def delete(self, key: Key) -> bool:
         """Forget what is under ``key``; whether there was anything."""
+        ...
 
 
 AnyBackend = Backend | BytesBackend
@@ -87,6 +93,7 @@ class Clears(Protocol):
 
     def clear(self, namespace: str) -> int:
         """Forget all entries of ``namespace``; how many there were."""
+        ...
 
 
 @runtime_checkable
@@ -95,6 +102,7 @@ class Lists(Protocol):
 
     def keys(self, namespace: str) -> Iterator[Key]:
         """The keys of ``namespace``, in no order."""
+        ...
 
 
 @runtime_checkable
@@ -103,9 +111,11 @@ class Measures(Protocol):
 
     def usage(self) -> Usage:
         """How full it is, over all namespaces."""
+        ...
 
     def count(self, namespace: str) -> int:
         """The number of entries of ``namespace``."""
+        ...
 
 
 @runtime_checkable
@@ -114,9 +124,11 @@ class Many(Protocol):
 
     def get_many(self, keys: Sequence[Key]) -> list[Any]:
         """By key, what ``get`` returns, or in its place the error that it would raise."""
+        ...
 
     def put_many(self, items: Sequence[tuple[Any, ...]]) -> list[Exception | None]:
         """By item, which is a tuple of the arguments of ``put``, the error that it would raise, or None."""
+        ...
 
 
 @runtime_checkable
@@ -128,12 +140,14 @@ class Suspends(Protocol):
 
     async def get_async(self, key: Key) -> Any:
         """As ``get``."""
+        ...
 
     async def put_async(self, key: Key, *what: Any) -> None:
         """As ``put``."""
 
     async def delete_async(self, key: Key) -> bool:
         """As ``delete``."""
+        ...
 
 
 @runtime_checkable
@@ -142,9 +156,11 @@ class SuspendsMany(Protocol):
 
     async def get_many_async(self, keys: Sequence[Key]) -> list[Any]:
         """As ``get_many``."""
+        ...
 
     async def put_many_async(self, items: Sequence[tuple[Any, ...]]) -> list[Exception | None]:
         """As ``put_many``."""
+        ...
 
 
 class News(msgspec.Struct, frozen=True, array_like=True):
@@ -206,6 +222,7 @@ class Locks(Protocol):
 
         It has ``acquire() -> bool``, which does not wait, and ``release()``.
         """
+        ...
 
 
 @runtime_checkable

@@ -22,6 +22,7 @@ class Lock(Protocol):
 
     def acquire(self) -> bool:
         """Take it, if nobody holds it, without waiting; whether we hold it."""
+        ...
 
     def release(self) -> None:
         """Let go of it. It is no error not to hold it."""
