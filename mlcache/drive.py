@@ -17,6 +17,7 @@ from mlcache.backends.tiered import Tiers, run_suspending
 from mlcache.crew import crew
 from mlcache.events import Event
 from mlcache.flight import Flight, Flights, Job
+from mlcache.flight.local import on_its_own, waiting_for
 from mlcache.steps import (
     Compute,
     Draw,
@@ -39,7 +40,7 @@ from mlcache.steps import (
     Unlock,
     Wait,
 )
-from mlcache.threads import in_thread, pool
+from mlcache.threads import in_thread, start
 
 if TYPE_CHECKING:
     import asyncio
@@ -120,7 +121,8 @@ def _drop(step: Drop, parts: Parts) -> bool:
 
 
 def _later(step: Later, parts: Parts) -> bool:
-    job = Job(partial(_lead_here, step, parts))
+    with on_its_own():
+        job = Job(partial(_lead_here, step, parts))
     step.flight.offer(job)
     return crew().submit(job.run)
 
@@ -170,7 +172,8 @@ async def _join_suspending(step: Join, parts: Parts) -> tuple[Flight, bool]:
 async def _later_suspending(step: Later, parts: Parts) -> bool:
     if not parts.suspends:
         return _later(step, parts)
-    _spawn(step, parts)
+    with on_its_own():
+        _spawn(step, parts)
     return True
 
 
@@ -187,11 +190,12 @@ async def _wait(step: Wait, parts: Parts) -> Any:
     flight = step.flight
     landed = asyncio.wrap_future(flight.future)
     try:
-        while flight.task is not None and not landed.done():
-            await asyncio.wait((landed,), timeout=LOOK_EVERY)
-            if flight.is_stranded:
-                _abandon(flight, flight.task, parts)
-        return await landed
+        with waiting_for(flight):
+            while flight.task is not None and not landed.done():
+                await asyncio.wait((landed,), timeout=LOOK_EVERY)
+                if flight.is_stranded:
+                    _abandon(flight, flight.task, parts)
+            return await landed
     finally:
         landed.cancel()  # has no effect on one that is done
 
@@ -230,7 +234,7 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
         else:
             job = Job(partial(_lead_here, step, parts))
             flight.offer(job)
-            pool("compute").submit(job.run)
+            start("compute", job.run)
     except BaseException as error:
         parts.flights.crash(flight, error)
         step.flow.close()

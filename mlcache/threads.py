@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache, partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 T = TypeVar("T")
 
@@ -15,6 +18,8 @@ T = TypeVar("T")
 @cache
 def pool(purpose: str) -> Executor:
     """The threads for one purpose: those that wait for stores must not queue behind those that compute."""
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 4), f"mlcache-{purpose}")
 
 
@@ -35,6 +40,17 @@ def _do(work: Callable[[], T]) -> T:
         return work()
     except StopIteration as error:  # which no future of asyncio takes: whoever awaits it would wait for ever
         raise RuntimeError("what was done in a thread raised StopIteration") from error
+
+
+def start(purpose: str, work: Callable[[], object]) -> None:
+    """Have ``work`` done by a thread of the pool, or by one of its own where the caller is such a thread.
+
+    It may be that all threads of the pool wait for what they have started.
+    """
+    if threading.current_thread().name.startswith(f"mlcache-{purpose}"):
+        threading.Thread(target=work, name=f"mlcache-{purpose}-nested", daemon=True).start()
+    else:
+        pool(purpose).submit(work)
 
 
 def close() -> None:

@@ -67,9 +67,10 @@ class Flight:
         task: the asyncio task of the computation, where it is one.
         superseded: whether the key was written or invalidated meanwhile, so that the result,
             which may rest on older facts, must not be kept.
+        needs: the flights that the computation waits for now.
     """
 
-    __slots__ = ("error", "future", "job", "key", "queued", "superseded", "task")
+    __slots__ = ("error", "future", "job", "key", "needs", "queued", "superseded", "task")
 
     def __init__(self, key: Key, *, queued: bool = False) -> None:
         self.key = key
@@ -81,6 +82,7 @@ class Flight:
         self.job: Job | None = None
         self.task: asyncio.Task[Any] | None = None
         self.superseded = False
+        self.needs: set[Flight] = set()
 
     def offer(self, job: Job) -> None:
         """Let whoever waits do the job, if nobody has begun it."""
@@ -97,9 +99,10 @@ class Flight:
         """Block until it has landed, lending a hand if it has not taken off."""
         if self.queued is not None:
             self.queued.wait()
-        if self.job is not None:
-            self.job.run()
-        return self.future.result()
+        with waiting_for(self):
+            if self.job is not None:
+                self.job.run()
+            return self.future.result()
 
 
 _leading: ContextVar[tuple[Flight, ...]] = ContextVar("mlcache_leading", default=())
@@ -108,12 +111,67 @@ _leading: ContextVar[tuple[Flight, ...]] = ContextVar("mlcache_leading", default
 @contextmanager
 def aboard(flight: Flight) -> Iterator[None]:
     """Note that what runs in this block runs for ``flight``."""
-    token = _leading.set((*_leading.get(), flight))
+    with waiting_for(flight):
+        token = _leading.set((*_leading.get(), flight))
+        try:
+            yield
+        finally:
+            with suppress(ValueError):  # a coroutine that is thrown away ends in a context not its own
+                _leading.reset(token)
+
+
+@contextmanager
+def on_its_own() -> Iterator[None]:
+    """Note that nobody waits for what runs in this block, wherever it was started."""
+    token = _leading.set(())
     try:
         yield
     finally:
-        with suppress(ValueError):  # a coroutine that is thrown away ends in a context not its own
-            _leading.reset(token)
+        _leading.reset(token)
+
+
+_needs_lock = threading.Lock()
+
+
+@contextmanager
+def waiting_for(flight: Flight) -> Iterator[None]:
+    """Note that the flight we run for, if there is one, needs another one.
+
+    Raises:
+        RecursiveCallError: that one waits for ours, by way of other threads or tasks maybe.
+    """
+    ours = _leading.get()
+    if not ours:
+        yield
+        return
+    with _needs_lock:
+        if _needs_any(flight, set(ours)):
+            raise _recursion(flight.key)
+        ours[-1].needs.add(flight)
+    try:
+        yield
+    finally:
+        with _needs_lock:
+            ours[-1].needs.discard(flight)
+
+
+def _needs_any(flight: Flight, ours: set[Flight]) -> bool:
+    seen, left = set[Flight](), [flight]
+    while left:
+        each = left.pop()
+        if each in ours:
+            return True
+        if each not in seen:
+            seen.add(each)
+            left.extend(each.needs)
+    return False
+
+
+def _recursion(key: Key) -> RecursiveCallError:
+    return RecursiveCallError(
+        f"{key.namespace} calls itself with the same arguments, directly or through others: "
+        "it would wait for its own result"
+    )
 
 
 class Flights:
@@ -143,10 +201,7 @@ class Flights:
                 flight = self._flights[key.digest] = Flight(key, queued=queued)
                 return flight, True
         if flight in _leading.get():
-            raise RecursiveCallError(
-                f"{key.namespace} calls itself with the same arguments, directly or through others: "
-                "it would wait for its own result"
-            )
+            raise _recursion(key)
         return flight, False
 
     def lead_anew(self, key: Key, *, queued: bool = False) -> Flight:

@@ -8,14 +8,19 @@ import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 
+from mlcache import ml_cache
 from mlcache.entry import Key
 from mlcache.errors import RecursiveCallError
 from mlcache.flight import Flight, Flights, Job
-from mlcache.flight.local import aboard
+from mlcache.flight.local import aboard, on_its_own, waiting_for
+
+TIMEOUT = 20.0
 
 KEY = Key("app.f@1", b"1" * 16)
 OTHER = Key("app.f@1", b"2" * 16)
@@ -212,3 +217,66 @@ def _in_child(flights: Flights) -> int:
     except RecursiveCallError:
         return 0
     return 2
+
+
+def test_two_threads_that_need_each_others_flights_are_told() -> None:
+    together = threading.Barrier(2)
+    again = threading.Event()
+
+    @ml_cache(ignore=("together", "again", "right"))
+    def left(x: int) -> int:
+        if not again.is_set():
+            together.wait(TIMEOUT)
+        return right(x) + 1
+
+    @ml_cache(ignore=("together", "again", "left"))
+    def right(x: int) -> int:
+        if not again.is_set():
+            together.wait(TIMEOUT)
+        again.set()
+        return left(x) + 1
+
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(function, 1) for function in (left, right)]
+        for each in asked:
+            assert isinstance(each.exception(TIMEOUT), RecursiveCallError)
+
+
+def test_what_runs_on_its_own_may_need_what_started_it() -> None:
+    flights = Flights()
+    outer, _ = flights.join(Key("f@1", b"a" * 16))
+    with aboard(outer), on_its_own():
+        same, leading = flights.join(Key("f@1", b"a" * 16))
+    assert (same, leading) == (outer, False)
+    flights.land(outer, None)
+
+
+def test_nobody_waits_in_a_circle_of_three() -> None:
+    first, second, third = (Flight(Key("f@1", bytes([place]) * 16)) for place in range(3))
+    with aboard(first):
+        first_context = copy_context()
+    with aboard(second):
+        second_context = copy_context()
+    with aboard(third):
+        third_context = copy_context()
+    with ExitStack() as waits:
+        first_context.run(waits.enter_context, waiting_for(second))
+        second_context.run(waits.enter_context, waiting_for(third))
+        with pytest.raises(RecursiveCallError):
+            third_context.run(waits.enter_context, waiting_for(first))
+    assert not first.needs | second.needs | third.needs
+
+
+def test_a_full_pool_whose_functions_start_loops_of_their_own_goes_on() -> None:
+    @ml_cache
+    def inner(x: int) -> int:
+        return x
+
+    @ml_cache(ignore="inner")
+    def outer(x: int) -> int:
+        return asyncio.run(inner.aio(x))
+
+    async def main() -> list[int]:
+        return await asyncio.gather(*(outer.aio(x) for x in range(64)))
+
+    assert asyncio.run(asyncio.wait_for(main(), TIMEOUT)) == list(range(64))
