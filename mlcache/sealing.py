@@ -226,10 +226,6 @@ def _renewed(value: Any, renew: Renew | None) -> Any:
     return value if renew is None else renew(value)
 
 
-def _seal_bytearray(value: bytearray, *, owned: bool = False) -> Sealed:  # noqa: ARG001 - one of the sealers
-    return Sealed(bytearray(value), bytearray.copy, sys.getsizeof(value))
-
-
 def _seal_object(value: Any, *, owned: bool = False) -> Sealed:
     kept = value if owned else copy.deepcopy(value)
     return Sealed(kept, copy.deepcopy, size_of(kept))
@@ -294,7 +290,6 @@ _SEALERS: dict[type, Seal] = {
     set: _seal_set,
     frozenset: _seal_set,
     dict: _seal_dict,
-    bytearray: _seal_bytearray,
 }
 
 SEALS: dict[str, Seal] = {"readonly": seal, "copy": seal_for_copies, "reference": refer}
