@@ -17,11 +17,14 @@ from mlcache.keys.digest import Encoder, Seen, encode, within
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-_CHUNK = 1 << 20
-"""Bytes that are brought into C order at a time: few enough to stay in a core's cache."""
+_CHUNK = 1 << 21
+"""Bytes that are brought into C order at a time: few enough to stay in the caches of a processor."""
 
-_TILE, _SMALL, _FAR = 64, 4, 256
-"""Elements of a tile; bytes of what is no small element, and of a step that leaves a line of the cache."""
+_FAR, _SHORT = 256, 16
+"""Bytes of a step that leaves a line of the cache; elements of an axis that is soon at its end."""
+
+_TILE, _GAP = (256, 1024), 64
+"""Rows and bytes in a row of a tile that stays in a core's cache; bytes between its rows."""
 
 _USER_DEFINED = 2
 _PLAIN_KINDS = frozenset("biufcSUmM")
@@ -108,14 +111,37 @@ def _pieces(array: Array, scratch: Array) -> Iterator[Array]:
 
 
 def _copy(part: Array, copy: Array) -> None:
-    """Copy ``part``, tile by tile if it holds small elements and is transposed.
+    """Copy ``part`` into C order, by way of small tiles where neighbours lie far apart.
 
-    Numpy goes through such an array along its rows, and fetches a line of the cache for each
-    element; within a tile the line is still there when its next element is wanted.
+    Numpy goes along the last axis of the copy, and fetches a line of the cache for each element.
     """
-    tile = _TILE if part.itemsize < _SMALL and abs(part.strides[-1]) >= _FAR else part.shape[-1]
-    for start in range(0, part.shape[-1], tile):
-        np.copyto(copy[..., start : start + tile], part[..., start : start + tile])
+    steps = [abs(step) for step in part.strides]
+    if steps[-1] < _FAR or part.ndim == 1 or (part.ndim == 2 and steps[0] >= steps[1]):  # noqa: PLR2004
+        np.copyto(copy, part)
+    elif part.shape[-1] <= _SHORT:
+        for place in range(part.shape[-1]):
+            np.copyto(copy[..., place], part[..., place])
+    elif part.ndim > 2:  # noqa: PLR2004
+        for inner, target in zip(part, copy, strict=True):
+            _copy(inner, target)
+    else:
+        _turn(part, copy)
+
+
+def _turn(part: Array, copy: Array) -> None:
+    """Copy a transposed matrix tile by tile.
+
+    Each tile is first brought together, row by row as it lies in memory, with a gap after each
+    row: of rows whose distance is a power of two, a cache holds but a few at a time.
+    """
+    rows, width = _TILE[0], max(1, _TILE[1] // part.itemsize)
+    buffer = np.empty((rows, width + max(1, _GAP // part.itemsize)), part.dtype)
+    for top in range(0, len(part), width):
+        for left in range(0, part.shape[1], rows):
+            piece = part[top : top + width, left : left + rows]
+            tile = buffer[: piece.shape[1], : len(piece)].T
+            np.copyto(tile, piece)
+            np.copyto(copy[top : top + width, left : left + rows], tile)
 
 
 def dtype_code(dtype: np.dtype[Any]) -> bytes:

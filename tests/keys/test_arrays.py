@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +234,30 @@ def test_read_only_and_writable_are_equal() -> None:
     frozen = array.copy()
     frozen.setflags(write=False)
     assert digest(array) == digest(frozen)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "f8", "c16", "S3", "M8[ns]"])
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((700, 300), (1, 0)),
+        ((1024, 2048), (1, 0)),
+        ((3, 90, 70), (1, 2, 0)),
+        ((40, 60, 50), (1, 2, 0)),
+        ((60, 50, 40), (2, 0, 1)),
+        ((4, 3, 50, 60), (0, 2, 3, 1)),
+        ((20, 30, 40), (2, 1, 0)),
+        ((1, 5000), (1, 0)),
+    ],
+)
+def test_the_order_of_axes_in_memory_does_not_count(
+    shape: tuple[int, ...], axes: tuple[int, ...], dtype: str
+) -> None:
+    raw = np.random.default_rng(0).bytes(math.prod(shape) * np.dtype(dtype).itemsize)
+    numbers = np.frombuffer(raw, "u1").reshape(*shape, -1) & 63
+    turned = np.ascontiguousarray(numbers).view(dtype)[..., 0].transpose(axes)
+    for view in (turned, turned[::-1, ::2], turned[..., ::-3], turned[5:, 7:]):
+        assert digest(view) == digest(np.array(view, order="C"))
+    changed = turned.copy("K")
+    changed[tuple(length // 2 for length in changed.shape)] = changed[(0,) * changed.ndim]
+    assert (digest(changed) == digest(turned)) == np.array_equal(changed, turned)
