@@ -54,9 +54,10 @@ class Breaker:
         Raises:
             BackendError: the server did not answer lately.
         """
-        if self._reason:
+        reason = self._reason
+        if reason:
             self._probe_if_due()
-            raise BackendError(f"{self._what} is left alone until it answers again: {self._reason}")
+            raise BackendError(f"{self._what} is left alone until it answers again: {reason}")
 
     def trip(self, error: BaseException) -> BackendError:
         """Note that the server did not answer; the error to raise."""

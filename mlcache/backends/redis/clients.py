@@ -6,7 +6,7 @@ This module imports redis-py, so nobody imports it before a Redis is opened.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -56,7 +56,7 @@ class Link:
 
     def get(self, name: str) -> bytes | None:
         """The bytes under a key."""
-        found: bytes | None = self.client.get(name)
+        found: bytes | None = self.client.execute_command("GET", name)
         return found
 
     def get_many(self, names: Sequence[str]) -> Replies:
@@ -114,9 +114,9 @@ class AsyncLink:
         self.slots = asyncio.Semaphore(target.max_connections)
         self._is_cluster = target.kind == "cluster"
 
-    async def get(self, name: str) -> bytes | None:
+    def get(self, name: str) -> Awaitable[bytes | None]:
         """The bytes under a key."""
-        found: bytes | None = await self.client.get(name)
+        found: Awaitable[bytes | None] = self.client.execute_command("GET", name)
         return found
 
     async def get_many(self, names: Sequence[str]) -> Replies:

@@ -137,7 +137,7 @@ class Listener:
             try:
                 self._listen()
             except Exception:  # noqa: BLE001 - whatever it was, try again
-                if self._listening.is_set():
+                if self._listening.is_set() and not self._ended.is_set():
                     self.heard.gaps += 1
                     pause = SHORTEST_PAUSE
             self._listening.clear()

@@ -43,8 +43,10 @@ class Loops:
     def close(self) -> None:
         """Have every client closed by its own loop: soon, where that is running."""
         for loop, loan in list(self._loans.items()):
+            link = self._links[loop]
             self._forget(loop)
             if loop.is_running():
+                _ending[link] = loan
                 loop.call_soon_threadsafe(_end, loop, loan)
 
     async def _open(self, loop: Any) -> AsyncLink:
@@ -62,6 +64,7 @@ class Loops:
             if self._links.get(loop) is link:
                 self._forget(loop)
             await link.close()
+            _ending.pop(link, None)
 
     def _forget(self, loop: Any) -> None:
         self._links.pop(loop, None)
@@ -70,13 +73,16 @@ class Loops:
 
 def _end(loop: Any, loan: AsyncGenerator[AsyncLink]) -> None:
     task = loop.create_task(_close(loan))
-    _closing.add(task)
-    task.add_done_callback(_closing.discard)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
 
 
 async def _close(loan: AsyncGenerator[AsyncLink]) -> None:
     await loan.aclose()
 
 
-_closing: set[Any] = set()
+_tasks: set[Any] = set()
 """The event loop itself keeps only weak references to tasks."""
+
+_ending: dict[AsyncLink, AsyncGenerator[AsyncLink]] = {}
+"""Loans that are about to be closed. Should the loop end before, it closes those that are still there."""

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 
 from mlcache import units
-from mlcache.backends.address import Address, Check, a_compression, a_count
+from mlcache.backends.address import Address, Check, a_compression, a_count, hide_passwords
 from mlcache.errors import ConfigurationError
 
 Kind = Literal["single", "unix", "sentinel", "cluster"]
@@ -133,6 +133,7 @@ def _read_path(address: Address, kind: Kind) -> tuple[str, str, int]:
             raise ConfigurationError(f"{address.scheme} needs the socket's path: unix:///run/redis.sock")
         return address.path, "", 0
     parts = [part for part in address.path.split("/") if part]
+    shown = hide_passwords(address.path)  # it may hold one with a / that is not encoded
     service = ""
     if kind == "sentinel":
         if not parts:
@@ -142,9 +143,9 @@ def _read_path(address: Address, kind: Kind) -> tuple[str, str, int]:
         service = parts.pop(0)
     if len(parts) > 1:
         raise ConfigurationError(
-            f"{address.scheme} takes the number of one database as its path, and there is {address.path!r}"
+            f"{address.scheme} takes the number of one database as its path, and there is {shown!r}"
         )
-    db = _a_number(parts[0], "the database in the path") if parts else 0
+    db = _a_number(hide_passwords(parts[0]), "the database in the path") if parts else 0
     if kind == "cluster" and db:
         raise ConfigurationError("a Redis cluster has the database 0 alone: leave it out of the path")
     return "", service, db
