@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
@@ -27,6 +28,12 @@ T = TypeVar("T")
 
 class AsyncCachedFunction(Face[P, R]):
     """A function with a cache before it, as seen from an event loop: everything is awaited."""
+
+    def __init__(self, actions: Actions) -> None:
+        super().__init__(actions)
+        mark = getattr(inspect, "markcoroutinefunction", None)  # from Python 3.12 on
+        if mark is not None:
+            mark(self)
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer: from the cache, or computed once for all who ask meanwhile."""
@@ -56,11 +63,6 @@ class AsyncCachedFunction(Face[P, R]):
     def _is_coroutine(self) -> object:
         """By this ``asyncio.iscoroutinefunction`` knows coroutine functions that are no functions."""
         return getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
-
-    @property
-    def _is_coroutine_marker(self) -> object:
-        """By this ``inspect.iscoroutinefunction`` knows them, from Python 3.12 on."""
-        return getattr(sys.modules.get("inspect"), "_is_coroutine_marker", None)
 
     async def call_with_info(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """The answer and how it came about."""
