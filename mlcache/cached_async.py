@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
 from mlcache import units
-from mlcache.actions import Explanation
+from mlcache.actions import Actions, Explanation
 from mlcache.cache import CacheInfo
 from mlcache.drive import suspending
 from mlcache.entry import Key, Span
