@@ -9,7 +9,7 @@ from operator import itemgetter
 from types import EllipsisType, NoneType, NotImplementedType
 from typing import Any
 
-import numpy as np
+import msgspec
 
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
@@ -24,8 +24,16 @@ identical. Exact types, because marshal takes anything with a buffer for bytes.
 
 _LARGE = 1 << 12
 _MANY = 32
+_DEEP, _WIDE = 16, 1 << 22
+"""Levels, and parts of a level, of trees that are encoded in one call."""
+
+_SMALL = PLAIN - {bytes, complex}
+_SEQUENCES = frozenset({list, tuple})
+_IN_TREES = _SMALL | _SEQUENCES | {dict}
 _are_texts = {str}.issuperset
 _are_small = (PLAIN - {bytes}).issuperset
+_pack = msgspec.msgpack.Encoder().encode
+_pack_sorted = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 def encode_plain(value: Any, _: Seen) -> bytes:
@@ -50,24 +58,49 @@ def encode_buffer(value: bytes | bytearray | array.array[Any]) -> bytes:
 
 def encode_tuple(value: tuple[object, ...], seen: Seen) -> bytes:
     """The code of a tuple, which can contain itself only by way of something mutable."""
-    code = encode_plain_items(value)
-    return b"@tuple:" + (dumps(len(value), 2) + fold(encode_items(value, seen)) if code is None else code)
+    code = encode_plain_items(value) or _encode_tree(value)
+    return b"@tuple:" + (code or dumps(len(value), 2) + fold(encode_items(value, seen)))
 
 
 def encode_list(value: list[object], seen: Seen) -> bytes:
     """The code of a list."""
-    code = encode_plain_items(value)
-    if code is None and set(map(type, value)) == {dict}:
-        code = _encode_records(value)
-    return b"@list:" + (within(value, seen, _encode_mixed) if code is None else code)
+    code = encode_plain_items(value) or _encode_tree(value)
+    return b"@list:" + (code or within(value, seen, _encode_mixed))
 
 
-def _encode_records(records: list[Any]) -> bytes | None:
-    """The code of dicts whose keys are texts and whose values are plain, in one call of C; else None."""
-    names, contents = chain.from_iterable(records), chain.from_iterable(map(dict.values, records))
-    if not _are_texts(map(type, names)) or not _are_small(map(type, contents)):
+def _encode_tree(value: object) -> bytes | None:
+    """The code of dicts, lists and tuples inside each other, in one call of C; None if more is in them."""
+    kinds = _kinds_in(value)
+    if kinds is None:
         return None
-    return b"@records:" + fold(dumps(tuple([tuple(sorted(record.items())) for record in records]), 2))
+    if tuple not in kinds:
+        try:
+            return b"@tree:" + fold(_pack_sorted(value))
+        except (OverflowError, UnicodeEncodeError):  # a large integer, half of a surrogate pair
+            pass
+    return b"@tuples:" + fold(dumps(msgspec.to_builtins(value, order="deterministic"), 2))
+
+
+def _kinds_in(value: Any) -> set[type] | None:
+    """The types in ``value``; None if they are not containers and small plain values, or not all keys texts.
+
+    It looks at all containers of a level at once.
+    """
+    found: set[type] = {type(value)}
+    dicts, lists = ([value], []) if type(value) is dict else ([], [value])
+    for _ in range(_DEEP):
+        if not _are_texts(map(type, chain.from_iterable(dicts))):
+            return None
+        parts = [*chain.from_iterable(map(dict.values, dicts)), *chain.from_iterable(lists)]
+        kinds = set(map(type, parts))
+        if kinds <= _SMALL:
+            return found
+        if not kinds <= _IN_TREES or len(parts) > _WIDE:
+            return None
+        found |= kinds
+        dicts = [each for each in parts if type(each) is dict]
+        lists = [each for each in parts if type(each) in _SEQUENCES]
+    return None
 
 
 def _encode_mixed(value: list[object], seen: Seen) -> bytes:
@@ -85,12 +118,11 @@ def encode_plain_items(items: list[Any] | tuple[Any, ...]) -> bytes | None:
 
 
 def _encode_texts(texts: list[str] | tuple[str, ...]) -> bytes:
-    """The code of many texts: one buffer, in which NUL parts them if none of them contains it."""
-    packed = "\0".join(texts).encode("utf-8", "surrogatepass")
-    nuls = len(packed) - np.count_nonzero(np.frombuffer(packed, np.uint8))
-    if nuls != len(texts) - 1:
+    """The code of many texts: each with its length, in one buffer."""
+    try:
+        return b"@texts:" + dumps(len(texts), 2) + hashing.hash128(_pack(texts))
+    except UnicodeEncodeError:  # half of a surrogate pair
         return fold(dumps(tuple(texts), 2))
-    return b"@texts:" + dumps(len(texts), 2) + hashing.hash128(packed)
 
 
 def _are_large(items: list[object] | tuple[object, ...]) -> bool:
@@ -104,6 +136,9 @@ def encode_dict(value: dict[Any, Any], seen: Seen) -> bytes:
     names = sorted(value)
     if _are_small(map(type, value.values())):
         return b"@record:" + fold(dumps((*names, *[value[name] for name in names]), 2))
+    code = _encode_tree(value)
+    if code is not None:
+        return b"@dict:" + code
     return b"@dict:" + fold(dumps(tuple(names), 2)) + within(value, seen, _encode_contents)
 
 

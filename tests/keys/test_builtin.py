@@ -113,6 +113,12 @@ def test_arguments_and_prefix_do_not_run_into_each_other(
     assert (digest(tuple(one), prefix) == digest(tuple(other), another)) == same
 
 
+class Text(str):
+    """A text of a type of its own."""
+
+    __slots__ = ()
+
+
 LOOK_ALIKES: dict[str, list[Any]] = {
     "one": [
         1,
@@ -181,6 +187,29 @@ LOOK_ALIKES: dict[str, list[Any]] = {
         [{}, {}],
         [],
     ],
+    "trees": [
+        {"a": [1, 2], "b": {"c": None}},
+        {"a": (1, 2), "b": {"c": None}},
+        {"a": [1, 2.0], "b": {"c": None}},
+        {"a": [True, 2], "b": {"c": None}},
+        {"a": [1, 2], "b": {"c": "None"}},
+        {"a": [1, 2], "b": [["c", None]]},
+        {"a": [1, 2], "b": [{"c": None}]},
+        {"a": [1, 2], "b": {"c": {}}},
+        {"a": [1, 2], "b": {b"c": None}},
+        {"a": [1, 2], "b": {Text("c"): None}},
+        {"a": [1, 2], "b": {1: None}},
+        {"a": [1, "2"], "b": {"c": None}},
+        {"a": [1, b"2"], "b": {"c": None}},
+        {"a": [1, Text("2")], "b": {"c": None}},
+        {"a": [1, 2**64], "b": {"c": None}},
+        {"a": [1, 2**65], "b": {"c": None}},
+        {"a": [1, "\ud800"], "b": {"c": None}},
+        {"a": {1, 2}, "b": {"c": None}},
+        [{"a": [1, 2], "b": {"c": None}}],
+        ({"a": [1, 2], "b": {"c": None}},),
+        ["a", [1, 2], "b", {"c": None}],
+    ],
     "swapped": [{"a": 1, "b": 2}, {"a": 2, "b": 1}, {"a": 1}, {"b": 2}],
     "zeros": [0.0, -0.0, complex(0.0, -0.0), complex(-0.0, 0.0), 0j],
     "buffers": [array.array("b", [1]), array.array("B", [1]), b"\1", bytearray(b"\1"), memoryview(b"\1")],
@@ -231,6 +260,9 @@ def test_the_order_of_a_dict_and_of_a_set_does_not_matter() -> None:
     names = [f"name {i}" for i in range(100)]
     assert digest(dict.fromkeys(names)) == digest(dict.fromkeys(reversed(names)))
     assert digest([{"a": 1, "b": 2}] * 2) == digest([{"b": 2, "a": 1}] * 2)
+    for large in (1, 2**70, (1, 2), "\ud800", bytes(10), 1j):
+        tree = {"a": [large, {"x": 1, "y": [2]}], "b": 3}
+        assert digest(tree) == digest({"b": 3, "a": [large, {"y": [2], "x": 1}]})
     assert digest({1: 2, "a": 3}) == digest({"a": 3, 1: 2})
     assert digest(set(names)) == digest({names[-i] for i in range(100)})
     assert digest({(i, "a") for i in range(9)}) == digest({(i, "a") for i in reversed(range(9))})
@@ -241,12 +273,6 @@ def test_a_text_in_many_counts() -> None:
     assert digest(texts) == digest(list(texts))
     assert digest(texts) != digest([*texts[:500], "other", *texts[501:]])
     assert digest(texts) != digest("\0".join(texts))
-
-
-class Text(str):
-    """A text of a type of its own."""
-
-    __slots__ = ()
 
 
 def test_one_text_of_another_type_among_many_counts() -> None:
