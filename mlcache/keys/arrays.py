@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mlcache.keys import hashing
+from mlcache.keys import carried, hashing
 from mlcache.keys.digest import Encoder, Seen, encode, within
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -30,30 +30,36 @@ _USER_DEFINED = 2
 _PLAIN_KINDS = frozenset("biufcSUmM")
 _BITS_OF_80 = 63
 _x87 = np.finfo(np.longdouble).nmant == _BITS_OF_80
-_codes: dict[np.dtype[Any], bytes] = {}
-_MOST_CODES = 1024
+_heads: dict[tuple[np.dtype[Any], tuple[int, ...]], bytes] = {}
+"""By dtype and shape, what the code of an array of simple elements begins with."""
+
+_MOST_HEADS = 4096
 
 
 def encode_array(array: Array, seen: Seen) -> bytes:
     """The code of an array: dtype, shape, and a hash over its bytes in C order."""
-    head = _codes.get(array.dtype)
-    if head is not None and array.flags.c_contiguous:
-        return head + dumps(array.shape, 2) + hashing.hash128(array)
-    return _encode_any_array(array, seen)
+    head = _heads.get((array.dtype, array.shape))
+    if head is None:
+        return _encode_any_array(array, seen)
+    flags = array.flags
+    if flags.c_contiguous and (flags.writeable or array.nbytes < carried.LEAST):
+        return head + hashing.hash128(array)
+    return head + carried.hash_once(array, hash_array)
 
 
 def _encode_any_array(array: Array, seen: Seen) -> bytes:
     dtype = array.dtype
-    head = b"@ndarray:" + dtype_code(dtype)
+    head = b"@ndarray:" + dtype_code(dtype) + dumps(array.shape, 2)
     if dtype.hasobject or dtype.kind not in "biufcSUmMV":
-        return head + dumps(array.shape, 2) + within(array, seen, _encode_objects)
+        return head + within(array, seen, _encode_objects)
     if dtype.names is not None:
-        return head + dumps(array.shape, 2) + _encode_fields(array, seen)
-    if _is_simple(dtype):
-        if len(_codes) >= _MOST_CODES:
-            _codes.clear()
-        _codes[dtype] = head
-    return head + dumps(array.shape, 2) + hash_array(_significant(array))
+        return head + _encode_fields(array, seen)
+    if not _is_simple(dtype):
+        return head + hash_array(_significant(array))
+    if len(_heads) >= _MOST_HEADS:
+        _heads.clear()
+    _heads[dtype, array.shape] = head
+    return encode_array(array, seen)
 
 
 def _is_simple(dtype: np.dtype[Any]) -> bool:
