@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 import msgspec
@@ -94,6 +95,9 @@ class Terms(msgspec.Struct, frozen=True):
         young = found.at - found.entry.created <= self.max_age
         stale = young and self.expiry.is_served_stale(found.entry, found.at)
         return Use.SERVE_AND_RENEW if stale else Use.COMPUTE
+
+
+_USED_UP = (GeneratorType, CoroutineType, AsyncGeneratorType)
 
 
 async def answer(call: Call, terms: Terms) -> Outcome:
@@ -206,7 +210,9 @@ def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]
     """
     deadline = terms.expiry.deadline(made.value, made.at, luck)
     objection = ""
-    if terms.when is not None and not terms.when(made.value):
+    if isinstance(made.value, _USED_UP):
+        objection = "it cannot be copied, and the first caller uses it up: return a list, or use 'async def'"
+    elif terms.when is not None and not terms.when(made.value):
         objection = "its 'when' says no"
     elif deadline <= made.at:
         objection = "its time was over when it was made"

@@ -11,10 +11,11 @@ import json
 import math
 import operator
 import sys
+import threading
 import weakref
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import Mock
@@ -1056,12 +1057,37 @@ def test_shared_stores_keep_functions_apart() -> None:
     assert [f.cache_info().currsize for f in cached] == [0, 2]
 
 
-def test_a_value_that_cannot_be_copied_is_delivered_and_not_kept_with_one_warning() -> None:
-    @ml_cache
-    def f(x: int) -> Iterator[int]:
-        return iter(range(x) if x < 0 else (i for i in range(x)))
+@pytest.mark.parametrize("returns", ["readonly", "copy", "reference"])
+def test_what_can_be_used_only_once_is_delivered_and_never_kept_with_one_warning(returns: Any) -> None:
+    @ml_cache(returns=returns)
+    def f(n: int) -> Iterator[int]:
+        return (i for i in range(n))
 
-    with pytest.warns(MlcacheWarning, match=r"cannot be copied.*returns='reference'") as warned:
+    with pytest.warns(MlcacheWarning, match=r"uses it up: return a list") as warned:
         assert [*f(2), *f(2)] == [0, 1, 0, 1]
     assert len(warned) == 1
     assert f.cache_info().not_kept == 2
+
+
+async def test_a_coroutine_from_a_plain_function_is_delivered_and_never_kept() -> None:
+    async def inner(x: int) -> int:
+        return x
+
+    @ml_cache(returns="reference")
+    def f(x: int) -> Coroutine[Any, Any, int]:
+        return inner(x)
+
+    plain: Any = f
+    with pytest.warns(MlcacheWarning, match="async def"):
+        assert [await plain(1), await plain(1)] == [1, 1]
+
+
+def test_a_value_that_cannot_be_copied_is_delivered_and_not_kept_with_the_way_to_keep_it() -> None:
+    def f(x: int) -> Any:
+        return threading.Lock(), x
+
+    with pytest.warns(MlcacheWarning, match=r"cannot be copied.*returns='reference'") as warned:
+        ml_cache(f)(1)
+    assert len(warned) == 1
+    kept = ml_cache(returns="reference")(f)
+    assert kept(1) is kept(1)
