@@ -247,6 +247,19 @@ def test_one_thread_listens_for_all_functions_and_ends_with_the_last(hosts: Call
     assert listeners() == 0
 
 
+def test_who_goes_on_after_closing_listens_again(pair: tuple[Host, Host]) -> None:
+    here, there = pair
+    there.close()
+    assert not there.in_memory(7)
+    assert there.square(7) == 49
+    assert listeners() == 1
+    wait_until(lambda: there.redis._reach().listener.is_listening, "the listener")
+    there.square(7)
+    assert there.in_memory(7)
+    here.square.invalidate(7)
+    wait_until(lambda: not there.in_memory(7), "the news")
+
+
 def test_the_thread_ends_with_functions_that_were_never_closed(server: Server) -> None:
     Host(server.url).square(1)
     assert listeners() == 1
@@ -262,7 +275,7 @@ async def test_on_an_event_loop_nobody_waits_for_the_listener(server: Server) ->
     assert await square(7) == 7
     store: Any = square._actions.cache.store
     far = store.backends[-1]
-    wait_until(lambda: far.inner._server.listener.is_listening, "the listener")
+    wait_until(lambda: far.inner._reach().listener.is_listening, "the listener")
     await square(7)
     assert store.backends[0].find((await square.cache_key(7)).digest) is not None
     with closing(Redis(_target(server))) as here:
@@ -291,7 +304,7 @@ def test_a_connection_that_has_gone_silent_is_noticed(monkeypatch: pytest.Monkey
     with Server() as server:
         host = Host(f"{server.url}?timeout=200ms&breaker=50ms")
         assert host.square(7) == 49
-        listener = host.redis._server.listener
+        listener = host.redis._reach().listener
         server.stop()
         wait_until(lambda: not listener.is_listening, "the suspicion")
         server.go_on()
@@ -307,7 +320,7 @@ def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch, hosts: Call
     here.square(7)
     there.square(7)
     gaps = there.redis.heard.gaps
-    there.redis._server.listener._ended.wait(1.5)  # some pings
+    there.redis._reach().listener._ended.wait(1.5)  # some pings
     assert there.redis.heard.gaps == gaps
     here.square.invalidate(7)
     wait_until(lambda: not there.in_memory(7), "the news")
@@ -315,12 +328,12 @@ def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch, hosts: Call
 
 def test_what_else_is_published_there_does_no_harm(pair: tuple[Host, Host], server: Server) -> None:
     here, there = pair
-    channel, gaps = there.redis._server.listener.channel, there.redis.heard.gaps
+    channel, gaps = there.redis._reach().listener.channel, there.redis.heard.gaps
     for noise in (b"", b"hello", b"\xc1", b"\x93\x01\x02\x03", bytes(1000)):
         server.command("PUBLISH", channel, noise)
     here.square.invalidate(7)
     wait_until(lambda: not there.in_memory(7), "the news")
-    assert there.redis._server.listener.heard.gaps == gaps
+    assert there.redis._reach().listener.heard.gaps == gaps
 
 
 def test_databases_and_prefixes_are_apart(server: Server, hosts: Callable[..., Host]) -> None:

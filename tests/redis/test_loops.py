@@ -59,12 +59,12 @@ def test_each_loop_has_a_client_that_is_closed_with_it(backend: Redis, server: S
 
     async def use() -> int:
         await asyncio.gather(*(backend.put_async(key(n), payload(n), math.inf) for n in range(20)))
-        assert len(backend._server._loops) == 1
+        assert len(backend._reach()._loops) == 1
         return others(server)
 
     for _ in range(3):
         assert asyncio.run(use()) == before + 4  # max_connections
-        assert len(backend._server._loops) == 0
+        assert len(backend._reach()._loops) == 0
         wait_until(lambda: others(server) == before, "the end of the loop's connections")
 
 
@@ -88,7 +88,7 @@ def test_loops_of_many_threads_do_not_get_in_each_others_way(backend: Redis) -> 
     for thread in threads:
         thread.join()
     assert not wrong
-    assert len(backend._server._loops) == 0
+    assert len(backend._reach()._loops) == 0
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -98,7 +98,7 @@ def test_a_loop_that_was_closed_without_care_is_forgotten(backend: Redis) -> Non
         loop.run_until_complete(backend.put_async(key(1), payload(1), math.inf))
         loop.close()  # asyncio.run would have shut down its asynchronous generators before
     assert asyncio.run(backend.get_async(key(1))) == payload(1)
-    assert len(backend._server._loops) == 0
+    assert len(backend._reach()._loops) == 0
     gc.collect()
 
 

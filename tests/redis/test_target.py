@@ -146,8 +146,8 @@ def test_what_is_no_password_is_shown() -> None:
 def test_backends_with_the_same_target_share_their_connections() -> None:
     first, second = (open_address(take_apart("redis://h:1"), Defaults()) for _ in range(2))
     other = open_address(take_apart("redis://h:1?timeout=2s"), Defaults())
-    assert first._server is second._server  # type: ignore[union-attr]
-    assert first._server is not other._server  # type: ignore[union-attr]
+    assert first._reach() is second._reach()  # type: ignore[union-attr]
+    assert first._reach() is not other._reach()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

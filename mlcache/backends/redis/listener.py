@@ -66,19 +66,24 @@ class Listener:
     Args:
         target: of the server.
         clients: the module that makes its clients.
+        give_up: told of the error if the server cannot be reached at first.
     """
 
-    def __init__(self, target: Target, clients: ModuleType) -> None:
+    def __init__(
+        self, target: Target, clients: ModuleType, give_up: Callable[[BaseException], object]
+    ) -> None:
         self.channel = channel_of(target)
         self.heard = Heard()
         self._target = target
         self._clients = clients
+        self._give_up = give_up
         self._hearers: dict[str, list[tuple[bytes, weakref.ref[Hearer]]]] = {}
         self._begin()
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self._tried = threading.Event()
         self._listening = threading.Event()
         self._thread: threading.Thread | None = None
         self._subscription: Any = None
@@ -95,7 +100,7 @@ class Listener:
             if self._thread is None:
                 self._start()
         if not _is_on_event_loop():
-            self._listening.wait(self._target.connect_timeout + self._target.timeout)
+            self._tried.wait(self._target.connect_timeout + self._target.timeout)
         if self.is_listening:
             hearer.renew()
 
@@ -128,6 +133,7 @@ class Listener:
 
     def _start(self) -> None:
         self._ended.clear()
+        self._tried.clear()
         self._thread = threading.Thread(target=self._run, name="mlcache-listener", daemon=True)
         self._thread.start()
 
@@ -136,30 +142,38 @@ class Listener:
         while not self._ended.is_set():
             try:
                 self._listen()
-            except Exception:  # noqa: BLE001 - whatever it was, try again
-                if self._listening.is_set() and not self._ended.is_set():
-                    self.heard.gaps += 1
-                    pause = SHORTEST_PAUSE
-            self._listening.clear()
+            except Exception as error:  # noqa: BLE001 - whatever it was, try again
+                pause = SHORTEST_PAUSE if self._listening.is_set() else min(pause * 2, LONGEST_PAUSE)
+                self._note_failure(error)
+            finally:
+                self._listening.clear()
+                self._tried.set()
             self._ended.wait(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
-            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _note_failure(self, error: Exception) -> None:
+        if self._ended.is_set():
+            return
+        if self._listening.is_set():
+            self.heard.gaps += 1
+        elif not self._tried.is_set() and isinstance(error, self._clients.FAILURES):
+            self._give_up(error)
 
     def _listen(self) -> None:
         client = self._clients.connect(self._target)
         subscription = self._subscription = client.pubsub()
         try:
             subscription.subscribe(self.channel)
-            pinged = False
+            asked, patience = True, self._target.timeout
             while not self._ended.is_set():
-                message = subscription.get_message(timeout=QUIET)
+                message = subscription.get_message(timeout=patience)
                 if message is not None:
-                    pinged = False
+                    asked, patience = False, QUIET
                     self._take(message)
-                elif pinged:
-                    raise TimeoutError(f"{self._target} does not answer")
+                elif asked:
+                    raise TimeoutError(f"no answer in {patience} seconds")
                 else:
                     subscription.ping()
-                    pinged = True
+                    asked = True
         finally:
             self._subscription = None
             subscription.close()
@@ -168,6 +182,7 @@ class Listener:
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":  # also after a connection that redis-py mended by itself
             self._listening.set()
+            self._tried.set()
             for _, hearer in self._all():
                 hearer.renew()
         elif message["type"] == "message":

@@ -37,7 +37,8 @@ class Server:
         self.target = target
         self._clients = _clients()
         self.breaker = Breaker(str(target), target.breaker, self._probe)
-        self.listener = Listener(target, self._clients)
+        # The listener's thread must not keep alive what it is part of.
+        self.listener = Listener(target, self._clients, _weakly(self.breaker.trip))
         self._users: weakref.WeakSet[object] = weakref.WeakSet()
         self._begin()
         weakref.finalize(self, self.listener.stop).atexit = False
@@ -123,6 +124,18 @@ class Server:
 
     def _refusal(self, error: Exception) -> BackendError:
         return BackendError(f"{self.target} refused: {error}")
+
+
+def _weakly(method: Callable[[BaseException], object]) -> Callable[[BaseException], None]:
+    """``method``, for as long as its object is there."""
+    held = weakref.WeakMethod(method)
+
+    def call(error: BaseException) -> None:
+        found = held()
+        if found is not None:
+            found(error)
+
+    return call
 
 
 def _slots(number: int) -> SimpleQueue[None]:

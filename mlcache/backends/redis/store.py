@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -16,8 +17,9 @@ from mlcache.backends.redis.commands import (
     found_in,
     unlink,
 )
+from mlcache.backends.redis.lease import Lease
 from mlcache.backends.redis.listener import Heard
-from mlcache.backends.redis.server import server_at
+from mlcache.backends.redis.server import Server, server_at
 from mlcache.backends.redis.target import Target
 from mlcache.entry import Key
 
@@ -55,53 +57,54 @@ class Redis:
         self.compress = target.compress is not None
         self._origin = secrets.token_bytes(8)
         self._commands = Commands(target, self._origin)
-        self._server = server_at(target)
-        self._server.join(self)
+        self._server: Server | None = None
+        self._hearers: list[tuple[str, weakref.ref[Hearer]]] = []
+        self._reach()  # says at once what to install
 
     @property
     def heard(self) -> Heard:
         """What this process has heard of others over this server."""
-        return self._server.listener.heard
+        return self._reach().listener.heard
 
     def get(self, key: Key) -> bytes | None:
         name = self._commands.name(key)
-        return self._server.do(lambda link: link.get(name))
+        return self._reach().do(lambda link: link.get(name))
 
     async def get_async(self, key: Key) -> bytes | None:
         name = self._commands.name(key)
-        return await self._server.do_async(lambda link: link.get(name))
+        return await self._reach().do_async(lambda link: link.get(name))
 
     def put(self, key: Key, data: bytes, expires_at: float) -> None:
         commands = self._commands.write((key, data, expires_at))
-        checked(self._server.do(lambda link: link.run(commands)))
+        checked(self._reach().do(lambda link: link.run(commands)))
 
     async def put_async(self, key: Key, data: bytes, expires_at: float) -> None:
         commands = self._commands.write((key, data, expires_at))
-        checked(await self._server.do_async(lambda link: link.run(commands)))
+        checked(await self._reach().do_async(lambda link: link.run(commands)))
 
     def delete(self, key: Key) -> bool:
         commands = self._commands.delete(key)
-        return bool(checked(self._server.do(lambda link: link.run(commands)))[0])
+        return bool(checked(self._reach().do(lambda link: link.run(commands)))[0])
 
     async def delete_async(self, key: Key) -> bool:
         commands = self._commands.delete(key)
-        return bool(checked(await self._server.do_async(lambda link: link.run(commands)))[0])
+        return bool(checked(await self._reach().do_async(lambda link: link.run(commands)))[0])
 
     def get_many(self, keys: Sequence[Key]) -> list[bytes | Exception | None]:
         names = [self._commands.name(key) for key in keys]
-        return found_in(self._server.do(lambda link: link.get_many(names)))
+        return found_in(self._reach().do(lambda link: link.get_many(names)))
 
     async def get_many_async(self, keys: Sequence[Key]) -> list[bytes | Exception | None]:
         names = [self._commands.name(key) for key in keys]
-        return found_in(await self._server.do_async(lambda link: link.get_many(names)))
+        return found_in(await self._reach().do_async(lambda link: link.get_many(names)))
 
     def put_many(self, items: Sequence[Item]) -> list[Exception | None]:
         commands, objections = self._commands.write_many(items)
-        return errors_of(self._server.do(lambda link: link.run(commands)), objections)
+        return errors_of(self._reach().do(lambda link: link.run(commands)), objections)
 
     async def put_many_async(self, items: Sequence[Item]) -> list[Exception | None]:
         commands, objections = self._commands.write_many(items)
-        return errors_of(await self._server.do_async(lambda link: link.run(commands)), objections)
+        return errors_of(await self._reach().do_async(lambda link: link.run(commands)), objections)
 
     def clear(self, namespace: str) -> int:
         def work(link: Link) -> int:
@@ -110,7 +113,7 @@ class Redis:
             checked(link.run(self._commands.clear(namespace)))
             return gone
 
-        return self._server.do(work)
+        return self._reach().do(work)
 
     async def clear_async(self, namespace: str) -> int:
         async def work(link: AsyncLink) -> int:
@@ -119,7 +122,7 @@ class Redis:
             checked(await link.run(self._commands.clear(namespace)))
             return gone
 
-        return await self._server.do_async(work)
+        return await self._reach().do_async(work)
 
     def keys(self, namespace: str) -> Iterator[Key]:
         return iter([Key(namespace, digest) for digest in self._digests(namespace)])
@@ -129,19 +132,45 @@ class Redis:
 
     def usage(self) -> Usage:
         """How full the database is, with all that others keep there, too."""
-        return self._server.do(lambda link: link.usage())
+        return self._reach().do(lambda link: link.usage())
 
     def subscribe(self, namespace: str, hearer: Hearer) -> None:
         """Tell ``hearer`` of what others write and drop there, by the same server and prefix."""
-        self._server.listener.add(self._origin, namespace, hearer)
+        self._hearers.append((namespace, weakref.ref(hearer)))
+        self._reach().listener.add(self._origin, namespace, hearer)
+
+    def lock(self, key: Key) -> Lease:
+        """The lease of a key."""
+        return Lease(
+            f"{self._commands.name(key)}:lease",
+            lambda commands: self._server.do(lambda link: link.run(commands)),
+        )
 
     def close(self) -> None:
-        self._server.leave(self, self._origin)
+        """Let go of the server. Who asks again reaches it again; what was kept nearer is forgotten."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.leave(self, self._origin)
+            for _, hearer in self._listening():
+                hearer.renew()
+
+    def _reach(self) -> Server:
+        return self._server or self._reach_again()
+
+    def _reach_again(self) -> Server:
+        server = self._server = server_at(self.target)
+        server.join(self)
+        for namespace, hearer in self._listening():
+            server.listener.add(self._origin, namespace, hearer)
+        return server
+
+    def _listening(self) -> list[tuple[str, Hearer]]:
+        return [(namespace, hearer) for namespace, held in self._hearers if (hearer := held()) is not None]
 
     def _digests(self, namespace: str) -> set[bytes]:
         """Each digest once: SCAN may find a key twice."""
         pattern = self._commands.pattern(namespace)
-        return self._server.do(
+        return self._reach().do(
             lambda link: {digest for batch in link.scan(pattern) for digest in digests_of(batch)}
         )
 
