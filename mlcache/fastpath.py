@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-import xxhash
 
 from mlcache import clock, keys, switch
 from mlcache.call import Default, Parameters, Values, compile_function
 from mlcache.entry import Entry
 from mlcache.errors import UnhashableArgumentError
+from mlcache.keys import hashing
 
 Lookup = Callable[[bytes], Entry | None]
 Digest = Callable[[Values], bytes]
@@ -181,7 +181,7 @@ def _globals(keying: Keying) -> dict[str, Any]:
         "_mlcache_plain": keys.PLAIN,
         "_mlcache_type": type,
         "_mlcache_gone": KeyError,
-        "_mlcache_hash": xxhash.xxh3_128_digest,
+        "_mlcache_hash": hashing.hash128,  # chosen by now: the prefix was made with it
         "_mlcache_dumps": marshal.dumps,
         "_mlcache_digest_of": keying.digest,
     }

@@ -19,6 +19,7 @@ import msgspec
 from mlcache import units
 from mlcache.backends.open import parse as parse_backends
 from mlcache.errors import ConfigurationError, MlcacheWarning
+from mlcache.keys import hashing
 
 PREFIX = "MLCACHE_"
 
@@ -36,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True):
         strict: let what fails in a cache fail the call.
         offload_workers: number of worker processes.
         wait: seconds to wait for another process that computes the same.
+        hash: what keys are made with; see ``hash_asked_for``.
     """
 
     backend: str | None = None
@@ -47,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True):
     strict: bool = False
     offload_workers: int | None = None
     wait: float | None = None
+    hash: str | None = None
 
     def __repr__(self) -> str:
         said = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name)}
@@ -98,6 +101,15 @@ def _secret(text: str, what: str) -> str:
     return text
 
 
+def _hash(text: str, what: str) -> str:
+    name = text.strip().lower()
+    if name not in ("xxh3", "blake3"):
+        raise ConfigurationError(
+            f"{what} is {text!r}: give xxh3, which is the fastest, or blake3, which withstands attackers"
+        )
+    return name
+
+
 _OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "BACKEND": ("backend", _backend),
     "TTL": ("ttl", lambda text, what: units.seconds(text, what=what)),
@@ -108,6 +120,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "STRICT": ("strict", _truth),
     "WAIT": ("wait", lambda text, what: units.seconds(text, what=what)),
     "OFFLOAD_WORKERS": ("offload_workers", _workers),
+    "HASH": ("hash", _hash),
 }
 
 
@@ -143,6 +156,23 @@ def read_for(names: tuple[str, ...], environ: Mapping[str, str] | None = None) -
     return found
 
 
+def hash_asked_for(environ: Mapping[str, str] | None = None) -> tuple[str, str | None]:
+    """The hash function that keys are to be made with, and the secret that they depend on.
+
+    Raises:
+        ConfigurationError: ``MLCACHE_HASH`` or the secret cannot be understood.
+    """
+    environ = os.environ if environ is None else environ
+    name = _hash(environ.get("MLCACHE_HASH", "xxh3"), "MLCACHE_HASH")
+    secret = environ.get("MLCACHE_SECRET")
+    if name == "xxh3" or secret is None:
+        return name, None
+    return name, _secret(secret, "MLCACHE_SECRET")
+
+
+hashing.asked = hash_asked_for
+
+
 def capitals(name: str) -> str:
     """``name`` as it stands in a variable."""
     return re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
@@ -157,6 +187,8 @@ def _collect(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
 
 
 def _check_option(variable: str, option: str) -> None:
+    if option == "HASH":
+        raise ConfigurationError(f"{variable}: all functions have one hash: set MLCACHE_HASH instead")
     if option not in _OPTIONS:
         raise ConfigurationError(
             f"{variable} sets {option!r}, which is no option{_closest(option, variable.removesuffix(option))}"

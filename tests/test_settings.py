@@ -290,6 +290,23 @@ def test_one_function_can_be_switched_off_and_one_on(monkeypatch: pytest.MonkeyP
     ]
 
 
+def test_the_hash_is_one_for_the_whole_process() -> None:
+    assert read({"MLCACHE_HASH": "blake3"}).hash == "blake3"
+    with pytest.raises(ConfigurationError, match=r"MLCACHE_HASH is 'md5'.*xxh3.*blake3"):
+        read({"MLCACHE_HASH": "md5"})
+    with pytest.raises(ConfigurationError, match=r"MLCACHE__SCORE__HASH.*set MLCACHE_HASH instead"):
+        read_for(("score",), {"MLCACHE__SCORE__HASH": "blake3"})
+
+
+def test_only_blake3_is_keyed_by_the_secret() -> None:
+    secret = {"MLCACHE_SECRET": "0123456789abcdef"}
+    assert settings.hash_asked_for({}) == ("xxh3", None) == settings.hash_asked_for(secret)
+    assert settings.hash_asked_for({"MLCACHE_HASH": "blake3"}) == ("blake3", None)
+    assert settings.hash_asked_for(secret | {"MLCACHE_HASH": " BLAKE3"}) == ("blake3", "0123456789abcdef")
+    with pytest.raises(ConfigurationError, match="MLCACHE_SECRET"):
+        settings.hash_asked_for({"MLCACHE_HASH": "blake3", "MLCACHE_SECRET": "short"})
+
+
 def test_a_secret_is_never_shown() -> None:
     shown = repr(read({"MLCACHE_SECRET": "0123456789abcdef", "MLCACHE_TTL": "1h"}))
     assert shown == "Settings(ttl=3600.0, secret='...')"

@@ -1,8 +1,9 @@
 """The hash function under every key: 16 bytes over a buffer, or over a stream of buffers.
 
 It is xxh3, which is as fast as memory can be read, and not made to withstand an attacker:
-where inputs come from strangers, ``choose("blake3", secret)`` keeps them from crafting two
-that share an answer.
+where inputs come from strangers, blake3 and a secret keep them from crafting two that share an
+answer. Which one it is, is settled when a process first hashes something, which may be while a
+function is decorated, and holds from then on.
 
 Callers say ``hashing.hash128(...)``, never ``from mlcache.keys.hashing import hash128``, so
 that another function can take its place.
@@ -28,10 +29,27 @@ def _xxh3_stream(pieces: Iterable[Buffer]) -> bytes:
     return hasher.digest()
 
 
-hash128: Callable[[Buffer], bytes] = xxhash.xxh3_128_digest
+def _settle_and_hash(buffer: Buffer) -> bytes:
+    choose(*asked())
+    return hash128(buffer)
+
+
+def _settle_and_hash_stream(pieces: Iterable[Buffer]) -> bytes:
+    choose(*asked())
+    return hash128_stream(pieces)
+
+
+def _nobody_asked() -> tuple[str, None]:
+    return "xxh3", None
+
+
+asked: Callable[[], tuple[str, str | None]] = _nobody_asked
+"""Says what to ``choose`` when it is first needed; ``mlcache.settings`` puts its own in its place."""
+
+hash128: Callable[[Buffer], bytes] = _settle_and_hash
 """16 bytes over one contiguous buffer. It lets other threads run meanwhile."""
 
-hash128_stream: Callable[[Iterable[Buffer]], bytes] = _xxh3_stream
+hash128_stream: Callable[[Iterable[Buffer]], bytes] = _settle_and_hash_stream
 """The same 16 bytes as ``hash128`` gives for all the pieces in one."""
 
 
@@ -60,7 +78,7 @@ def _blake3(secret: str | None) -> tuple[Callable[[Buffer], bytes], Callable[[It
     try:
         from blake3 import blake3
     except ImportError:
-        raise MissingExtraError("the hash blake3", "blake3", "blake3") from None
+        raise MissingExtraError("MLCACHE_HASH=blake3", "blake3", "blake3") from None
     said = "" if secret is None else f"secret: {secret}"
     key = blake3(said.encode(), derive_key_context="mlcache 2026 keys of calls").digest()
 

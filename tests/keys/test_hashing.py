@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import array
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,3 +75,67 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "blake3", None)
     with pytest.raises(MissingExtraError, match=r"mlcache\[blake3\]"):
         hashing.choose("blake3")
+
+
+PROGRAM = """
+import json
+import os
+import sys
+import numpy as np
+from mlcache import ml_cache
+
+os.environ |= json.loads(sys.argv[1])
+if sys.argv[2] == "without":
+    sys.modules["blake3"] = None
+
+def scaled(factor):
+    @ml_cache
+    def scale(value):
+        return factor * value
+    return scale
+
+@ml_cache(name="plain")
+def plain(value):
+    return value
+
+double = scaled(2)
+assert [plain(1), plain(1), plain.cache_info().hits, plain.peek(1).value] == [1, 1, 1, 1]
+values = [1, "a", np.arange(5), [np.ones((300, 300)).T]]
+keys = [f.cache_key(value) for f in (plain, double) for value in values]
+print(json.dumps([str(key) for key in keys]))
+"""
+
+
+def run(environment: dict[str, str], package: str = "with") -> subprocess.CompletedProcess[str]:
+    """A new process, in which the environment is set after mlcache was imported."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MLCACHE_")}
+    command = [sys.executable, "-c", PROGRAM, json.dumps(environment), package]
+    root = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(command, env=clean | root, capture_output=True, text=True, check=False)
+
+
+def test_the_environment_chooses_for_every_key_of_a_process() -> None:
+    pytest.importorskip("blake3")
+    blake3 = {"MLCACHE_HASH": "blake3"}
+    asked: list[dict[str, str]] = [
+        {},
+        blake3,
+        blake3 | {"MLCACHE_SECRET": "the secret of one"},
+        blake3 | {"MLCACHE_SECRET": "the secret of two"},
+    ]
+    made = [run(environment).stdout for environment in [*asked, *asked]]
+    assert made[:4] == made[4:]
+    assert len({key for keys in made[:4] for key in json.loads(keys)}) == 4 * 8
+    assert run({"MLCACHE_HASH": "xxh3", "MLCACHE_SECRET": "the secret of one"}).stdout == made[0]
+
+
+def test_an_unknown_hash_is_refused_before_any_key_is_made() -> None:
+    ended = run({"MLCACHE_HASH": "md5"})
+    assert ended.returncode == 1
+    assert "ConfigurationError: MLCACHE_HASH is 'md5'" in ended.stderr
+
+
+def test_blake3_asked_for_and_not_installed_says_how_to_install_it() -> None:
+    ended = run({"MLCACHE_HASH": "blake3"}, "without")
+    assert ended.returncode == 1
+    assert "MissingExtraError: MLCACHE_HASH=blake3 needs the package 'blake3'" in ended.stderr
