@@ -1,8 +1,9 @@
 """Frames in a folder, shared by all processes of one user, on diskcache.
 
-diskcache keeps its index in SQLite and evicts to a bound in bytes. It would also pickle
-and unpickle what is not bytes, from a folder that others may have written to; ours, in
-``index``, knows bytes alone, and takes a row of any other kind for a miss.
+diskcache keeps its index in SQLite, small frames there and large ones in files of their own,
+which are only ever replaced whole. It would also pickle and unpickle what is not bytes, from a
+folder that others may have written to; ours, in ``index``, knows bytes alone, and takes a row of
+any other kind for a miss.
 """
 
 from __future__ import annotations
@@ -10,17 +11,30 @@ from __future__ import annotations
 import math
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from mlcache import clock
-from mlcache.backends.address import DISK_BYTES, Address, Defaults, Opener, a_size
-from mlcache.backends.protocol import Usage
+from mlcache.backends.address import DISK_BYTES, Address, Defaults, Opener, a_compression, a_size
+from mlcache.backends.filesystems import shared_kind
+from mlcache.backends.listing import Head
+from mlcache.backends.mapped import MappedFile, Verified
+from mlcache.backends.protocol import Decode, Usage
+from mlcache.codec.protocol import HEAD_BYTES
 from mlcache.entry import Key
-from mlcache.errors import BackendError, EntryTooLargeError, MissingExtraError
+from mlcache.errors import (
+    BackendError,
+    ConfigurationError,
+    EntryTooLargeError,
+    MissingExtraError,
+    MlcacheWarning,
+)
 from mlcache.units import show_size
+
+T = TypeVar("T")
 
 FILE = "cache.db"
 """Where diskcache has its tables."""
@@ -28,9 +42,12 @@ FILE = "cache.db"
 RETRY_AFTER = 5.0
 """Seconds for which a folder that could not be opened is not tried again."""
 
+POLICIES = ("least-recently-stored", "least-recently-used", "least-frequently-used", "none")
+"""What goes first when there is no more room: the names are diskcache's."""
+
 
 class Disk:
-    """Keeps frames in a folder; evicts those stored longest ago.
+    """Keeps frames in a folder, bounded in bytes; large ones are read back as maps into memory.
 
     The folder is made at first use, for its owner alone (0700), and again if it was removed meanwhile.
 
@@ -38,15 +55,35 @@ class Disk:
         directory: the folder.
         max_bytes: bound on its size. It is held by evicting at each write, so it may be
             exceeded for a moment.
+        policy: what is evicted first, one of ``POLICIES``. Those that go by use write at each
+            lookup. With ``"none"``, nothing is evicted before it has expired, and what has no
+            room is refused.
+        compress: compress frames; what is compressed has to be expanded rather than mapped.
+
+    Raises:
+        ConfigurationError: there is no such policy.
+        MissingExtraError: diskcache or filelock is not installed.
     """
 
     name = "disk"
     holds: ClassVar[Literal["bytes"]] = "bytes"
     blocking = True
 
-    def __init__(self, directory: str | os.PathLike[str], *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        max_bytes: int,
+        policy: str = POLICIES[0],
+        compress: bool = False,
+    ) -> None:
         self.directory = Path(directory).expanduser().absolute()
+        self.compress = compress
         self._max_bytes = max_bytes
+        self._policy = a_policy(policy, "policy")
+        self._verified = Verified()
+        self._shared_kind: str | None = None
+        self._is_new = True
         self._file = self.directory / FILE
         self._opened: tuple[Any, _FileId] | None = None
         self._failure: tuple[float, str] | None = None
@@ -54,19 +91,27 @@ class Disk:
         _index_class()  # says at once what to install
         _alive.add(self)
 
-    def get(self, key: Key) -> bytes | None:
-        data: bytes | None = self._index().frame(key.digest)
-        return data
+    def get(self, key: Key) -> bytes | memoryview | None:
+        found: bytes | MappedFile | None = self._index().frame(key.digest)
+        return found.data if isinstance(found, MappedFile) else found
+
+    def get_decoded(self, key: Key, decode: Decode[T]) -> T | None:
+        found: bytes | MappedFile | None = self._index().frame(key.digest)
+        if not isinstance(found, MappedFile):
+            return None if found is None else decode(found, verified=False)
+        verified = self._verified.has(found)
+        value = decode(found.data, verified=verified)
+        if not verified:
+            self._verified.note(found)
+        return value
 
     def put(self, key: Key, data: bytes, expires_at: float) -> None:
         if len(data) > self._max_bytes:
             self.delete(key)
-            raise EntryTooLargeError(
-                f"an entry of {show_size(len(data))} does not fit into the {show_size(self._max_bytes)} "
-                f"of {self.name}: raise max_bytes or MLCACHE_MAX_BYTES"
-            )
+            raise self._too_large(data)
         seconds = None if math.isinf(expires_at) else max(expires_at - clock.now(), 0.0)
-        self._index_in_place().set(key.digest, data, expire=seconds, tag=key.namespace)
+        if not self._index_in_place().keep(key.digest, data, expire=seconds, tag=key.namespace):
+            raise self._too_large(data)
 
     def delete(self, key: Key) -> bool:
         return bool(self._index().delete(key.digest))
@@ -80,6 +125,10 @@ class Disk:
     def count(self, namespace: str) -> int:
         return int(self._index().number_of(namespace))
 
+    def heads(self, namespace: str | None = None) -> Iterator[Head]:
+        for tag, digest, size, data in self._index().beginnings(namespace, HEAD_BYTES):
+            yield Head(Key(tag, digest), size, data)
+
     def usage(self) -> Usage:
         index = self._index()
         return Usage(len(index), int(index.volume()), None, self._max_bytes)
@@ -89,8 +138,9 @@ class Disk:
 
         folder = self.directory / "locks"
         try:
+            self._index_in_place()  # nothing is written to a folder that is not ours
             folder.mkdir(mode=0o700, exist_ok=True)
-        except OSError:
+        except (BackendError, OSError):
             return None  # the write that follows will say what is wrong with the folder
         return KeyLock(folder / f"{key.digest.hex()}.lock")
 
@@ -119,13 +169,36 @@ class Disk:
         self._let_go()
         try:
             _claim(self.directory)
-            index = _index_class().open(self.directory, self._max_bytes)
+            index = _index_class().open(
+                self.directory, self._max_bytes, self._policy, mapping=not self._is_shared()
+            )
         except Exception as error:
             reason = f"the cache folder {self.directory} cannot be used: {error}"
             self._failure = (clock.now() + RETRY_AFTER, reason)
             raise BackendError(reason) from error
         self._opened = (index, _file_id(self._file))
         return index
+
+    def _is_shared(self) -> bool:
+        """Whether other hosts may use the folder; a warning, once, if so."""
+        if self._is_new:
+            self._is_new = False
+            self._shared_kind = shared_kind(self.directory)
+            if self._shared_kind is not None:
+                warnings.warn(
+                    f"the cache folder {self.directory} is on {self._shared_kind}, a file system for several "
+                    "hosts, on which SQLite can fail or lose entries: keep it on a disk of this machine "
+                    "(MLCACHE_DIR), and share entries between hosts by Redis",
+                    MlcacheWarning,
+                    stacklevel=2,
+                )
+        return self._shared_kind is not None
+
+    def _too_large(self, data: bytes) -> EntryTooLargeError:
+        return EntryTooLargeError(
+            f"an entry of {show_size(len(data))} does not fit into the {show_size(self._max_bytes)} "
+            f"of {self.name}: raise max_bytes or MLCACHE_MAX_BYTES"
+        )
 
     def _let_go(self) -> None:
         if self._opened is not None:
@@ -141,6 +214,13 @@ class Disk:
 
     def __repr__(self) -> str:
         return f"<disk: {self.directory}, at most {show_size(self._max_bytes)}>"
+
+
+def a_policy(text: str, what: str) -> str:
+    """Check the name of a policy."""
+    if text not in POLICIES:
+        raise ConfigurationError(f"{what} is {text!r}: give one of {', '.join(POLICIES)}")
+    return text
 
 
 def _index_class() -> type[Any]:
@@ -197,7 +277,13 @@ if hasattr(os, "register_at_fork"):
 
 def _open(address: Address, defaults: Defaults) -> Disk:
     directory = address.location or defaults.directory or default_directory()
-    return Disk(directory, max_bytes=address.size("max_bytes", defaults.max_bytes or DISK_BYTES))
+    return Disk(
+        directory,
+        max_bytes=address.size("max_bytes", defaults.max_bytes or DISK_BYTES),
+        policy=address.option("policy") or POLICIES[0],
+        compress=address.option("compress") is not None,
+    )
 
 
-OPENERS = {"disk": Opener(_open, {"max_bytes": a_size}, located=True)}
+_OPTIONS = {"max_bytes": a_size, "policy": a_policy, "compress": a_compression}
+OPENERS = {"disk": Opener(_open, _OPTIONS, located=True)}

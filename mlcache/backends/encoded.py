@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from mlcache.backends.listing import Description, ListsHeads
 from mlcache.backends.protocol import (
     Announces,
     BytesBackend,
@@ -17,9 +19,10 @@ from mlcache.backends.protocol import (
     Suspends,
     SuspendsMany,
     Usage,
+    Verifies,
 )
 from mlcache.entry import Entry, Key
-from mlcache.errors import BackendError, CodecError
+from mlcache.errors import BackendError, CodecError, CorruptEntryError
 from mlcache.sealing import Seal, seal
 
 if TYPE_CHECKING:
@@ -45,10 +48,14 @@ class Encoded:
         self.name = inner.name
         self._codec = codec
         self._seal = seal
+        self._verifying = inner if isinstance(inner, Verifies) else None
         self._pass_on(inner)
 
     def _pass_on(self, inner: BytesBackend) -> None:
         """Have the capabilities that the inner backend has, and no others."""
+        if isinstance(inner, ListsHeads):
+            self._listing = inner
+            self.entries = self._entries
         if isinstance(inner, Locks):
             self.lock = inner.lock
         if isinstance(inner, Announces):
@@ -69,6 +76,8 @@ class Encoded:
         return self.inner.blocking
 
     def get(self, key: Key) -> Entry | None:
+        if self._verifying is not None:
+            return self._verifying.get_decoded(key, self._read)
         data = self.inner.get(key)
         return None if data is None else self._read(data)
 
@@ -96,6 +105,14 @@ class Encoded:
         if isinstance(self.inner, Closes):
             self.inner.close()
 
+    def _entries(self, namespace: str | None = None) -> Iterator[Description]:
+        """What there is, but for what is no frame."""
+        for head in self._listing.heads(namespace):
+            with suppress(CorruptEntryError):
+                about = self._codec.describe(head.data)
+                times = (about.created, about.fresh_until, about.stale_until)
+                yield Description(head.key, head.size, *times, about.cost)
+
     async def _get_async(self, key: Key) -> Entry | None:
         data = await self._suspending.get_async(key)
         return None if data is None else self._read(data)
@@ -117,8 +134,8 @@ class Encoded:
         frames, objections = self._encode_many(items)
         return _in_their_places(await self._suspending_many.put_many_async(frames), objections)
 
-    def _read(self, data: bytes | memoryview) -> Entry:
-        entry = self._codec.decode(data)
+    def _read(self, data: bytes | memoryview, *, verified: bool = False) -> Entry:
+        entry = self._codec.decode(data, verified=verified)
         sealed = self._seal(entry.value, owned=True)
         return Entry(
             *(sealed.value, entry.created, entry.fresh_until, entry.stale_until, entry.cost),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal
 
 from mlcache.backends.address import MEMORY_BYTES, Address, Defaults, Opener, a_count, a_size
+from mlcache.backends.listing import Description
 from mlcache.backends.protocol import Usage
 from mlcache.entry import Entry, Key
 from mlcache.errors import ConfigurationError, EntryTooLargeError
@@ -96,6 +97,14 @@ class Memory:
         with self._lock:
             found = [key for key in self._keys.values() if key.namespace == namespace]
         return iter(found)
+
+    def entries(self, namespace: str | None = None) -> Iterator[Description]:
+        with self._lock:
+            found = [(key, self._entries[digest]) for digest, key in self._keys.items()]
+        for key, entry in found:
+            if namespace in (None, key.namespace):
+                times = (entry.created, entry.fresh_until, entry.stale_until)
+                yield Description(key, entry.size + self.overhead, *times, entry.cost)
 
     def count(self, namespace: str) -> int:
         return self._counts[namespace]

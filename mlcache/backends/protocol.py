@@ -8,7 +8,7 @@ from then on looks like the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -16,6 +16,9 @@ from mlcache.entry import Entry, Key
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+T = TypeVar("T")
+Read_co = TypeVar("Read_co", covariant=True)
 
 
 class Backend(Protocol):
@@ -115,6 +118,27 @@ class Measures(Protocol):
 
     def count(self, namespace: str) -> int:
         """The number of entries of ``namespace``."""
+        ...
+
+
+class Decode(Protocol[Read_co]):
+    """What makes something of bytes, and raises for bytes that are not whole."""
+
+    def __call__(self, data: bytes | memoryview, *, verified: bool) -> Read_co:
+        """What ``data`` stands for; ``verified`` says that it was found whole before, unchanged since."""
+        ...
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A backend of bytes that remembers which of them were found whole.
+
+    Looking for the checksum of what is mapped into memory would read all of it; so this is done
+    once, and again where the bytes may have changed since.
+    """
+
+    def get_decoded(self, key: Key, decode: Decode[T]) -> T | None:
+        """What ``decode`` makes of the bytes under ``key``; None if there are none."""
         ...
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from mlcache.codec.compression import zstandard
-from mlcache.codec.frame import PICKLED, Buffers, seal, unseal
+from mlcache.codec.frame import PICKLED, Buffers, read_metadata, seal, unseal
 from mlcache.codec.nodes import NeedsPickleError
 from mlcache.codec.pickled import read_pickle, write_pickle
 from mlcache.codec.signer import Signer
@@ -80,6 +80,15 @@ class FrameCodec:
             raise
         except Exception as error:
             raise CorruptEntryError(f"the frame cannot be read: {error!r}") from error
+
+    def describe(self, head: bytes | memoryview) -> Entry:
+        """The entry of a frame, with None in place of its value; its first 64 bytes are enough.
+
+        Raises:
+            CorruptEntryError: it does not begin as a frame that this version can read.
+        """
+        about = read_metadata(head)
+        return Entry(None, about.created, about.fresh_until, about.stale_until, about.cost, about.size)
 
     def _take_apart(self, value: Any) -> tuple[int, bytes, Buffers]:
         try:
