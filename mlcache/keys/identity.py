@@ -59,8 +59,9 @@ def identify(
         function: a function, a bound method, a ``functools.partial`` or another callable.
         version: ``"code"``: what the code does counts; ``"deps"``: so does what it refers to in its own
             package; None: it does not; any other text counts in its place.
-        ignore: names of what is bound to it that does not count; see ``bound_names``.
-        stand_ins: by such a name, a function of what is bound, whose result counts in its place.
+        ignore: names of what does not count: parameters, or what is bound already, see ``bound_names``.
+            Which names these are counts, as answers kept without an argument are not those kept with it.
+        stand_ins: by such a name, a function whose result counts in its place; the function counts too.
         name: what to call it; None: module and qualified name.
 
     Raises:
@@ -75,7 +76,8 @@ def identify(
         codes += [b"@bound:", *(_bound(each, content, stand_ins.get(each), seen) for each, content in kept)]
     if not isinstance(parts.inner, FunctionType):  # it may hold something, as an itemgetter does
         codes.append(encode(parts.inner, {}))
-    feed = (name, _version(parts.inner, version), parts.layers, codes)
+    asked = (sorted(ignore), [(each, _stand_in_code(stand_ins[each])) for each in sorted(stand_ins)])
+    feed = (name, _version(parts.inner, version), parts.layers, codes, asked)
     return Identity(name, digest(feed, b"identity"))
 
 
@@ -148,6 +150,15 @@ def _bound(name: str, content: object, stand_in: Callable[[Any], object] | None,
         return dumps(name, 2) + encode(content if stand_in is None else stand_in(content), seen)
     except UnhashableArgumentError as error:
         raise error.of(name) from None
+
+
+def _stand_in_code(function: Callable[[Any], object]) -> bytes:
+    """The code of a function that is asked for what stands in; one that holds a lock, say, goes by its name."""
+    try:
+        return encode(function, {})
+    except UnhashableArgumentError:
+        names = (type_name(_named(function)), type_name(type(function)))
+        return b"@unkeyed:" + encode((*names, getattr(function, "__code__", None)), {})
 
 
 def _version(function: Callable[..., Any], version: str | None) -> object:

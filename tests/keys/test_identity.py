@@ -148,6 +148,49 @@ def test_an_owner_that_cannot_be_keyed_is_named_and_can_be_ignored_or_stood_in_f
     assert identify(Opaque().method, stand_ins=stand_ins) == identify(Opaque().method, stand_ins=stand_ins)
 
 
+def test_what_is_ignored_counts() -> None:
+    asked = [frozenset[str](), frozenset({"x"}), frozenset({"y"}), frozenset({"x", "y"})]
+    assert len({identify(top, ignore=each).digest for each in asked}) == len(asked)
+    assert identify(top, ignore=frozenset(["x", "y"])) == identify(top, ignore=frozenset(["y", "x"]))
+
+
+def _first(value: Any) -> Any:
+    return value[:1]
+
+
+def _first_by(lock: Any) -> Callable[[Any], Any]:
+    return lambda value: (lock, value[0])
+
+
+def _last_by(lock: Any) -> Callable[[Any], Any]:
+    return lambda value: (lock, value[-1])
+
+
+def test_what_stands_in_counts() -> None:
+    lock = threading.Lock()
+    asked: list[dict[str, Callable[[Any], object]]] = [
+        {},
+        {"x": _first},
+        {"y": _first},
+        {"x": _first, "y": _first},
+        {"x": lambda value: value[:2]},
+        {"x": lambda value: value[:3]},
+        {"x": _first_by(1)},
+        {"x": _first_by(2)},
+        {"x": _first_by(lock)},
+        {"x": _last_by(lock)},
+        {"x": len},
+        {"x": Opaque().method},
+    ]
+    assert len({identify(top, stand_ins=each).digest for each in asked}) == len(asked)
+    assert identify(top, stand_ins={"x": _first, "y": len}) == identify(
+        top, stand_ins={"y": len, "x": _first}
+    )
+    assert identify(top, stand_ins={"x": _first_by(lock)}) == identify(
+        top, stand_ins={"x": _first_by(threading.Lock())}
+    )
+
+
 def test_a_function_that_calls_itself() -> None:
     def fibonacci(n: int) -> int:
         return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
