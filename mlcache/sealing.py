@@ -8,17 +8,15 @@ gets either a thing that cannot be changed or a fresh one.
 * An array is copied once, into memory that numpy itself refuses to make writable, and
   that one array is handed out to all.
 * Containers are rebuilt for each caller, around the same arrays.
-* Frames are handed out as copies, which share their memory until written to where pandas
-  copies on write (3.0 and newer, or its option).
+* Frames are handed out as copies; see ``sealing_frames``.
+* What a value holds several times is sealed once, and stays one thing for each caller.
 * Anything else is copied with ``copy.deepcopy`` on the way in and on the way out.
 """
 
 from __future__ import annotations
 
 import copy
-import pickle
 import sys
-import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -26,11 +24,16 @@ import msgspec
 import numpy as np
 
 from mlcache.entry import Failure
+from mlcache.sealing_frames import copy_of_frame, seal_frame
+from mlcache.sizes import is_frame, size_of, walk
+from mlcache.unchanging import is_unchanging
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 Renew = Callable[[Any], Any]
+Kept = tuple[Any, Renew | None]
+"""What is kept, and what makes a caller's own of it; see ``Sealed``."""
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -55,31 +58,6 @@ class Seal(Protocol):
         ...
 
 
-_UNCHANGING: set[type] = {
-    *(type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis)),
-    *(types.FunctionType, types.BuiltinFunctionType, type),
-}
-"""Types whose values cannot be changed. Those of ``_BY_NAME`` come in when they are first met."""
-
-_BY_NAME = frozenset(
-    (
-        *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
-        *("decimal.Decimal", "fractions.Fraction", "uuid.UUID"),
-    )
-)
-
-
-def _is_unchanging(kind: type) -> bool:
-    if kind in _UNCHANGING:
-        return True
-    # A structured scalar (np.void) can be assigned to.
-    number = kind.__module__ == "numpy" and issubclass(kind, np.generic) and not issubclass(kind, np.void)
-    if number or f"{kind.__module__}.{kind.__qualname__}" in _BY_NAME:
-        _UNCHANGING.add(kind)
-        return True
-    return False
-
-
 def seal(value: Any, *, owned: bool = False) -> Sealed:
     """``value`` in a form that nobody can change.
 
@@ -93,14 +71,51 @@ def seal(value: Any, *, owned: bool = False) -> Sealed:
     kind = type(value)
     if kind is Failure:
         return seal_failure(value)
-    if _is_unchanging(kind):
+    if is_unchanging(kind):
         return Sealed(value, None, sys.getsizeof(value))
-    sealer = _SEALERS.get(kind)
-    if sealer is not None:
-        return sealer(value, owned=owned)
-    if _is_pandas(kind):
-        return _seal_pandas(value, owned=owned)
-    return _seal_object(value, owned=owned)
+    sealing = _Sealing(owned=owned)
+    kept, renew = sealing.seal(value)
+    return Sealed(kept, sealing.renew_shared() if sealing.shares else renew, size_of(kept))
+
+
+class _Sealing:
+    """The sealing of one value with all that it holds.
+
+    Args:
+        owned: as for ``seal``.
+    """
+
+    def __init__(self, *, owned: bool) -> None:
+        self.owned = owned
+        self.shares = False
+        """Whether something that callers can change is held several times."""
+        self._sealed: dict[int, Kept] = {}
+
+    def seal(self, value: Any) -> Kept:
+        """A part of the value in a form that nobody can change, the same one each time it is met."""
+        kind = type(value)
+        if is_unchanging(kind):
+            return value, None
+        known = self._sealed.get(id(value))
+        if known is not None:
+            self.shares = self.shares or known[1] is not None
+            return known
+        kept = self._sealed[id(value)] = _SEALERS.get(kind, _seal_other)(self, value)
+        return kept
+
+    def renew_shared(self) -> Renew:
+        """What makes a caller's own of the whole, in which each part is renewed once."""
+        leaves = [kept for kept in self._sealed.values() if type(kept[0]) not in _CONTAINERS]
+
+        def renew_all(kept: Any) -> Any:
+            # What is in its memo, ``deepcopy`` takes for copied already.
+            return copy.deepcopy(kept, {id(leaf): _renewed(leaf, renew) for leaf, renew in leaves})
+
+        return renew_all
+
+
+def _renewed(value: Any, renew: Renew | None) -> Any:
+    return value if renew is None else renew(value)
 
 
 def seal_failure(failure: Failure) -> Sealed:
@@ -127,37 +142,22 @@ def refer(value: Any, *, owned: bool = False) -> Sealed:  # noqa: ARG001 - as ``
 def seal_for_copies(value: Any, *, owned: bool = False) -> Sealed:
     """As ``seal``, for callers who each want a copy of their own, with writable arrays."""
     sealed = seal(value, owned=owned)
-    if type(value) is Failure:
+    if type(value) is Failure or is_unchanging(type(value)):
         return sealed
-    return Sealed(sealed.value, None if _is_unchanging(type(sealed.value)) else writable, sealed.size)
+    return Sealed(sealed.value, _copier(sealed.value), sealed.size)
 
 
-def writable(value: Any) -> Any:
-    """A copy of a sealed value that is the caller's own, arrays writable."""
-    kind = type(value)
-    if kind in (list, tuple):
-        return kind(map(writable, value))
-    if kind is dict:
-        return {key: writable(item) for key, item in value.items()}
-    if _is_pandas(kind) and (
-        hasattr(value, "dtype") or hasattr(value, "columns")
-    ):  # no Timestamp and the like
-        return _through_pickle(value) if _holds_objects(value) else value.copy()
-    return value if _is_unchanging(kind) else copy.deepcopy(value)
+def _copier(value: Any) -> Renew:
+    """What makes deep copies of ``value``, arrays writable."""
+    if "pandas" in sys.modules and any(map(is_frame, walk(value))):
+        return _copy_with_frames
+    return copy.deepcopy
 
 
-def size_of(value: Any) -> int:
-    """Bytes that ``value`` takes in memory: exact for arrays and frames, rough for objects."""
-    kind = type(value)
-    if kind is dict:
-        return sys.getsizeof(value) + sum(size_of(key) + size_of(item) for key, item in value.items())
-    if kind in (list, tuple, set, frozenset):
-        return sys.getsizeof(value) + sum(map(size_of, value))
-    if _is_pandas(kind):
-        return _pandas_size(value)
-    nbytes = getattr(value, "nbytes", None)
-    # An array counts its memory by itself where it owns it, but not where it is a view.
-    return max(sys.getsizeof(value), _ARRAY_OVERHEAD + nbytes if isinstance(nbytes, int) else 0)
+def _copy_with_frames(value: Any) -> Any:
+    """A deep copy; ``copy.deepcopy`` alone would share the index of frames and what is in their cells."""
+    memo = {id(part): copy_of_frame(part) for part in walk(value) if is_frame(part)}
+    return copy.deepcopy(value, memo)
 
 
 def is_immutable(array: npt.NDArray[Any]) -> bool:
@@ -172,118 +172,72 @@ def is_immutable(array: npt.NDArray[Any]) -> bool:
     return isinstance(base, bytes)
 
 
-def _seal_array(array: npt.NDArray[Any], *, owned: bool = False) -> Sealed:
+def _seal_array(sealing: _Sealing, array: npt.NDArray[Any]) -> Kept:
     if array.dtype.hasobject or array.dtype.kind == "T":
-        return _seal_object(array, owned=owned)
-    if owned:
+        return _seal_object(sealing, array)
+    if sealing.owned:
         array.flags.writeable = False
     elif not is_immutable(array):
         order: Literal["C", "F"] = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         flat = np.frombuffer(array.tobytes(order=order), dtype=array.dtype) if array.size else None
         array = _frozen_empty(array) if flat is None else flat.reshape(array.shape, order=order)
-    return Sealed(array, None, array.nbytes + _ARRAY_OVERHEAD)
-
-
-_ARRAY_OVERHEAD = sys.getsizeof(np.empty(0))
+    return array, None
 
 
 def _frozen_empty(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.ndarray(array.shape, array.dtype, buffer=b"")
 
 
-def _seal_sequence(values: Any, *, owned: bool = False) -> Sealed:
+def _seal_sequence(sealing: _Sealing, values: Any) -> Kept:
     kind = type(values)
-    items = [seal(item, owned=owned) for item in values]
-    kept = kind(item.value for item in items)
-    size = sys.getsizeof(values) + sum(item.size for item in items)
-    renews = [item.renew for item in items]
+    items = [sealing.seal(item) for item in values]
+    kept = kind([item for item, _ in items])
+    renews = [renew for _, renew in items]
     if not any(renews):
-        return Sealed(kept, None if kind in (tuple, frozenset) else kind.copy, size)
-    return Sealed(kept, lambda kept: kind(map(_renewed, kept, renews)), size)
+        return kept, None if kind is tuple else kind.copy
+    return kept, lambda kept: kind(map(_renewed, kept, renews))
 
 
-def _seal_set(values: Any, *, owned: bool = False) -> Sealed:  # noqa: ARG001 - one of the sealers
-    """Members of a set are hashable, which by convention are not changed."""
-    size = sys.getsizeof(values) + sum(map(size_of, values))
-    return Sealed(values, None, size) if type(values) is frozenset else Sealed(set(values), set.copy, size)
+def _seal_set(sealing: _Sealing, values: Any) -> Kept:
+    kind = type(values)
+    renews = dict(map(sealing.seal, values))
+    kept = kind(renews)
+    if not any(renews.values()):
+        return kept, None if kind is frozenset else kind.copy
+    return kept, lambda kept: kind(_renewed(item, renews[item]) for item in kept)
 
 
-def _seal_dict(values: dict[Any, Any], *, owned: bool = False) -> Sealed:
-    items = {key: seal(item, owned=owned) for key, item in values.items()}
-    kept = {key: item.value for key, item in items.items()}
-    size = sys.getsizeof(values) + sum(size_of(key) + item.size for key, item in items.items())
-    renews = {key: item.renew for key, item in items.items() if item.renew is not None}
-    if not renews:
-        return Sealed(kept, dict.copy, size)
-
-    def renew(kept: dict[Any, Any]) -> dict[Any, Any]:
-        return {key: _renewed(item, renews.get(key)) for key, item in kept.items()}
-
-    return Sealed(kept, renew, size)
-
-
-def _renewed(value: Any, renew: Renew | None) -> Any:
-    return value if renew is None else renew(value)
+def _seal_dict(sealing: _Sealing, values: dict[Any, Any]) -> Kept:
+    items = [(sealing.seal(key), sealing.seal(item)) for key, item in values.items()]
+    kept = {key: item for (key, _), (item, _) in items}
+    renew_keys, renews = [key[1] for key, _ in items], [item[1] for _, item in items]
+    if any(renew_keys):
+        return kept, lambda kept: dict(
+            zip(map(_renewed, kept, renew_keys), map(_renewed, kept.values(), renews), strict=True)
+        )
+    if any(renews):
+        return kept, lambda kept: dict(zip(kept, map(_renewed, kept.values(), renews), strict=True))
+    return kept, dict.copy
 
 
-def _seal_object(value: Any, *, owned: bool = False) -> Sealed:
-    kept = value if owned else copy.deepcopy(value)
-    return Sealed(kept, copy.deepcopy, size_of(kept))
+def _seal_other(sealing: _Sealing, value: Any) -> Kept:
+    if is_frame(value) and type(value).__module__.partition(".")[0] == "pandas":
+        return seal_frame(value, owned=sealing.owned)
+    return _seal_object(sealing, value)
 
 
-def _is_pandas(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == "pandas"
+def _seal_object(sealing: _Sealing, value: Any) -> Kept:
+    copier = _copier(value)
+    if sealing.owned:
+        return value, copier
+    kept = copier(value)
+    # What deepcopy gives back as it is (a member of an enumeration), every later copy would be too.
+    return kept, None if kept is value else copier
 
 
-def _seal_pandas(value: Any, *, owned: bool = False) -> Sealed:
-    import pandas as pd
+_CONTAINERS = (list, tuple, set, frozenset, dict)
 
-    if isinstance(value, pd.Index):
-        return Sealed(value if owned else value.copy(deep=True), pd.Index.view, _pandas_size(value))
-    if not isinstance(value, pd.DataFrame | pd.Series) or type(value) not in (pd.DataFrame, pd.Series):
-        return _seal_object(value, owned=owned)
-    if _holds_objects(value):
-        return Sealed(value if owned else _through_pickle(value), _through_pickle, _pandas_size(value))
-    copies_on_write = int(pd.__version__.partition(".")[0]) >= 3 or _option_is_set(pd)  # noqa: PLR2004
-    if not copies_on_write:
-        kept = value if owned else value.copy(deep=True)
-        return Sealed(kept, type(value).copy, _pandas_size(value))
-    # Also what was decoded: its memory is read-only, and pandas copies only what it knows to be shared.
-    return Sealed(value.copy(deep=True), _shallow_copy, _pandas_size(value))
-
-
-def _through_pickle(frame: Any) -> Any:
-    """A deep copy in pandas still shares the Python objects in its cells; this one does not."""
-    return pickle.loads(pickle.dumps(frame, protocol=5))  # noqa: S301 - pickled on the same line
-
-
-def _shallow_copy(frame: Any) -> Any:
-    return frame.copy(deep=False)
-
-
-def _option_is_set(pd: Any) -> bool:
-    return pd.options.mode.copy_on_write is True
-
-
-def _holds_objects(value: Any) -> bool:
-    """Whether cells hold Python objects that could be changed."""
-    dtypes = value.dtypes if hasattr(value, "columns") else [value.dtype]
-    if not any(dtype.kind == "O" for dtype in dtypes):
-        return False
-    columns = [column for _, column in value.items()] if hasattr(value, "columns") else [value]
-    objects = [column for column in columns if column.dtype.kind == "O"]
-    return any(not all(map(_is_unchanging, {type(item) for item in column})) for column in objects)
-
-
-def _pandas_size(value: Any) -> int:
-    used = getattr(value, "memory_usage", None)
-    if used is None:
-        return sys.getsizeof(value)
-    total = used(deep=True)
-    return int(total if isinstance(total, int) else getattr(total, "sum", lambda: total)())
-
-
-_SEALERS: dict[type, Seal] = {
+_SEALERS: dict[type, Callable[[_Sealing, Any], Kept]] = {
     np.ndarray: _seal_array,
     list: _seal_sequence,
     tuple: _seal_sequence,

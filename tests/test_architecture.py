@@ -23,13 +23,15 @@ MODULES = {
 
 # Each line may import from those above it; the modules of one package from each other.
 LAYERS = [
-    ["errors", "clock", "switch", "threads"],
+    ["errors", "clock", "forks", "switch", "threads"],
     ["units", "crew"],
-    ["entry"],
+    ["entry", "unchanging"],
+    ["sizes"],
+    ["sealing_frames"],
     ["call", "events", "sealing", "result"],
     ["keys", "codec"],
     ["backends", "flight", "fastpath"],
-    ["steps"],
+    ["steps", "mutation", "key_tree"],
     ["flow"],
     ["drive"],
     ["settings"],

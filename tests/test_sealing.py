@@ -6,6 +6,7 @@ import contextlib
 import copy
 import datetime as dt
 import decimal
+import enum
 import uuid
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlcache import ml_cache
-from mlcache.sealing import SEALS, is_immutable, refer, seal, seal_for_copies, size_of
+from mlcache.sealing import SEALS, is_immutable, refer, seal, seal_for_copies
+from mlcache.sizes import size_of
 
 
 class Pair(NamedTuple):
@@ -30,12 +32,32 @@ class Pair(NamedTuple):
     right: Any
 
 
+@dataclass(slots=True)
+class Slotted:
+    """An object without a ``__dict__``."""
+
+    array: Any
+
+
 @dataclass(eq=False)
 class Box:
     """An object of the user's, with things in it that can be changed."""
 
     array: npt.NDArray[Any] = field(default_factory=lambda: np.arange(3))
     items: list[Any] = field(default_factory=lambda: [1, [2]])
+
+
+class Tag:
+    """An object that can be a key, and can be changed all the same."""
+
+    def __init__(self) -> None:
+        self.notes = ["new"]
+
+    def __lt__(self, other: Any) -> bool:
+        return id(self) < id(other)
+
+    def __repr__(self) -> str:
+        return f"Tag({self.notes})"
 
 
 def structured() -> npt.NDArray[Any]:
@@ -55,6 +77,21 @@ def object_frame() -> pd.DataFrame:
 
 def twin_columns() -> pd.DataFrame:
     return pd.DataFrame([[[1], [2]]], columns=["a", "a"])
+
+
+def frame_of_extensions() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "a": pd.array([1, 2], dtype="Int64"),
+            "b": pd.to_datetime(["2020-01-01", "2021-01-01"]),
+            "c": pd.array([True, False], dtype="boolean"),
+            "d": pd.Categorical(["u", "v"]),
+            "e": pd.period_range("2020", periods=2, freq="D"),
+            "f": pd.array(["x", "y"], dtype=pd.StringDtype("python")),
+            "g": pd.interval_range(0, 2),
+            "h": pd.array(["x", "y"], dtype="string"),
+        },
+    )
 
 
 VALUES: dict[str, Callable[[], Any]] = {
@@ -89,6 +126,16 @@ VALUES: dict[str, Callable[[], Any]] = {
     "frame": frame,
     "frame of objects": object_frame,
     "frame with two columns of one name": twin_columns,
+    "frame of extension columns": frame_of_extensions,
+    "frame of objects in an object": lambda: Box(items=[object_frame()]),
+    "frame with an index of objects": lambda: pd.DataFrame({"a": [1]}, index=pd.Index([Tag()])),
+    "frame with an index of several levels": lambda: frame().set_index("c", append=True),
+    "set of objects": lambda: {Tag()},
+    "frozen set of objects": lambda: frozenset({Tag()}),
+    "dict with an object as a key": lambda: {Tag(): 1, "a": [2]},
+    "tuple of objects in a set": lambda: {(1, Tag())},
+    "one list twice": lambda: [[1]] * 2,
+    "one object twice": lambda: (Box(),) * 2,
     "frame in a list": lambda: [frame()],
     "series": lambda: pd.Series([1, 2], name="s"),
     "series of lists": lambda: pd.Series([[1], [2]]),
@@ -132,14 +179,14 @@ SHOWN: dict[Any, Callable[[Any], Any]] = {
     dict: lambda value: [(key, _plain(item)) for key, item in value.items()],
     (list, tuple, deque): lambda value: [_plain(item) for item in value],
     (set, frozenset): sorted,
-    Box: lambda box: (_plain(box.array), box.items),
+    Box: lambda box: (_plain(box.array), _plain(box.items)),
 }
 
 
-def spoil(value: Any) -> None:
+def spoil(value: Any) -> object:
     """Change whatever can be changed in a value."""
-    if isinstance(value, dict | list | tuple | deque):
-        for item in list(value.values() if isinstance(value, dict) else value):
+    if isinstance(value, dict | list | tuple | deque | set | frozenset):
+        for item in [*value, *(value.values() if isinstance(value, dict) else ())]:
             spoil(item)
     for kind, changes in CHANGES.items():
         for change in changes if isinstance(value, kind) else ():
@@ -147,6 +194,20 @@ def spoil(value: Any) -> None:
                 ValueError, TypeError, AttributeError, LookupError
             ):  # it cannot be changed so
                 change(value)
+
+
+def spoil_series(series: Any) -> object:
+    """Write to the array of a column, unless that is one of numpy's, which pandas leaves open."""
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biufc":
+        return
+    writes: list[Callable[[], object]] = [
+        lambda: series.array.__setitem__(0, series.array[1]),
+        lambda: series.to_numpy().__setitem__(0, series.to_numpy()[1]),
+        lambda: series.cat.categories.values.__setitem__(0, "spoilt"),
+    ]
+    for write in writes:
+        with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError):
+            write()
 
 
 CHANGES: dict[Any, list[Callable[[Any], object]]] = {
@@ -161,7 +222,10 @@ CHANGES: dict[Any, list[Callable[[Any], object]]] = {
         lambda frame: frame.iloc[0, 0].append(9),
         lambda frame: frame["a"].values.fill(9),
         lambda frame: frame["b"].to_numpy().fill(9),
+        lambda frame: [spoil_series(column) for _, column in frame.items()],
         lambda frame: frame.index.values.fill(9),
+        lambda frame: frame.columns.values.__setitem__(0, "spoilt"),
+        lambda frame: frame.index[0].notes.append(9),
         lambda frame: setattr(frame.index, "name", "spoilt"),
         lambda frame: setattr(frame.columns, "name", "spoilt"),
         lambda frame: frame.attrs.update(spoilt=9),
@@ -174,12 +238,14 @@ CHANGES: dict[Any, list[Callable[[Any], object]]] = {
         lambda series: series.iloc[0].append(9),
     ],
     pd.Index: [lambda index: setattr(index, "name", "spoilt"), lambda index: index.values.fill(9)],
+    Tag: [lambda tag: tag.notes.append("spoilt")],
     np.void: [lambda record: record.__setitem__("a", 9)],
     pd.Categorical: [lambda values: values.__setitem__(0, "b")],
     dict: [lambda value: value.update(spoilt=9)],
     (list, deque, bytearray): [lambda value: value.append(9)],
     set: [lambda value: value.add(9)],
     Box: [
+        lambda box: [spoil(item) for item in box.items],
         lambda box: spoil(box.items),
         lambda box: spoil(box.array),
         lambda box: setattr(box, "items", None),
@@ -330,6 +396,15 @@ def test_whatever_is_made_of_containers_stays_what_it_was(returns: str, value: A
         (pd.Series(["x" * 1000] * 10), 10_000, 20_000),
         (pd.Index(np.arange(1000)), 8_000, 9_000),
         (5, 1, 100),
+        (Box(array=np.zeros(1000)), 8_000, 10_000),
+        (Pair(np.zeros(1000), [np.zeros(1000)]), 16_000, 18_000),
+        (OrderedDict(a=np.zeros(1000)), 8_000, 9_000),
+        (deque([np.zeros(1000)]), 8_000, 10_000),
+        (Slotted(np.zeros(1000)), 8_000, 9_000),
+        (Box(items=[frame(), "x" * 10_000]), 10_000, 14_000),
+        (np.array([np.zeros(1000), None], dtype=object), 8_000, 9_000),
+        ([np.zeros(1000)] * 10, 8_000, 10_000),
+        ({(1, "x" * 10_000): 1}, 10_000, 11_000),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -365,3 +440,54 @@ def test_a_value_that_contains_itself_is_delivered() -> None:
     with pytest.warns(UserWarning, match="cannot be copied"):
         answer = ml_cache(circular)()
     assert answer[0] is answer
+
+
+def shared(depth: int) -> list[Any]:
+    """Lists in lists, of which there are few, but which come to ``2 ** depth`` where all are written out."""
+    items: list[Any] = [np.arange(3)]
+    for _ in range(depth):
+        items = [items, items]
+    return items
+
+
+@pytest.mark.parametrize("returns", ["readonly", "copy"])
+def test_what_is_held_twice_is_kept_once(returns: str) -> None:
+    sealed = SEALS[returns](shared(100))  # would never end, were it written out
+    assert sealed.size < 100_000
+    assert sealed.renew is not None
+    answer = sealed.renew(sealed.value)
+    assert answer[0] is answer[1]
+    assert answer is not sealed.value
+    while isinstance(answer, list):
+        spoilt, answer = answer, answer[0]
+    assert answer.flags.writeable == (returns == "copy")
+    spoilt.append(9)
+    assert repr(seal(shared(3)).value) == repr(shared(3))
+
+
+def test_sizes_of_what_holds_itself_are_finite() -> None:
+    items: list[Any] = [np.zeros(1000)]
+    items.append(Box(items=items))
+    assert 8_000 <= size_of(items) <= 10_000
+
+
+def test_a_size_is_found_of_whatever_fails_to_tell() -> None:
+    class Mute:
+        @property
+        def nbytes(self) -> int:
+            raise OSError("closed")
+
+    assert size_of(Mute()) > 0
+
+
+def test_tensors_count_their_memory() -> None:
+    torch = pytest.importorskip("torch")
+    assert 4_000 <= size_of(Box(items=[torch.zeros(1000)])) <= 6_000
+
+
+def test_members_of_an_enumeration_stay_keys_of_their_own() -> None:
+    class Colour(enum.Enum):
+        RED = 1
+
+    f = ml_cache(lambda: {Colour.RED: {Colour.RED}})
+    assert f() == f() == {Colour.RED: {Colour.RED}}

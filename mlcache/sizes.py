@@ -1,0 +1,106 @@
+"""Sizes: how much memory a value takes, with all that it holds."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from mlcache.unchanging import is_unchanging
+
+_ARRAY_OVERHEAD = sys.getsizeof(np.empty(0))
+_NAMES = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
+"""What a value refers to rather than holds."""
+
+
+def size_of(value: Any) -> int:
+    """Bytes that ``value`` takes in memory: exact for arrays and frames, rough for objects.
+
+    What it holds several times is counted once.
+    """
+    if is_unchanging(type(value)):
+        return sys.getsizeof(value)
+    return sum(map(_own_size, walk(value)))
+
+
+def walk(value: Any) -> Iterator[Any]:
+    """``value`` and all that it holds, each part once, however deep; frames and tensors as one."""
+    met: dict[int, Any] = {}  # holds the parts too, lest one that is made on the way leaves its id to another
+    todo = [value]
+    while todo:
+        part = todo.pop()
+        if id(part) not in met:
+            met[id(part)] = part
+            yield part
+            if not is_unchanging(type(part)):
+                todo.extend(_parts_of(part))
+
+
+def _own_size(part: Any) -> int:
+    if is_unchanging(type(part)):
+        return sys.getsizeof(part)
+    # An array counts its memory by itself where it owns it, but not where it is a view.
+    return max(sys.getsizeof(part), _memory_of(part) or 0)
+
+
+def _parts_of(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return itertools.chain(dict.keys(value), dict.values(value), _attributes(value))
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return itertools.chain(value, _attributes(value))
+    if isinstance(value, np.ndarray):
+        return np.asarray(value).ravel().tolist() if value.dtype.hasobject else ()
+    if isinstance(value, _NAMES) or _memory_of(value) is not None:
+        return ()
+    return _attributes(value)
+
+
+def _attributes(value: Any) -> Iterator[Any]:
+    """What an object holds in its ``__dict__`` and its slots."""
+    for base in type(value).__mro__:
+        for member in vars(base).values():
+            if isinstance(member, types.MemberDescriptorType):
+                try:
+                    yield member.__get__(value)
+                except AttributeError:  # a slot without a value
+                    continue
+    held = _attribute(value, "__dict__")
+    if isinstance(held, dict):
+        yield held
+
+
+def _attribute(value: Any, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001 - a property runs the code of any class
+        return None
+
+
+def _memory_of(value: Any) -> int | None:
+    """Bytes that a value says it takes by itself; None where it says nothing."""
+    if _is_from("pandas", value, "DataFrame", "Series", "Index"):
+        used = value.memory_usage(deep=True)
+        return int(used.sum() if hasattr(used, "sum") else used)
+    if _is_from("torch", value, "Tensor"):
+        return _ARRAY_OVERHEAD + int(value.element_size() * value.nelement())
+    if _is_from("polars", value, "DataFrame", "Series"):
+        return int(value.estimated_size())
+    nbytes = _attribute(value, "nbytes")
+    return _ARRAY_OVERHEAD + int(nbytes) if isinstance(nbytes, int | np.integer) else None
+
+
+def _is_from(library: str, value: Any, *names: str) -> bool:
+    """Whether ``value`` is of one of a library's classes, which it cannot be before that is imported."""
+    module = sys.modules.get(library)
+    kinds = [getattr(module, name, None) for name in names] if module else ()
+    return any(isinstance(kind, type) and isinstance(value, kind) for kind in kinds)
+
+
+def is_frame(value: Any) -> bool:
+    """Whether ``value`` is a frame, series or index of pandas, or of a class made from these."""
+    return _is_from("pandas", value, "DataFrame", "Series", "Index")
