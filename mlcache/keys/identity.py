@@ -153,7 +153,7 @@ def _bound(name: str, content: object, stand_in: Callable[[Any], object] | None,
 
 
 def _stand_in_code(function: Callable[[Any], object]) -> bytes:
-    """The code of a function that is asked for what stands in; one that holds a lock, say, goes by its name."""
+    """The code of a function whose result stands in; one that holds a lock, say, goes by its name."""
     try:
         return encode(function, {})
     except UnhashableArgumentError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import enum
+import functools
 from collections.abc import Callable, Iterable
+from types import MemberDescriptorType
 from typing import Any
 
 from mlcache.errors import UnhashableArgumentError
@@ -30,6 +32,11 @@ _CONTENT: dict[type, Callable[[Any], object]] = {
 }
 """What a value holds as a value of the builtin type that it derives from, whatever it overrides."""
 
+_UNCOUNTED = frozenset(
+    {"__dict__", "__weakref__", "_attrs_cached_hash", "__msgspec_cached_hash__", "__pydantic_fields_set__"}
+)
+"""Attributes that tell nothing of what an object is, such as its hash, or which fields were given."""
+
 
 def structure_of(kind: type) -> Encoder | None:
     """How values are encoded by what their type says it is made of; None if it does not say."""
@@ -38,11 +45,11 @@ def structure_of(kind: type) -> Encoder | None:
     for base, content in _CONTENT.items():
         if issubclass(kind, base):
             return _subclass(kind, base, content)
-    names = _field_names(kind)
-    return None if names is None else tracked(_attributes(b"@fields:", kind, names))
+    names = field_names(kind)
+    return None if names is None else tracked(_fields(kind, names))
 
 
-def _field_names(kind: type) -> Iterable[str] | None:
+def field_names(kind: type) -> Iterable[str] | None:
     """The fields that a class declares, as a dataclass or by way of attrs, msgspec or pydantic."""
     if dataclasses.is_dataclass(kind):
         return [field.name for field in dataclasses.fields(kind)]
@@ -68,6 +75,35 @@ def _attributes(tag: bytes, kind: type, names: Iterable[str]) -> Encoder:
     return body
 
 
+def _fields(kind: type, names: Iterable[str]) -> Encoder:
+    """An encoder of fields and of whatever attributes an object has besides them, sorted by name."""
+    names = list(names)
+    members = {name: member for base in reversed(kind.__mro__) for name, member in base.__dict__.items()}
+    derived = {name for name, member in members.items() if isinstance(member, functools.cached_property)}
+    known = derived.union(names, _UNCOUNTED)
+    slots = [(n, m) for n, m in members.items() if isinstance(m, MemberDescriptorType) and n not in known]
+
+    def body(value: object, seen: Seen) -> bytes:
+        codes = [encode_attribute(value, name, seen) for name in names if hasattr(value, name)]
+        own = getattr(value, "__dict__", {})
+        if slots or not own.keys() <= known:
+            more = {name: slot.__get__(value) for name, slot in slots if _is_set(slot, value)}
+            more |= {name: content for name, content in own.items() if name not in known}
+            codes += [_named(name, more[name], seen) for name in sorted(more)]
+        return b"@fields:" + encode_class(kind, seen) + b"".join(codes) + b"@end:"
+
+    return body
+
+
+def _is_set(slot: MemberDescriptorType, value: object) -> bool:
+    """Whether a slot holds something; ``hasattr`` would compute what the class computes on demand."""
+    try:
+        slot.__get__(value)
+    except AttributeError:
+        return False
+    return True
+
+
 def _subclass(kind: type, base: type, content: Callable[[Any], object]) -> Encoder:
     names = [name for each in kind.__mro__ for name in _slots(each)]
     state = _attributes(b"@state:", kind, ["__dict__", *names])
@@ -91,8 +127,12 @@ def _slots(kind: type) -> list[str]:
 
 def encode_attribute(value: object, name: str, seen: Seen) -> bytes:
     """The code of an attribute, under its name."""
+    return _named(name, getattr(value, name), seen)
+
+
+def _named(name: str, content: object, seen: Seen) -> bytes:
     try:
-        return encode(name, seen) + encode(getattr(value, name), seen)
+        return encode(name, seen) + encode(content, seen)
     except UnhashableArgumentError as error:
         raise at(error, f".{name}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import enum
+import functools
 import typing
 from typing import Any
 
@@ -189,3 +190,136 @@ def test_pydantic_models() -> None:
     hidden._hidden = 1
     assert len({digest(each) for each in [*made, hidden]}) == 5
     assert digest(Settings(rate=0.1)) == digest(Settings())
+
+
+class Weighted(Mutable):
+    """A class with an attribute that is no field."""
+
+    def __init__(self, a: int, weight: Any) -> None:
+        super().__init__(a)
+        self.weight = weight
+
+
+class Noted:
+    """A class whose attributes are slots."""
+
+    __slots__ = ("__hidden", "note")
+
+    def hide(self, value: Any) -> None:
+        self.__hidden = value
+
+
+@dataclasses.dataclass(slots=True)
+class Derived(Noted):
+    a: int
+
+
+class Open(msgspec.Struct, dict=True):
+    a: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Lazy:
+    a: int
+
+    @functools.cached_property
+    def derived(self) -> Any:
+        return object()
+
+
+def _with(value: Any, **attributes: Any) -> Any:
+    for name, content in attributes.items():
+        if isinstance(value, msgspec.Struct):
+            setattr(value, name, content)
+        else:  # frozen ones as well
+            object.__setattr__(value, name, content)
+    return value
+
+
+def _hiding(value: Derived, hidden: Any) -> Derived:
+    value.hide(hidden)
+    return value
+
+
+def test_attributes_that_are_no_fields_count() -> None:
+    made: list[Any] = [
+        Weighted(1, 2),
+        Weighted(1, 3),
+        Mutable(1),
+        _with(Mutable(1), x=1),
+        _with(Mutable(1), x=2),
+        _with(Mutable(1), y=1),
+        _with(Mutable(1), y=1, x=1),
+        Derived(1),
+        _with(Derived(1), note=1),
+        _with(Derived(1), note=2),
+        _hiding(Derived(1), 1),
+        _hiding(Derived(1), 2),
+        Open(1),
+        _with(Open(1), x=1),
+        _with(Open(1), x=2),
+    ]
+    assert len({digest(each) for each in made}) == len(made)
+    assert digest(_with(Mutable(1), y=1, x=2)) == digest(_with(Mutable(1), x=2, y=1))
+    with pytest.raises(UnhashableArgumentError) as caught:
+        digest([Weighted(1, object())])
+    assert caught.value.path == "[0].weight"
+
+
+def test_an_object_that_holds_itself_beside_its_fields_ends() -> None:
+    one, two = Weighted(1, None), Weighted(1, None)
+    one.weight, two.weight = one, two
+    assert digest(one) == digest(two)
+
+
+def test_what_a_cached_property_keeps_does_not_count() -> None:
+    read = Lazy(1)
+    assert read.derived is read.derived
+    assert digest(read) == digest(Lazy(1))
+
+
+def test_attributes_of_attrs_classes_that_are_no_fields_count() -> None:
+    attrs = pytest.importorskip("attrs")
+    plain = attrs.make_class("plain", {"a": attrs.field()}, slots=False)
+    made = [plain(1), _with(plain(1), x=1), _with(plain(1), x=2)]
+    assert len({digest(each) for each in made}) == len(made)
+
+
+@pytest.mark.parametrize("options", [{"slots": False}, {"slots": True}], ids=str)
+def test_the_hash_that_attrs_keeps_does_not_count(options: dict[str, bool]) -> None:
+    attrs = pytest.importorskip("attrs")
+    hashed = attrs.make_class("hashed", {"a": attrs.field()}, frozen=True, cache_hash=True, **options)
+    used = hashed("x")
+    hash(used)
+    assert digest(used) == digest(hashed("x"))
+
+
+def test_the_hash_that_msgspec_keeps_does_not_count() -> None:
+    hashed = msgspec.defstruct("hashed", ["a"], frozen=True, cache_hash=True)
+    used = hashed("x")
+    hash(used)
+    assert digest(used) == digest(hashed("x"))
+
+
+def test_keying_does_not_compute_what_attrs_computes_on_demand() -> None:
+    attrs = pytest.importorskip("attrs")
+    computed: list[int] = []
+
+    @attrs.define
+    class Lazily:
+        a: int
+
+        @functools.cached_property
+        def derived(self) -> int:
+            computed.append(self.a)
+            return 1
+
+    assert digest(Lazily(1)) == digest(Lazily(1))
+    assert computed == []
+
+
+def test_attributes_of_pydantic_models_that_are_no_fields_count() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    model = pydantic.create_model("model", a=(int, 1))
+    made = [model(), _with(model(), x=1), _with(model(), x=2)]
+    assert len({digest(each) for each in made}) == len(made)
