@@ -51,10 +51,14 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def location(self) -> str:
-        """Host and path together, where both are one path in truth, as in ``disk://folder/below``."""
+        """Host and path together, where both are one path in truth, as in ``disk://folder/below``.
+
+        ``disk:///~/below`` is below the user's home, too: nobody means a folder called ``~`` by it.
+        """
         from urllib.parse import unquote
 
-        return unquote(self.host) + self.path
+        both = unquote(self.host) + self.path
+        return both[1:] if both == "/~" or both.startswith("/~/") else both
 
     def __repr__(self) -> str:
         return f"Address({self.text!r})"

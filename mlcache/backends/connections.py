@@ -17,6 +17,46 @@ RETRY, PATIENCE = 0.005, 10.0
 """Seconds between two tries to connect to a file that is locked, and in all."""
 
 
+class Own:
+    """The connection of one thread. While the thread is inside ``with``, nobody closes it.
+
+    To close a connection while another thread runs a statement on it can end the process.
+    """
+
+    def __init__(self) -> None:
+        self.connection: sqlite3.Connection | None = None
+        self._held = threading.RLock()
+        self._depth = 0
+        self._unwanted = False
+
+    def __enter__(self) -> None:
+        self._held.acquire()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        self._held.release()
+        if self._unwanted:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Close it: at once, or, if its thread is using it, as soon as that has done."""
+        self._unwanted = True  # before we look whether it is in use: who leaves meanwhile must see it
+        if self._held.acquire(blocking=False):
+            try:
+                if not self._depth:
+                    self._unwanted = False
+                    self.close()
+            finally:
+                self._held.release()
+
+    def close(self) -> None:
+        """Close it, although its thread may be using it: for threads that have ended."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
+
 class Connections:
     """Connections to one SQLite file, one for each thread, that can be closed from any.
 
@@ -31,7 +71,11 @@ class Connections:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._by_thread: dict[threading.Thread, sqlite3.Connection] = {}
+        self._by_thread: dict[threading.Thread, Own] = {}
+
+    def own(self) -> Own:
+        """What this thread has, to be held (``with``) during each whole operation."""
+        return getattr(self._local, "own", None) or self._begin()
 
     def mine(self, timeout: float) -> sqlite3.Connection:
         """The connection of this thread.
@@ -39,22 +83,36 @@ class Connections:
         Args:
             timeout: seconds to wait for others who write, for a connection made now.
         """
-        mine: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        return self._connect(timeout) if mine is None else mine
+        own: Own = getattr(self._local, "own", None) or self._begin()
+        if own.connection is None:
+            own.connection = self._connect(timeout)
+        return own.connection
 
     def close(self) -> None:
-        """Close all of them; who asks again gets a new one.
+        """Close all of them, those in use as soon as they no longer are; who asks again gets a new one.
 
         In a forked child it does nothing: SQLite must not be told there to close what the parent uses.
         """
         if self._process == os.getpid():
             with self._lock:
-                self._local = threading.local()
-                while self._by_thread:
-                    self._by_thread.popitem()[1].close()
+                self._close_those_of_ended_threads()
+                for own in self._by_thread.values():
+                    own.let_go()
 
     def __del__(self) -> None:
         self.close()
+
+    def _begin(self) -> Own:
+        own = Own()
+        with self._lock:
+            self._close_those_of_ended_threads()
+            self._by_thread[threading.current_thread()] = own
+        self._local.own = own
+        return own
+
+    def _close_those_of_ended_threads(self) -> None:
+        for thread in [thread for thread in self._by_thread if not thread.is_alive()]:
+            self._by_thread.pop(thread).close()
 
     def _connect(self, timeout: float) -> sqlite3.Connection:
         import sqlite3
@@ -65,11 +123,6 @@ class Connections:
         except BaseException:
             made.close()
             raise
-        with self._lock:
-            self._local.connection = made
-            for thread in [thread for thread in self._by_thread if not thread.is_alive()]:
-                self._by_thread.pop(thread).close()
-            self._by_thread[threading.current_thread()] = made
         return made
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import wraps
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import diskcache
 from diskcache.core import DBNAME, EVICTION_POLICY, MODE_BINARY, MODE_RAW, UNKNOWN
@@ -96,6 +97,21 @@ _ABOUT = (
 _ABOUT_ALL = _ABOUT.replace("tag =", "typeof(tag) =")
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _whole(operation: Callable[Concatenate[Index, P], R]) -> Callable[Concatenate[Index, P], R]:
+    """``operation``, during which nobody closes the connection of this thread."""
+
+    @wraps(operation)
+    def held(index: Index, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with index.connections.own():
+            return operation(index, *args, **kwargs)
+
+    return held
+
+
 class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
     """diskcache with listing by tag, a bound that is kept, and connections that any thread can close.
 
@@ -115,7 +131,7 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
     _disk: Any
 
     def __init__(self, directory: Path, max_bytes: int, policy: str, *, mapping: bool) -> None:
-        self._connections = Connections(directory / DBNAME)
+        self.connections = Connections(directory / DBNAME)
         self._max_bytes = max_bytes
         self._policy: Mapping[str, str | None] = EVICTION_POLICY[policy]
         settings = {"eviction_policy": "none", "cull_limit": 10, "tag_index": True, "sqlite_mmap_size": 0}
@@ -136,12 +152,32 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
 
     @property
     def _con(self) -> Any:
-        return self._connections.mine(self._timeout)
+        return self.connections.mine(self._timeout)
+
+    @property
+    def _txn_id(self) -> int | None:
+        """The thread that is in a transaction, as far as this one is concerned.
+
+        diskcache has one for all threads, which the lock on the file keeps apart; but where the file was
+        removed, some may still be using the old one.
+        """
+        thread: int | None = getattr(self._local, "transaction", None)
+        return thread
+
+    @_txn_id.setter
+    def _txn_id(self, thread: int | None) -> None:
+        self._local.transaction = thread
 
     def close(self) -> None:
-        """Close the connections of all threads."""
-        self._connections.close()
+        """Close the connections of all threads: of those within an operation when that ends."""
+        self.connections.close()
 
+    delete = _whole(diskcache.Cache.delete)
+    evict = _whole(diskcache.Cache.evict)
+    volume = _whole(diskcache.Cache.volume)
+    __len__ = _whole(diskcache.Cache.__len__)
+
+    @_whole
     def frame(self, digest: bytes) -> bytes | MappedFile | None:
         """The bytes under ``digest``, expired or not: the verdict is passed elsewhere."""
         for _ in range(LOOKS):
@@ -158,6 +194,7 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
             return found
         return None
 
+    @_whole
     def keep(self, digest: bytes, data: bytes, *, expire: float | None, tag: str) -> bool:
         """Keep ``data`` under ``digest``, and evict what has no room beside it.
 
@@ -177,11 +214,13 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
                 return False
         return True
 
+    @_whole
     def digests(self, tag: str) -> list[bytes]:
         """The keys with this tag."""
         found = self._sql("SELECT key FROM Cache WHERE tag = ? AND raw = 1 AND typeof(key) = 'blob'", (tag,))
         return [bytes(key) for (key,) in found]
 
+    @_whole
     def number_of(self, tag: str) -> int:
         """How many keys have this tag."""
         ((number,),) = self._sql("SELECT COUNT(*) FROM Cache WHERE tag = ?", (tag,)).fetchall()
@@ -197,6 +236,7 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
                 with suppress(FileNotFoundError), FileIO(f"{self._directory}/{filename}") as file:
                     yield *about, file.read(length)
 
+    @_whole
     def _rows(self, statement: str, given: tuple[Any, ...]) -> list[Any]:
         return list(self._sql(statement, given))
 

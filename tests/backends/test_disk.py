@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ import pytest
 from mlcache import clock
 from mlcache.backends.disk import Disk, default_directory
 from mlcache.errors import BackendError, EntryTooLargeError
+from mlcache.stores import open_backend
 from mlcache.testing.backends import key, payload
+from tests.faults.children import run
 
 KEY = key(1)
 
@@ -171,3 +174,99 @@ def test_a_forked_child_and_its_parent_both_go_on(disk: Disk) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert disk.get(key(2)) == b"child's"
     assert all(disk.get(key(number)) == payload(number) for number in range(10, 20))
+
+
+UNDER_LOAD = """
+import itertools, math, shutil, sys, threading
+from mlcache.backends.disk import Disk
+from mlcache.testing.backends import key
+
+disk, remove, ended = Disk(sys.argv[1], max_bytes=2**24), sys.argv[2] == "remove", threading.Event()
+
+def work(first):
+    for number in itertools.count(first, 6):
+        if ended.is_set():
+            return
+        try:
+            if disk.get(key(number % 500)) is None:
+                disk.put(key(number % 500), b"data", math.inf)
+        except Exception:
+            if not remove:
+                raise
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+for thread in threads:
+    thread.start()
+for _ in range(60):
+    ended.wait(0.01)
+    shutil.rmtree(disk.directory, ignore_errors=True) if remove else disk.close()
+ended.set()
+for thread in threads:
+    thread.join()
+disk.close()
+"""
+
+
+@pytest.mark.parametrize("how", ["close", "remove"])
+def test_a_folder_closed_or_removed_under_load_ends_no_process(tmp_path: Path, how: str) -> None:
+    assert run(UNDER_LOAD, tmp_path / "cache", how) == ""
+
+
+def test_a_connection_in_use_is_closed_when_its_thread_has_done(disk: Disk) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        index = disk._index()
+        with index.connections.own():
+            assert index.frame(KEY.digest) == b"data"
+            reached.set()
+            assert go_on.wait(20)
+            assert index.frame(KEY.digest) == b"data"
+
+    disk.put(KEY, b"data", math.inf)
+    with ThreadPoolExecutor(1) as thread:
+        working = thread.submit(work)
+        assert reached.wait(20)
+        disk.close()
+        assert connections(disk) >= 1
+        go_on.set()
+        working.result()
+        assert connections(disk) == 0, "its thread is still there, but idle"
+
+
+def test_transactions_on_a_removed_file_and_on_the_new_one_do_not_meet(disk: Disk) -> None:
+    disk.put(KEY, b"old", math.inf)
+    index = disk._index()
+    with index.transact():
+        shutil.rmtree(disk.directory)
+        other = Disk(disk.directory, max_bytes=2**20)
+        other.put(KEY, b"new", math.inf)
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(index.delete, KEY.digest).result()
+    assert other.get(KEY) is None
+    other.close()
+
+
+def test_no_lock_is_made_in_a_folder_that_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert Disk(tmp_path, max_bytes=2**20).lock(KEY) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_is_made_in_a_folder_that_was_removed(disk: Disk) -> None:
+    disk.put(KEY, b"data", math.inf)
+    shutil.rmtree(disk.directory)
+    lock = disk.lock(KEY)
+    assert lock is not None
+    assert lock.acquire()
+    assert len(list((disk.directory / "locks").iterdir())) == 1
+    lock.release()
+
+
+@pytest.mark.parametrize("url", ["disk://~/x", "disk:///~/x", "disk:~/x"])
+def test_a_url_may_begin_at_home(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    disk = open_backend(url)
+    assert f"<disk: {tmp_path}/x, " in repr(disk)
