@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from mlcache import clock, keys, switch
+from mlcache import clock, forks, keys, switch
 from mlcache.cache import Cache, Options
 from mlcache.call import Call, Parameters, Values, text_name
 from mlcache.drive import blocking, suspending
 from mlcache.entry import FOREVER, Entry, Key, Verdict, judge
 from mlcache.fastpath import Exits, compile_fast_path
 from mlcache.flow import answer, bypass, invalidate, peek, put, refresh
+from mlcache.key_tree import KeyTree, key_tree
 from mlcache.result import Result, moment
 from mlcache.steps import Compute, Made, Outcome, Status
 from mlcache.units import show_seconds, show_size
@@ -64,6 +65,7 @@ class Actions:
         self.suspends = suspends
         self.parameters = Parameters(function)
         self._lock = threading.RLock()
+        forks.tend(self)
         self._cache: Cache | None = None
         if _is_bound_to_something(function):
             _ = self.identity  # an error belongs to the decoration
@@ -90,6 +92,10 @@ class Actions:
                         self.function, self.parameters, self.options, self.identity, suspends=self.suspends
                     )
         return self._cache
+
+    def after_fork(self) -> None:
+        """Be ready to open in a child that was forked while another thread did."""
+        self._lock = threading.RLock()
 
     @property
     def opened(self) -> Cache | None:
@@ -192,6 +198,11 @@ class Actions:
             for name, value in zip(self.parameters.names, call.values, strict=True)
         }
         return Explanation(str(call.key), arguments, tiers, str(self.cache.terms.expiry))
+
+    def explain_key(self, args: Values, kwargs: Kwargs) -> KeyTree:
+        """What goes into the key of this call, part by part."""
+        about = f"{self.identity.name}, version {self.options.version!r}  {self.identity.digest.hex()[:8]}"
+        return key_tree(about, self.cache.keying, self.bind(*args, **kwargs))
 
     def _role(self, name: str, value: Any) -> str:
         kind = type(value).__qualname__

@@ -37,7 +37,8 @@ from mlcache.events import (
 from mlcache.fastpath import Digest, Keying
 from mlcache.flight import Flights, shared
 from mlcache.flight.local import aboard
-from mlcache.flow import Terms
+from mlcache.flow import UNCOPIABLE, Terms
+from mlcache.mutation import watch
 from mlcache.settings import Settings
 from mlcache.steps import Compute, Made
 from mlcache.stores import Returns, open_stores
@@ -110,18 +111,22 @@ class Cache:
         self.flights = Flights()
         terms = _terms(options, forced.get("ttl"), self.settings.ttl)
         backends = forced.get("backend") or options.backend or self.settings.backend or "lru"
-        self.store = Tiers(open_stores(backends, self.settings, options.returns), self._on_failure)
+        stores = [] if self.settings.disabled else open_stores(backends, self.settings, options.returns)
+        self.store = Tiers(stores, self._on_failure, terms.expiry.capped)
+        _forget_other_terms(self.namespace, f"{terms.expiry!r}", self.store)
         wait = self.settings.wait or shared.WAIT
         self.terms = msgspec.structs.replace(terms, shared=self.store.shared, wait=wait)
         self._hearings = listen(self.store, self.namespace, self.flights.supersede)
         self.keying = Keying(
-            prefix=keys.digest((identity.name, identity.digest)),
+            prefix=keys.digest((identity.name, identity.digest, options.returns)),
             parameters=parameters,
             ignore=options.ignore & frozenset(parameters.names),
             stand_ins=options.stand_ins,
         )
         self.digest: Digest = self.keying.compile_digest()
         self.apply = parameters.compile_apply(function)
+        if self.settings.check == "mutation":
+            self.apply = watch(self.apply, self.keying, self._warn_of_change, suspends=suspends)
         self._warned: set[tuple[str, str]] = set()
 
     def call(self, digest: bytes, values: Values) -> Call:
@@ -155,7 +160,7 @@ class Cache:
     def tell(self, event: Event) -> None:
         """Count the event and tell the hooks."""
         _COUNTERS[type(event)](self.tally).add()
-        if isinstance(event, NotKept) and "cannot be copied" in event.reason:
+        if isinstance(event, NotKept) and UNCOPIABLE in event.reason:
             self._warn("copy", event.reason)
         events.emit(event)
 
@@ -196,6 +201,10 @@ class Cache:
             f"{tier} {type(error).__name__}", f"{tier} failed at {operation}; calls go on without: {error}"
         )
 
+    def _warn_of_change(self, parameter: str) -> None:
+        message = f"the function changes its argument {parameter!r}, which no hit would do: copy it first"
+        self._warn(f"mutation of {parameter}", message)
+
     def _warn(self, about: str, message: str) -> None:
         if (about, self.namespace) not in self._warned:
             self._warned.add((about, self.namespace))
@@ -219,6 +228,19 @@ def _read_settings(name: str) -> tuple[Settings, dict[str, Any]]:
     suffixes = tuple(".".join(parts[place:]) for place in range(len(parts) - 1, -1, -1))
     forced = settings.read_for(suffixes)
     return msgspec.structs.replace(settings.read(), **forced), forced
+
+
+_terms_by_namespace: dict[str, str] = {}
+
+
+def _forget_other_terms(namespace: str, terms: str, store: Tiers) -> None:
+    """Let no answer in memory outlive the terms of a function that was decorated anew with others.
+
+    What lies farther off is judged by the new terms when it is found.
+    """
+    if _terms_by_namespace.setdefault(namespace, terms) != terms:
+        _terms_by_namespace[namespace] = terms
+        store.forget_nearest(namespace)
 
 
 def _terms(options: Options, forced_ttl: float | None, default_ttl: float | None) -> Terms:

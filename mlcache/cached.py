@@ -18,6 +18,7 @@ from mlcache.cached_async import AsyncCachedFunction
 from mlcache.drive import blocking
 from mlcache.entry import Key, Span
 from mlcache.face import Face, Method
+from mlcache.key_tree import KeyTree
 from mlcache.result import Result
 from mlcache.steps import Step
 
@@ -120,6 +121,10 @@ class CachedFunction(Face[P, R]):
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What goes into the key of this call, and what each tier has for it."""
         return self._actions.explain(self._bound + args, kwargs)
+
+    def explain_key(self, /, *args: P.args, **kwargs: P.kwargs) -> KeyTree:
+        """What goes into the key of this call, part by part: to print, or to compare with another call's."""
+        return self._actions.explain_key(self._bound + args, kwargs)
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses and the like, as ``functools.lru_cache`` has them, and more."""

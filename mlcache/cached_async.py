@@ -15,6 +15,7 @@ from mlcache.cache import CacheInfo
 from mlcache.drive import suspending
 from mlcache.entry import Key, Span
 from mlcache.face import Face, Method
+from mlcache.key_tree import KeyTree
 from mlcache.result import Result
 from mlcache.steps import Step
 from mlcache.threads import in_thread
@@ -113,6 +114,11 @@ class AsyncCachedFunction(Face[P, R]):
     async def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What goes into the key of this call, and what each tier has for it."""
         explain = functools.partial(self._actions.explain, self._bound + args, kwargs)
+        return await in_thread("store", explain)
+
+    async def explain_key(self, /, *args: P.args, **kwargs: P.kwargs) -> KeyTree:
+        """What goes into the key of this call, part by part; see ``CachedFunction.explain_key``."""
+        explain = functools.partial(self._actions.explain_key, self._bound + args, kwargs)
         return await in_thread("store", explain)
 
     async def cache_info(self) -> CacheInfo:

@@ -164,7 +164,8 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     if isinstance(function, np.ufunc):  # which does not take all the defaults that it shows
         return inspect.Signature(anything)
     try:
-        return inspect.signature(function)
+        # Not that of what it wraps: a wrapper may have other defaults, and pass other arguments on.
+        return inspect.signature(function, follow_wrapped=False)
     except (ValueError, TypeError):
         return inspect.Signature(anything)
 

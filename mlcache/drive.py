@@ -73,6 +73,7 @@ class Parts(Protocol):
 
 def blocking(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
     """Drive ``flow`` to its end in this thread; its result."""
+    step: Step | None = None
     try:
         step = flow.send(None)
         while True:
@@ -84,10 +85,13 @@ def blocking(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
                 step = flow.send(reply)
     except StopIteration as end:
         return cast("T", end.value)
+    finally:
+        del step  # it may hold the error that ends us, whose traceback holds this frame: a circle
 
 
 async def suspending(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
     """Drive ``flow`` to its end on the running event loop; its result."""
+    step: Step | None = None
     try:
         step = flow.send(None)
         while True:
@@ -99,6 +103,8 @@ async def suspending(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
                 step = flow.send(reply)
     except StopIteration as end:
         return cast("T", end.value)
+    finally:
+        del step  # it may hold the error that ends us, whose traceback holds this frame: a circle
 
 
 def _join(step: Join, parts: Parts, *, queued: bool = False) -> tuple[Flight, bool]:
@@ -109,10 +115,13 @@ def _join(step: Join, parts: Parts, *, queued: bool = False) -> tuple[Flight, bo
 
 
 def _land(step: Land, parts: Parts) -> None:
-    if step.error is None:
+    if step.error is not None:
+        parts.flights.crash(step.flight, step.error)
+    elif step.outcome is None or step.outcome.shareable:
         parts.flights.land(step.flight, step.outcome)
     else:
-        parts.flights.crash(step.flight, step.error)
+        step.flight.own = step.outcome
+        parts.flights.land(step.flight, None)
 
 
 def _drop(step: Drop, parts: Parts) -> bool:
@@ -201,10 +210,12 @@ async def _wait(step: Wait, parts: Parts) -> Any:
 
 
 def _abandon(flight: Flight, task: asyncio.Task[Any], parts: Parts) -> None:
-    """Send all who wait to find another leader, and end the task that nobody will ever run."""
+    """Send all who wait to find another leader, and end the task if nobody will ever run it."""
     import asyncio
 
     parts.flights.crash(flight, asyncio.CancelledError())
+    if not task.get_loop().is_closed():
+        return  # its loop has stopped, and may go on later
     _tasks.discard(task)
     coroutine = task.get_coro()
     if coroutine is not None:
@@ -228,6 +239,7 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
     import asyncio
 
     flight = step.flight
+    flight.watched = True
     try:
         if parts.suspends:
             _spawn(step, parts)
@@ -240,6 +252,8 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
         step.flow.close()
         raise
     outcome: Outcome | None = await asyncio.wrap_future(flight.future)
+    if outcome is None and flight.own is not None:
+        return cast("Outcome", flight.own)
     if outcome is None:
         raise flight.error or asyncio.CancelledError
     return outcome

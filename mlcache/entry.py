@@ -153,6 +153,19 @@ class Expiry:
         deadline = self._full_deadline(value, now)
         return deadline if deadline == FOREVER else deadline - (deadline - now) * self.jitter * luck
 
+    def capped(self, entry: Entry) -> Entry:
+        """``entry``, ending no later than it would if it were made under these terms.
+
+        It may have been made under others, before the code was changed.
+        """
+        if self._of_value is not None or self._ttl is None:
+            return entry
+        deadline = _deadline(self._ttl, entry.created)
+        if entry.fresh_until <= deadline:
+            return entry
+        until = self.stale_until(deadline)
+        return msgspec.structs.replace(entry, fresh_until=deadline, stale_until=until)
+
     def stale_until(self, deadline: float) -> float:
         """The instant at which what stops being fresh at ``deadline`` is good for nothing."""
         return deadline + max(self.stale, self.stale_if_error)

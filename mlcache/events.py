@@ -7,6 +7,7 @@ leave the fast path, so that hooks see every hit.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 
 from mlcache import switch
 from mlcache.entry import Key
+from mlcache.errors import MlcacheWarning
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -87,9 +89,12 @@ def hook(function: Hook) -> Iterator[None]:
 
 
 def emit(event: Event) -> None:
-    """Tell every hook."""
+    """Tell every hook. One that raises is warned of: who looks on must not fail the call."""
     for function in tuple(_hooks):
-        function(event)
+        try:
+            function(event)
+        except Exception as error:  # noqa: BLE001 - as above
+            warnings.warn(f"the hook {function!r} raised {error!r}", MlcacheWarning, stacklevel=2)
 
 
 class Counter:

@@ -9,6 +9,7 @@ from pickle import PicklingError
 from types import MethodType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
+from mlcache import forks
 from mlcache.actions import Actions
 
 P = ParamSpec("P")
@@ -35,7 +36,8 @@ class Face(Generic[P, R]):
             if not hasattr(type(self), name):  # the function's own attributes must not hide ours
                 self.__dict__.setdefault(name, value)
         self._actions = actions
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        forks.tend(self)
 
     def _install(self, *, suspends: bool) -> Callable[..., Any]:
         """Compile the call and make it this object's ``__call__``.
@@ -55,6 +57,10 @@ class Face(Generic[P, R]):
                 self.__class__ = type(kind.__name__, (kind,), body)  # pyright: ignore[reportAttributeAccessIssue]
                 self._installed = True
         return cast("Callable[..., Any]", self)
+
+    def after_fork(self) -> None:
+        """Be ready to compile in a child that was forked while another thread did."""
+        self._lock = threading.RLock()
 
     def __ml_cache_key__(self) -> object:
         """As an argument or in a closure, a cached function is what its function is."""
@@ -102,6 +108,10 @@ class Method:
         self._bound = (instance,)
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
+
+    def after_fork(self) -> None:
+        """Be ready to compile in a child that was forked while another thread did."""
+        self._lock = threading.RLock()
 
     def __ml_cache_key__(self) -> object:
         """As an argument or in a closure, it is what its function and its instance are."""

@@ -102,9 +102,17 @@ class Keying(msgspec.Struct, frozen=True):
         """A function from the tuple of all bound arguments to the digest, for where no hit is sought."""
         texts, names = self.expressions()
         names |= self.parameters.defaults | _globals(self)
-        unpack = f"    {self.parameters.values()} = values\n" if self.parameters.names else ""
-        source = f"def digest(values):\n{unpack}{self.statement(texts)}    return _mlcache_digest\n"
+        source = f"def digest(values):\n{self._unpack()}{self.statement(texts)}    return _mlcache_digest\n"
         return compile_function(source, "digest", names)
+
+    def compile_keyed(self) -> Callable[[Values], Values]:
+        """A function from the tuple of all bound arguments to that of what stands for them in the key."""
+        texts, names = self.expressions()
+        source = f"def keyed(values):\n{self._unpack()}    return {self.parameters.tuple_of(texts)}\n"
+        return compile_function(source, "keyed", names | self.parameters.defaults)
+
+    def _unpack(self) -> str:
+        return f"    {self.parameters.values()} = values\n" if self.parameters.names else ""
 
     def statement(self, texts: list[str]) -> str:
         """The text that computes the digest: in one call of C where all keyed arguments are plain."""

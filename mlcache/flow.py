@@ -97,6 +97,7 @@ class Terms(msgspec.Struct, frozen=True):
         return Use.SERVE_AND_RENEW if stale else Use.COMPUTE
 
 
+UNCOPIABLE = "it cannot be copied"
 _USED_UP = (GeneratorType, CoroutineType, AsyncGeneratorType)
 
 
@@ -188,7 +189,7 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
         objection = "it was invalidated or written while being computed"
     if objection:
         await Tell(NotKept(call.key, objection))
-        return Outcome(entry, Status.MISS, kept=False)
+        return Outcome(entry, Status.MISS, kept=False, shareable=UNCOPIABLE not in objection)
     await keep(call.key, entry, flight)
     return Outcome(entry, Status.MISS)
 
@@ -211,7 +212,7 @@ def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]
     deadline = terms.expiry.deadline(made.value, made.at, luck)
     objection = ""
     if isinstance(made.value, _USED_UP):
-        objection = "it cannot be copied, and the first caller uses it up: return a list, or use 'async def'"
+        objection = f"{UNCOPIABLE}, and the first caller uses it up: return a list, or use 'async def'"
     elif terms.when is not None and not terms.when(made.value):
         objection = "its 'when' says no"
     elif deadline <= made.at:
@@ -220,7 +221,7 @@ def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]
         sealed = terms.seal(made.value)
     except Exception as error:  # noqa: BLE001 - copying runs the code of any class
         sealed = Sealed(made.value, None, 0)
-        objection = objection or f"it cannot be copied ({error}): returns='reference' keeps it without a copy"
+        objection = objection or f"{UNCOPIABLE} ({error}): returns='reference' keeps it without a copy"
     until = (deadline, terms.expiry.stale_until(deadline))
     return Entry(sealed.value, made.at, *until, made.cost, sealed.size, sealed.renew), objection
 

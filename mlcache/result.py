@@ -58,5 +58,8 @@ class Result(msgspec.Struct, Generic[T], frozen=True):
 
 
 def moment(timestamp: float) -> datetime:
-    """A timestamp as an aware datetime."""
-    return datetime.fromtimestamp(timestamp, UTC)
+    """A timestamp as an aware datetime; the last there is for what lies beyond."""
+    try:
+        return datetime.fromtimestamp(timestamp, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.max.replace(tzinfo=UTC)

@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True):
         offload_workers: number of worker processes.
         wait: seconds to wait for another process that computes the same.
         hash: what keys are made with; see ``hash_asked_for``.
+        check: ``"mutation"``: warn of functions that change their arguments.
     """
 
     backend: str | None = None
@@ -50,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True):
     offload_workers: int | None = None
     wait: float | None = None
     hash: str | None = None
+    check: str | None = None
 
     def __repr__(self) -> str:
         said = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name)}
@@ -110,6 +112,15 @@ def _hash(text: str, what: str) -> str:
     return name
 
 
+def _check(text: str, what: str) -> str | None:
+    name = text.strip().lower()
+    if name not in ("mutation", "none"):
+        raise ConfigurationError(
+            f"{what} is {text!r}: give mutation, to be warned of changed arguments, or none"
+        )
+    return None if name == "none" else name
+
+
 _OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "BACKEND": ("backend", _backend),
     "TTL": ("ttl", lambda text, what: units.seconds(text, what=what)),
@@ -121,6 +132,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "WAIT": ("wait", lambda text, what: units.seconds(text, what=what)),
     "OFFLOAD_WORKERS": ("offload_workers", _workers),
     "HASH": ("hash", _hash),
+    "CHECK": ("check", _check),
 }
 
 

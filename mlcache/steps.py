@@ -145,12 +145,21 @@ class Status(enum.Enum):
 
 
 class Outcome(msgspec.Struct, frozen=True, eq=False):
-    """An entry, how it came about, from which tier, and whether it was kept."""
+    """An entry and how it came about.
+
+    Args:
+        entry: the answer.
+        status: how it came about.
+        tier: where it was found.
+        kept: whether it is in the cache.
+        shareable: whether others who wait may have it, too; what cannot be copied is its caller's alone.
+    """
 
     entry: Entry
     status: Status
     tier: str | None = None
     kept: bool = True
+    shareable: bool = True
 
 
 class Made(msgspec.Struct, frozen=True, eq=False):

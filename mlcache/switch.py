@@ -15,7 +15,7 @@ from contextvars import ContextVar
 detours = 0
 """Reasons to leave the fast path, counted over the process."""
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer may come at any time, and enter a block of its own
 _disabled: ContextVar[bool] = ContextVar("mlcache_disabled", default=False)
 
 

@@ -27,7 +27,7 @@ class Recent:
         self.mark = 0
         self._marks: dict[bytes | str, int] = {}
         self._forgotten = 0  # the highest mark of a name that is remembered no more
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may come at any time, and call a cached function
 
     def note(self, names: Iterable[bytes | str]) -> None:
         """Remember digests, or namespaces as a whole."""

@@ -12,6 +12,7 @@ from mlcache import clock
 from mlcache.backends.invalidation import Recent
 from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Locks, Measures, Usage
 from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
+from mlcache.errors import BackendError
 from mlcache.threads import in_thread
 
 T = TypeVar("T")
@@ -102,10 +103,17 @@ class Tiers:
     Args:
         backends: nearest first. With none, nothing is ever found.
         on_failure: told of each failure. What it raises is raised.
+        cap: an entry with the deadline that it may have at most.
     """
 
-    def __init__(self, backends: Sequence[Backend], on_failure: OnFailure) -> None:
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        on_failure: OnFailure,
+        cap: Callable[[Entry], Entry] = lambda entry: entry,
+    ) -> None:
         self.backends = tuple(backends)
+        self._cap = cap
         self._recent = Recent()
         self._on_failure = on_failure
 
@@ -138,9 +146,9 @@ class Tiers:
         mark = self._recent.mark
         for place, backend in enumerate(self.backends):
             entry: Entry | None = await self._try(backend, "get", key)
-            if entry is None:
+            if entry is None or not self._is_entry(entry, backend, key):
                 continue
-            entry = as_just_made(entry, now) if entry.created > now else entry
+            entry = self._cap(as_just_made(entry, now) if entry.created > now else entry)
             verdict = judge(entry, now)
             if verdict is Verdict.FRESH:
                 await self._promote(key, entry, self.backends[:place], mark)
@@ -148,6 +156,18 @@ class Tiers:
             if verdict is Verdict.STALE and (best is None or best.entry.fresh_until < entry.fresh_until):
                 best = Found(entry, backend.name, now)
         return best
+
+    def _is_entry(self, found: object, backend: Backend, key: Key) -> bool:
+        if isinstance(found, Entry):
+            return True
+        error = BackendError(f"it returned {found!r:.80}, which is no entry")
+        self._on_failure(backend.name, "get", key, error)
+        return False
+
+    def forget_nearest(self, namespace: str) -> None:
+        """Clear a namespace in the nearest tier, if that is looked up without going through here."""
+        if self.memory is not None:
+            run(self._try(self.backends[0], "clear", namespace))
 
     async def _promote(self, key: Key, entry: Entry, nearer: Sequence[Backend], mark: int) -> None:
         for backend in nearer:

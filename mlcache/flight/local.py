@@ -68,9 +68,11 @@ class Flight:
         superseded: whether the key was written or invalidated meanwhile, so that the result,
             which may rest on older facts, must not be kept.
         needs: the flights that the computation waits for now.
+        own: what the leader made, where it cannot be shared with those who wait.
+        watched: whether anybody but a leading thread waits for the result.
     """
 
-    __slots__ = ("error", "future", "job", "key", "needs", "queued", "superseded", "task")
+    __slots__ = ("error", "future", "job", "key", "needs", "own", "queued", "superseded", "task", "watched")
 
     def __init__(self, key: Key, *, queued: bool = False) -> None:
         self.key = key
@@ -83,6 +85,8 @@ class Flight:
         self.task: asyncio.Task[Any] | None = None
         self.superseded = False
         self.needs: set[Flight] = set()
+        self.own: Any = None
+        self.watched = False
 
     def offer(self, job: Job) -> None:
         """Let whoever waits do the job, if nobody has begun it."""
@@ -92,8 +96,8 @@ class Flight:
 
     @property
     def is_stranded(self) -> bool:
-        """Whether it will never land, because its task belongs to an event loop that was closed."""
-        return self.task is not None and self.task.get_loop().is_closed()
+        """Whether nobody works on it, because its task belongs to an event loop that does not run."""
+        return self.task is not None and not self.task.get_loop().is_running()
 
     def wait(self) -> Any:
         """Block until it has landed, lending a hand if it has not taken off."""
@@ -130,7 +134,7 @@ def on_its_own() -> Iterator[None]:
         _leading.reset(token)
 
 
-_needs_lock = threading.Lock()
+_needs_lock = threading.RLock()
 
 
 @contextmanager
@@ -179,7 +183,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[bytes, Flight] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may come at any time, and call a cached function
         _alive.add(self)
 
     def __len__(self) -> int:
@@ -200,6 +204,7 @@ class Flights:
             if flight is None:
                 flight = self._flights[key.digest] = Flight(key, queued=queued)
                 return flight, True
+            flight.watched = True
         if flight in _leading.get():
             raise _recursion(key)
         return flight, False
@@ -226,7 +231,7 @@ class Flights:
     def land(self, flight: Flight, result: Any) -> None:
         """Give ``result`` to all who wait; None sends them back to find another leader."""
         self._remove(flight)
-        flight.future.set_result(result)
+        _settle(flight, result)
 
     def crash(self, flight: Flight, error: BaseException) -> None:
         """Raise ``error`` in all who wait. What only ends the leader sends them to find another one.
@@ -234,23 +239,20 @@ class Flights:
         A flight that has landed already stays as it is.
         """
         self._remove(flight)
-        from concurrent.futures import InvalidStateError
-
-        with suppress(InvalidStateError):
-            self._settle(flight, error)
-
-    def _settle(self, flight: Flight, error: BaseException) -> None:
-        if isinstance(error, StopIteration):
-            flight.future.set_exception(_in_place_of(error))
+        if not flight.watched:
+            # The error holds the frames, and the frames the flight: what nobody reads would be a circle.
+            _settle(flight, None)
+        elif isinstance(error, StopIteration):
+            _settle(flight, error=_in_place_of(error))
         elif isinstance(error, Exception) and not _is_cancellation(error):
-            flight.future.set_exception(error)
+            _settle(flight, error=error)
         else:
             flight.error = error
-            flight.future.set_result(None)
+            _settle(flight, None)
 
     def after_fork(self) -> None:
         """Forget the flights of threads that a forked child does not have, and would wait for in vain."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         mine = _leading.get()
         self._flights = {digest: flight for digest, flight in self._flights.items() if flight in mine}
 
@@ -272,6 +274,17 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _settle(flight: Flight, result: Any = None, error: BaseException | None = None) -> None:
+    """End the waiting, unless it was ended before, as where the leader's event loop had stopped."""
+    from concurrent.futures import InvalidStateError
+
+    with suppress(InvalidStateError):
+        if error is None:
+            flight.future.set_result(result)
+        else:
+            flight.future.set_exception(error)
 
 
 def _in_place_of(error: StopIteration) -> RuntimeError:

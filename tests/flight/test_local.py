@@ -49,6 +49,7 @@ def test_landing_gives_all_the_result_and_makes_room_for_the_next() -> None:
 def test_one_failure_reaches_all_who_wait() -> None:
     flights = Flights()
     flight, _ = flights.join(KEY)
+    flights.join(KEY)
     flights.crash(flight, ValueError("no"))
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
@@ -64,6 +65,7 @@ def test_one_failure_reaches_all_who_wait() -> None:
 def test_what_only_ends_the_leader_sends_the_others_to_find_a_new_one(error: BaseException) -> None:
     flights = Flights()
     flight, _ = flights.join(KEY)
+    flights.join(KEY)
     flights.crash(flight, error)
     assert flight.wait() is None
     assert flight.error is error
@@ -73,6 +75,7 @@ def test_what_only_ends_the_leader_sends_the_others_to_find_a_new_one(error: Bas
 async def test_a_stop_iteration_reaches_tasks_too() -> None:
     flights = Flights()
     flight, _ = flights.join(KEY)
+    flights.join(KEY)
     flights.crash(flight, StopIteration("the end"))
     with pytest.raises(RuntimeError, match="StopIteration"):
         await asyncio.wait_for(asyncio.wrap_future(flight.future), 5)

@@ -143,7 +143,7 @@ class Redis:
         """The lease of a key."""
         return Lease(
             f"{self._commands.name(key)}:lease",
-            lambda commands: self._server.do(lambda link: link.run(commands)),
+            lambda commands: self._reach().do(lambda link: link.run(commands)),
         )
 
     def close(self) -> None:
