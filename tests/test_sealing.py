@@ -86,9 +86,7 @@ def frame_of_extensions() -> pd.DataFrame:
             "b": pd.to_datetime(["2020-01-01", "2021-01-01"]),
             "c": pd.array([True, False], dtype="boolean"),
             "d": pd.Categorical(["u", "v"]),
-            "e": pd.period_range("2020", periods=2, freq="D"),
             "f": pd.array(["x", "y"], dtype=pd.StringDtype("python")),
-            "g": pd.interval_range(0, 2),
             "h": pd.array(["x", "y"], dtype="string"),
         },
     )
@@ -128,6 +126,9 @@ VALUES: dict[str, Callable[[], Any]] = {
     "frame with two columns of one name": twin_columns,
     "frame of extension columns": frame_of_extensions,
     "frame of objects in an object": lambda: Box(items=[object_frame()]),
+    "frame of spans": lambda: pd.DataFrame(
+        {"a": pd.period_range("2020", periods=2, freq="D"), "b": pd.interval_range(0, 2)}
+    ),
     "frame with an index of objects": lambda: pd.DataFrame({"a": [1]}, index=pd.Index([Tag()])),
     "frame with an index of several levels": lambda: frame().set_index("c", append=True),
     "set of objects": lambda: {Tag()},
@@ -183,7 +184,7 @@ SHOWN: dict[Any, Callable[[Any], Any]] = {
 }
 
 
-def spoil(value: Any) -> object:
+def spoil(value: Any) -> None:
     """Change whatever can be changed in a value."""
     if isinstance(value, dict | list | tuple | deque | set | frozenset):
         for item in [*value, *(value.values() if isinstance(value, dict) else ())]:
@@ -196,7 +197,7 @@ def spoil(value: Any) -> object:
                 change(value)
 
 
-def spoil_series(series: Any) -> object:
+def spoil_series(series: Any) -> None:
     """Write to the array of a column, unless that is one of numpy's, which pandas leaves open."""
     if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biufc":
         return
@@ -219,10 +220,10 @@ CHANGES: dict[Any, list[Callable[[Any], object]]] = {
     ],
     pd.DataFrame: [
         lambda frame: frame.iloc.__setitem__((0, 0), 9),
-        lambda frame: frame.iloc[0, 0].append(9),
+        lambda frame: frame.iloc[-1, 0].append(9),
         lambda frame: frame["a"].values.fill(9),
         lambda frame: frame["b"].to_numpy().fill(9),
-        lambda frame: [spoil_series(column) for _, column in frame.items()],
+        lambda frame: list(map(spoil_series, (column for _, column in frame.items()))),
         lambda frame: frame.index.values.fill(9),
         lambda frame: frame.columns.values.__setitem__(0, "spoilt"),
         lambda frame: frame.index[0].notes.append(9),
@@ -245,7 +246,7 @@ CHANGES: dict[Any, list[Callable[[Any], object]]] = {
     (list, deque, bytearray): [lambda value: value.append(9)],
     set: [lambda value: value.add(9)],
     Box: [
-        lambda box: [spoil(item) for item in box.items],
+        lambda box: list(map(spoil, box.items)),
         lambda box: spoil(box.items),
         lambda box: spoil(box.array),
         lambda box: setattr(box, "items", None),
