@@ -8,8 +8,10 @@ so one that cannot be keyed counts by the name of its type.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from marshal import dumps
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -27,6 +29,22 @@ def type_name(kind: Any) -> str:
     module = getattr(kind, "__module__", None) or "builtins"
     name = getattr(kind, "__qualname__", None) or kind.__name__
     return f"{'__main__' if module in _MAIN else module}.{name}"
+
+
+def script_of(kind: Any) -> str | None:
+    """The path of the script that a class or function is defined in; None where there is no script or file.
+
+    A function tells it by its globals, wherever it was sent to, and one that was made by a
+    library's decorator by the function inside.
+    """
+    kind = inspect.unwrap(kind)
+    if getattr(kind, "__module__", None) not in _MAIN:
+        return None
+    scope = getattr(kind, "__globals__", {})
+    if scope.get("__name__") not in _MAIN:
+        scope = vars(sys.modules.get(kind.__module__, sys.modules["__main__"]))
+    path = scope.get("__file__")
+    return str(Path(path).resolve()) if path and Path(path).is_file() else None
 
 
 def imported(kind: Any) -> object:

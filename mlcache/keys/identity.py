@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from mlcache.errors import UnhashableArgumentError
-from mlcache.keys.classes import type_name
+from mlcache.keys.classes import script_of, type_name
 from mlcache.keys.code import encode_code
 from mlcache.keys.dependencies import dependencies
 from mlcache.keys.digest import Seen, digest, encode
@@ -62,12 +62,14 @@ def identify(
         ignore: names of what does not count: parameters, or what is bound already, see ``bound_names``.
             Which names these are counts, as answers kept without an argument are not those kept with it.
         stand_ins: by such a name, a function whose result counts in its place; the function counts too.
-        name: what to call it; None: module and qualified name.
+        name: what to call it; None: module and qualified name, and for a function of a script the path of
+            the script as well, which counts but is not shown.
 
     Raises:
         UnhashableArgumentError: if something that is bound to the function cannot be keyed.
     """
     parts = _take_apart(function)
+    script = None if name else script_of(_named(parts.inner))
     name = name or type_name(_named(parts.inner))
     seen: Seen = {id(parts.inner): 0}
     codes = _variables(parts.inner, ignore, stand_ins, seen)
@@ -77,7 +79,7 @@ def identify(
     if not isinstance(parts.inner, FunctionType):  # it may hold something, as an itemgetter does
         codes.append(encode(parts.inner, {}))
     asked = (sorted(ignore), [(each, _stand_in_code(stand_ins[each])) for each in sorted(stand_ins)])
-    feed = (name, _version(parts.inner, version), parts.layers, codes, asked)
+    feed = (name, _version(parts.inner, version), parts.layers, codes, asked, script)
     return Identity(name, digest(feed, b"identity"))
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,3 +244,83 @@ def test_an_argument_of_a_partial_that_cannot_be_keyed_is_named(
     with pytest.raises(UnhashableArgumentError) as caught:
         identify(functools.partial(top, *arguments, **keywords))
     assert caught.value.parameter == name
+
+
+SCRIPT = """
+import multiprocessing
+import sys
+
+from library import through
+from mlcache import ml_cache
+
+
+def helper(x):
+    return {helper}
+
+
+@ml_cache(backend="disk"{options})
+{decorator}
+def f(x):
+    return helper(x), multiprocessing.current_process().name
+
+
+if __name__ == "__main__":
+    answers = [f(1)]
+    if "spawn" in sys.argv:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            answers.append(pool.apply(f, (1,)))
+    print(answers, f.cache_info().hits)
+"""
+
+LIBRARY = """
+import functools
+
+
+def through(function):
+    @functools.wraps(function)
+    def wrapper(*arguments):
+        return function(*arguments)
+    return wrapper
+"""
+
+
+def _run(folder: Path, *arguments: str) -> str:
+    environment = os.environ | {
+        "MLCACHE_DIR": str(folder.parent / "answers"),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), str(folder.parent)]),
+    }
+    command = [sys.executable, "script.py", *arguments]
+    made = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return made.stdout.strip()
+
+
+DECORATORS = ["", "@through"]
+"""Without one, and one of a library, whose function has the globals of the library."""
+
+
+def _script(folder: Path, helper: str, options: str = "", decorator: str = "") -> Path:
+    folder.mkdir()
+    (folder.parent / "library.py").write_text(LIBRARY, "utf-8")
+    text = SCRIPT.format(helper=helper, options=options, decorator=decorator)
+    (folder / "script.py").write_text(text, "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("decorator", DECORATORS)
+def test_scripts_of_one_code_and_other_helpers_are_apart(tmp_path: Path, decorator: str) -> None:
+    one, other = (_script(tmp_path / f"plus {by}", f"x + {by}", decorator=decorator) for by in (1, 100))
+    assert _run(one) == "[(2, 'MainProcess')] 0"
+    assert _run(other) == "[(101, 'MainProcess')] 0"
+    assert _run(one) == "[(2, 'MainProcess')] 1"
+
+
+@pytest.mark.parametrize("decorator", DECORATORS)
+def test_a_script_shares_with_the_processes_that_it_spawns(tmp_path: Path, decorator: str) -> None:
+    expected = "[(2, 'MainProcess'), (2, 'MainProcess')] 0"
+    assert _run(_script(tmp_path / "one", "x + 1", decorator=decorator), "spawn") == expected
+
+
+def test_scripts_share_what_they_give_a_name(tmp_path: Path) -> None:
+    one, other = (_script(tmp_path / name, "x + 1", ", name='f'") for name in ("one", "other"))
+    assert [_run(one), _run(other)] == ["[(2, 'MainProcess')] 0", "[(2, 'MainProcess')] 1"]
