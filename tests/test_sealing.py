@@ -127,7 +127,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "frame of extension columns": frame_of_extensions,
     "frame of objects in an object": lambda: Box(items=[object_frame()]),
     "frame of spans": lambda: pd.DataFrame(
-        {"a": pd.period_range("2020", periods=2, freq="D"), "b": pd.interval_range(0, 2)}
+        {"a": [1, 2], "c": pd.period_range("2020", periods=2, freq="D"), "d": pd.interval_range(0, 2)}
     ),
     "frame with an index of objects": lambda: pd.DataFrame({"a": [1]}, index=pd.Index([Tag()])),
     "frame with an index of several levels": lambda: frame().set_index("c", append=True),
