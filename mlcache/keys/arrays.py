@@ -68,12 +68,15 @@ def _is_simple(dtype: np.dtype[Any]) -> bool:
 
 
 def _significant(array: Array) -> Array:
-    """``array``, less the bytes of its elements that hold nothing: an 80 bit float takes up 16 bytes."""
+    """``array``, less the bytes of its elements that hold nothing: an 80 bit float takes up 16 bytes.
+
+    They come after those that count, or in the swapped byte order before them.
+    """
     if not (_x87 and array.dtype.char in "gG"):
         return array
     halves = array.dtype.itemsize // np.dtype(np.longdouble).itemsize
     raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(array.size * halves, -1)
-    return raw[:, :10]
+    return raw[:, :10] if array.dtype.isnative else raw[:, -10:]
 
 
 def _encode_objects(array: Array, seen: Seen) -> bytes:

@@ -197,10 +197,16 @@ def test_what_fills_up_an_element_does_not_count() -> None:
     assert digest(one) == digest(other)
 
 
-def test_what_fills_up_a_long_double_does_not_count() -> None:
-    size = np.dtype(np.longdouble).itemsize
-    one, other = (np.full(2 * size, fill, np.uint8).view(np.longdouble) for fill in (0, 255))
-    one[:] = other[:] = [1, 2]
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_what_fills_up_a_long_double_does_not_count(order: Any) -> None:
+    dtype = np.dtype(np.longdouble).newbyteorder(order)
+    if np.finfo(np.longdouble).nmant != 63:
+        pytest.skip("long doubles have no padding here")
+    padding = slice(10, None) if dtype.isnative else slice(None, -10)
+    one, other = np.array([1, 2], dtype), np.array([1, 2], dtype)
+    for array, fill in ((one, 0), (other, 255)):
+        array.view(np.uint8).reshape(2, -1)[:, padding] = fill
+    assert one.tobytes() != other.tobytes()
     assert digest(one) == digest(other)
     assert digest(one) != digest(one[::-1])
     assert digest(one) == digest(np.repeat(one, 2)[::2])
@@ -261,3 +267,22 @@ def test_the_order_of_axes_in_memory_does_not_count(
     changed = turned.copy("K")
     changed[tuple(length // 2 for length in changed.shape)] = changed[(0,) * changed.ndim]
     assert (digest(changed) == digest(turned)) == np.array_equal(changed, turned)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["g", "G"])
+def test_every_bit_of_long_doubles_counts_in_either_byte_order(kind: str, order: Any) -> None:
+    least = np.finfo(np.longdouble).eps
+    third = np.longdouble(1) / 3
+    dtype: Any = np.dtype(kind).newbyteorder(order)
+    made = [np.array([each], dtype) for each in (third, third * (1 + 2 * least), -third, third * 2)]
+    if kind == "G":
+        made += [np.array([1j * each], dtype) for each in (third, third * (1 + 2 * least), -third)]
+    assert len({digest(each) for each in made}) == len(made)
+    assert digest(made[0]) == digest(_strided(made[0]))
+
+
+def test_whether_the_mask_of_an_array_is_hard_counts() -> None:
+    soft, hard = (np.ma.array([1, 2], mask=[False, True], hard_mask=hard) for hard in (False, True))
+    assert digest(soft) != digest(hard)
+    assert digest(hard) == digest(hard.copy())
