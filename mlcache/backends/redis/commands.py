@@ -9,7 +9,7 @@ from typing import Any
 
 from mlcache import clock
 from mlcache.backends.protocol import News
-from mlcache.backends.redis.listener import Message, channel_of, encode
+from mlcache.backends.redis.listener import Message, channel_of, encode, origin_of
 from mlcache.backends.redis.target import Target
 from mlcache.entry import Key
 from mlcache.errors import BackendError, EntryTooLargeError
@@ -35,13 +35,13 @@ class Commands:
 
     Args:
         target: whose prefix begins all keys.
-        origin: of whom what is published comes.
+        token: of the backend, from which what is published comes.
     """
 
-    def __init__(self, target: Target, origin: bytes) -> None:
+    def __init__(self, target: Target, token: bytes) -> None:
         self._prefix = target.prefix
         self._channel = channel_of(target)
-        self._origin = origin
+        self._token = token
 
     def name(self, key: Key) -> str:
         """What a key is called in Redis."""
@@ -96,7 +96,7 @@ class Commands:
 
     def _tell(self, namespace: str, digests: Sequence[bytes], *, dropped: bool = False) -> Command:
         news = News(namespace, tuple(digests), dropped)
-        return "PUBLISH", self._channel, encode(Message(self._origin, clock.now(), news))
+        return "PUBLISH", self._channel, encode(Message(origin_of(self._token), clock.now(), news))
 
 
 def unlink(names: Iterable[bytes]) -> list[Command]:
@@ -143,6 +143,6 @@ def _error_or_none(reply: Any) -> Exception | None:
 
 
 def _refusal(error: Exception) -> BackendError:
-    if "NOPERM" in str(error) and "channel" in str(error):
-        return BackendError(f"Redis lets nobody be told of the change (grant the user its channels): {error}")
+    if "permission" in str(error) and "channel" in str(error):
+        return BackendError(f"others cannot be told of a change: grant the user its channels: {error}")
     return BackendError(f"Redis refused: {error}")

@@ -7,6 +7,7 @@ A connection that has gone silent is noticed by a ping.
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import weakref
@@ -32,7 +33,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     """What is published.
 
     Args:
-        origin: of whom it comes, so that he can ignore it.
+        origin: of whom it comes, so that he can ignore it; see ``origin_of``.
         sent: when, in seconds since the epoch.
         news: what happened.
     """
@@ -40,6 +41,11 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     origin: bytes
     sent: float
     news: News
+
+
+def origin_of(token: bytes) -> bytes:
+    """Of whom a message comes: of a backend, in a process; a fork makes two of one backend."""
+    return token + os.getpid().to_bytes(4)
 
 
 encode: Callable[[Message], bytes] = msgspec.msgpack.Encoder().encode
@@ -93,10 +99,10 @@ class Listener:
         """Whether it is connected."""
         return self._listening.is_set()
 
-    def add(self, origin: bytes, namespace: str, hearer: Hearer) -> None:
-        """Tell ``hearer``, who is held weakly, what others than ``origin`` do in ``namespace``."""
+    def add(self, token: bytes, namespace: str, hearer: Hearer) -> None:
+        """Tell ``hearer``, who is held weakly, of what others than a backend do in ``namespace``."""
         with self._lock:
-            self._hearers.setdefault(namespace, []).append((origin, weakref.ref(hearer)))
+            self._hearers.setdefault(namespace, []).append((token, weakref.ref(hearer)))
             if self._thread is None:
                 self._start()
         if not _is_on_event_loop():
@@ -104,11 +110,11 @@ class Listener:
         if self.is_listening:
             hearer.renew()
 
-    def remove(self, origin: bytes) -> None:
-        """Tell those no more who ignore ``origin``."""
+    def remove(self, token: bytes) -> None:
+        """Tell no more whoever was added for a backend."""
         with self._lock:
             for namespace, hearers in list(self._hearers.items()):
-                self._hearers[namespace] = [each for each in hearers if each[0] != origin]
+                self._hearers[namespace] = [each for each in hearers if each[0] != token]
 
     def close(self) -> None:
         """End the thread, and wait until it has ended."""
@@ -183,7 +189,7 @@ class Listener:
         if message["type"] == "subscribe":  # also after a connection that redis-py mended by itself
             self._listening.set()
             self._tried.set()
-            for _, hearer in self._all():
+            for hearer in self._all():
                 hearer.renew()
         elif message["type"] == "message":
             with suppress(msgspec.DecodeError):  # of whoever else may write there
@@ -191,7 +197,7 @@ class Listener:
 
     def _pass_on(self, message: Message) -> None:
         hearers = self._hearers.get(message.news.namespace, ())
-        others = [hearer() for origin, hearer in hearers if origin != message.origin]
+        others = [hearer() for token, hearer in hearers if origin_of(token) != message.origin]
         for hearer in others:
             if hearer is not None:
                 with suppress(Exception):  # a tier that failed, in strict mode
@@ -200,10 +206,10 @@ class Listener:
             self.heard.messages += 1
             self.heard.delay = clock.now() - message.sent
 
-    def _all(self) -> list[tuple[bytes, Hearer]]:
+    def _all(self) -> list[Hearer]:
         with self._lock:
-            found = [each for hearers in self._hearers.values() for each in hearers]
-        return [(origin, hearer) for origin, held in found if (hearer := held()) is not None]
+            found = [held() for hearers in self._hearers.values() for _, held in hearers]
+        return [hearer for hearer in found if hearer is not None]
 
 
 def channel_of(target: Target) -> str:

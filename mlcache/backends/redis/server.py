@@ -85,13 +85,13 @@ class Server:
         """Note that ``user`` needs the connections."""
         self._users.add(user)
 
-    def leave(self, user: object, origin: bytes) -> None:
-        """Note that ``user``, who is ``origin`` in what he publishes, needs them no more.
+    def leave(self, user: object, token: bytes) -> None:
+        """Note that ``user``, a backend with this token, needs them no more.
 
         With the last one the connections are closed.
         """
         self._users.discard(user)
-        self.listener.remove(origin)
+        self.listener.remove(token)
         if not self._users:
             self.close()
 

@@ -55,8 +55,8 @@ class Redis:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.compress = target.compress is not None
-        self._origin = secrets.token_bytes(8)
-        self._commands = Commands(target, self._origin)
+        self._token = secrets.token_bytes(8)
+        self._commands = Commands(target, self._token)
         self._server: Server | None = None
         self._hearers: list[tuple[str, weakref.ref[Hearer]]] = []
         self._reach()  # says at once what to install
@@ -137,7 +137,7 @@ class Redis:
     def subscribe(self, namespace: str, hearer: Hearer) -> None:
         """Tell ``hearer`` of what others write and drop there, by the same server and prefix."""
         self._hearers.append((namespace, weakref.ref(hearer)))
-        self._reach().listener.add(self._origin, namespace, hearer)
+        self._reach().listener.add(self._token, namespace, hearer)
 
     def lock(self, key: Key) -> Lease:
         """The lease of a key."""
@@ -150,7 +150,7 @@ class Redis:
         """Let go of the server. Who asks again reaches it again; what was kept nearer is forgotten."""
         server, self._server = self._server, None
         if server is not None:
-            server.leave(self, self._origin)
+            server.leave(self, self._token)
             for _, hearer in self._listening():
                 hearer.renew()
 
@@ -161,7 +161,7 @@ class Redis:
         server = self._server = server_at(self.target)
         server.join(self)
         for namespace, hearer in self._listening():
-            server.listener.add(self._origin, namespace, hearer)
+            server.listener.add(self._token, namespace, hearer)
         return server
 
     def _listening(self) -> list[tuple[str, Hearer]]:
