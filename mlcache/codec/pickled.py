@@ -51,6 +51,8 @@ def read_pickle(node: Node, signer: Signer | None, source: Reader) -> Any:
         raise CorruptEntryError("a pickle, and there is no MLCACHE_SECRET to tell whether it may be loaded")
     places, versions, signature = node
     views = [source.buffer(*place) for place in places]
+    if not isinstance(views[0].obj, bytes):  # a mapped file, say: nobody may change it once it is verified
+        views[0] = memoryview(bytes(views[0]))
     if not signer.verify(signature, [_encode([places, versions]), *views]):
         raise CorruptEntryError("a pickle that was not signed with this MLCACHE_SECRET")
     _compare(versions)

@@ -4,7 +4,7 @@ import pickle
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,31 @@ def test_a_hostile_pickle_never_runs(tmp_path: Path, looked_up: list[str]) -> No
     pickle.loads(data)
     assert target.exists()
     assert looked_up
+
+
+class Hasty(Signer):
+    """Verifies, and then has somebody else write over what was verified."""
+
+    def __init__(self, key: bytes, frame: bytearray, at: int, other: bytes) -> None:
+        super().__init__(key)
+        self.part = memoryview(frame)[at:]
+        self.other = other
+
+    def verify(self, signature: bytes, parts: Iterable[bytes | memoryview]) -> bool:
+        verified = super().verify(signature, parts)
+        self.part[:] = self.other[: len(self.part)]
+        return verified
+
+
+def test_what_was_verified_is_what_is_loaded(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    frame = bytearray(SIGNED.encode(Entry(Model("a", "b" * 1000), 1.0)))
+    bomb = pickle.dumps(Payload(target)) * 100
+    at = bytes(frame).index(b"\x80\x05")
+    signer = Hasty(b"k" * 32, frame, at, bomb)
+    assert FrameCodec(signer=signer).decode(memoryview(frame)).value == Model("a", "b" * 1000)
+    assert bytes(frame[at : at + 100]) == bomb[:100]
+    assert not target.exists()
 
 
 def test_another_key_or_none_reads_nothing(looked_up: list[str]) -> None:
