@@ -52,6 +52,8 @@ def _encode_memmap(array: Array, seen: Seen) -> bytes:
 
 def _encode_masked(array: np.ma.MaskedArray[Any, Any], seen: Seen) -> bytes:
     """The hidden values count too: the function can look at them."""
+    if array is np.ma.masked:  # which cannot even be asked for its fill value
+        return b"@maskedconstant:"
     fill = np.asarray(array.fill_value)
     parts = (np.ma.getdata(array), np.ma.getmaskarray(array), fill, array.hardmask)
     return b"@masked:" + encode_class(type(array), seen) + encode_items(parts, seen)

@@ -286,3 +286,8 @@ def test_whether_the_mask_of_an_array_is_hard_counts() -> None:
     soft, hard = (np.ma.array([1, 2], mask=[False, True], hard_mask=hard) for hard in (False, True))
     assert digest(soft) != digest(hard)
     assert digest(hard) == digest(hard.copy())
+
+
+def test_the_masked_constant_has_a_key_of_its_own() -> None:
+    assert digest(np.ma.masked) == digest(np.ma.masked)
+    assert digest(np.ma.masked) != digest(np.ma.array(0.0, mask=True))
