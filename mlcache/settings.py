@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from mlcache import units
+from mlcache.backends.address import hide_passwords
 from mlcache.backends.open import parse as parse_backends
 from mlcache.errors import ConfigurationError, MlcacheWarning
 from mlcache.keys import hashing
@@ -57,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True):
         said = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name)}
         if "secret" in said:
             said["secret"] = "..."  # noqa: S105 - so that no log shows it
+        if "backend" in said:
+            said["backend"] = hide_passwords(said["backend"])
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in said.items())})"
 
 

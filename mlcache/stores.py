@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mlcache import sealing, settings
-from mlcache.backends.address import Address, Defaults
+from mlcache.backends.address import Address, Defaults, hide_passwords
 from mlcache.backends.encoded import Encoded
 from mlcache.backends.open import Foreign, adopt, open_address, parse
 from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend, Compresses, InFolder
@@ -53,7 +53,7 @@ def open_backend(url: str) -> AnyBackend:
     """
     addresses = parse(url)
     if len(addresses) > 1:
-        raise ConfigurationError(f"{url!r} names several backends: open each, and pass them as a list")
+        raise ConfigurationError(f"{hide_passwords(url)!r} names several backends: open each, and pass them as a list")
     return open_address(addresses[0], _defaults(settings.read()))
 
 

@@ -15,6 +15,7 @@ from mlcache.backends.open import open_address, parse
 from mlcache.backends.redis.target import SCHEMES, Target, Tls
 from mlcache.entry import Key
 from mlcache.errors import ConfigurationError
+from mlcache.settings import Settings
 
 SECRET = "hunter2"  # noqa: S105 - to be searched for
 
@@ -119,11 +120,18 @@ def test_no_error_gives_a_password_away(url: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_no_error_of_opening_gives_a_password_away() -> None:
+    with pytest.raises(ConfigurationError, match="names several") as caught:
+        open_backend(f"lru, redis://me:{SECRET}@h")
+    assert SECRET not in str(caught.value)
+
+
 def test_nothing_shows_a_password() -> None:
     url = f"redis://me:{SECRET}@127.0.0.1:1/0"
     (address,) = parse(url)
     backend = open_backend(url)
-    shown = [repr(address), str(address), repr(Target.of(address)), str(Target.of(address)), repr(backend)]
+    settings = Settings(backend=f"lru, {url}")
+    shown = [repr(settings), repr(address), str(address), repr(Target.of(address)), str(Target.of(address)), repr(backend)]
     assert not [text for text in shown if SECRET in text]
     with pytest.raises(Exception, match="does not answer") as caught:
         backend.get(Key("app.f@1", bytes(16)))
