@@ -1,10 +1,8 @@
 """Sealing of pandas' frames, series and indexes, each in the cheapest way that is safe.
 
-* pandas 3 copies on write: columns of numpy's numbers and of Arrow's texts are shared with
-  every caller until one writes to them. (Its ``.array`` gets round that for numbers, as the
-  private attributes of pandas do.)
-* The arrays of all other columns (``Int64``, times, categories) can be written to by
-  ``.array`` or ``.values``, so that each caller gets a deep copy.
+* pandas 3 copies on write: frames of Arrow's texts alone, which cannot be changed in place, are
+  shared with every caller until one writes to them.
+* All other columns can be written to past that, by ``.array``, so each caller gets a deep copy.
 * Cells that hold Python objects, and pandas before 3, whose deep copies still share the index,
   go through pickle.
 """
@@ -66,11 +64,7 @@ def _dtypes(frame: Any) -> list[Any]:
 
 
 def _is_copied_on_write(dtype: Any) -> bool:
-    return dtype.kind in "biufc" if _is_numpy(dtype) else getattr(dtype, "storage", None) == "pyarrow"
-
-
-def _is_numpy(dtype: Any) -> bool:
-    return type(dtype).__module__.partition(".")[0] == "numpy"
+    return getattr(dtype, "storage", None) == "pyarrow"
 
 
 def _columns(frame: Any) -> Iterable[Any]:
