@@ -131,7 +131,14 @@ def test_nothing_shows_a_password() -> None:
     (address,) = parse(url)
     backend = open_backend(url)
     settings = Settings(backend=f"lru, {url}")
-    shown = [repr(settings), repr(address), str(address), repr(Target.of(address)), str(Target.of(address)), repr(backend)]
+    shown = [
+        repr(settings),
+        repr(address),
+        str(address),
+        repr(Target.of(address)),
+        str(Target.of(address)),
+        repr(backend),
+    ]
     assert not [text for text in shown if SECRET in text]
     with pytest.raises(Exception, match="does not answer") as caught:
         backend.get(Key("app.f@1", bytes(16)))

@@ -100,8 +100,8 @@ class Commands:
 
 
 def unlink(names: Iterable[bytes]) -> list[Command]:
-    """Delete these keys; one command each, as those of one command must not be of several nodes."""
-    return [("UNLINK", name) for name in names]
+    """Delete those of these keys that are ours; one command each, as a cluster has them on several nodes."""
+    return [("UNLINK", name) for name in names if _DIGEST.search(name)]
 
 
 def digests_of(names: Iterable[bytes]) -> list[bytes]:
