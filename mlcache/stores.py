@@ -53,7 +53,8 @@ def open_backend(url: str) -> AnyBackend:
     """
     addresses = parse(url)
     if len(addresses) > 1:
-        raise ConfigurationError(f"{hide_passwords(url)!r} names several backends: open each, and pass them as a list")
+        shown = hide_passwords(url)
+        raise ConfigurationError(f"{shown!r} names several backends: open each, and pass them as a list")
     return open_address(addresses[0], _defaults(settings.read()))
 
 

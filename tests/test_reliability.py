@@ -204,7 +204,9 @@ class Nonsense:
 
 
 def test_a_backend_that_returns_nonsense_does_not_fail_the_call() -> None:
-    @ml_cache(backend=Nonsense())
+    nonsense: Any = Nonsense()
+
+    @ml_cache(backend=nonsense)
     def compute(x: int) -> int:
         return x
 

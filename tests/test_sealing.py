@@ -459,6 +459,7 @@ def test_what_is_held_twice_is_kept_once(returns: str) -> None:
     answer = sealed.renew(sealed.value)
     assert answer[0] is answer[1]
     assert answer is not sealed.value
+    spoilt: Any = answer
     while isinstance(answer, list):
         spoilt, answer = answer, answer[0]
     assert answer.flags.writeable == (returns == "copy")

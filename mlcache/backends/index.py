@@ -172,10 +172,10 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
         """Close the connections of all threads: of those within an operation when that ends."""
         self.connections.close()
 
-    delete = _whole(diskcache.Cache.delete)
-    evict = _whole(diskcache.Cache.evict)
-    volume = _whole(diskcache.Cache.volume)
-    __len__ = _whole(diskcache.Cache.__len__)
+    delete: Any = _whole(diskcache.Cache.delete)
+    evict: Any = _whole(diskcache.Cache.evict)
+    volume: Any = _whole(diskcache.Cache.volume)
+    __len__: Any = _whole(diskcache.Cache.__len__)
 
     @_whole
     def frame(self, digest: bytes) -> bytes | MappedFile | None:
