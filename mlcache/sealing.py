@@ -25,7 +25,7 @@ import numpy as np
 
 from mlcache.entry import Failure
 from mlcache.sealing_frames import copy_of_frame, seal_frame
-from mlcache.sizes import is_frame, size_of, walk
+from mlcache.sizes import is_frame, size_of, size_of_array, walk
 from mlcache.unchanging import is_unchanging
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ def seal(value: Any, *, owned: bool = False) -> Sealed:
         Exception: whatever ``copy.deepcopy`` raises for an object that cannot be copied.
     """
     kind = type(value)
+    if kind is np.ndarray and _is_plain(
+        value
+    ):  # also below, but here at a third of the time of a hit on disk
+        return Sealed(_freeze(value, owned=owned), None, size_of_array(value))
     if kind is Failure:
         return seal_failure(value)
     if is_unchanging(kind):
@@ -173,15 +177,23 @@ def is_immutable(array: npt.NDArray[Any]) -> bool:
 
 
 def _seal_array(sealing: _Sealing, array: npt.NDArray[Any]) -> Kept:
-    if array.dtype.hasobject or array.dtype.kind == "T":
-        return _seal_object(sealing, array)
-    if sealing.owned:
+    return (_freeze(array, owned=sealing.owned), None) if _is_plain(array) else _seal_object(sealing, array)
+
+
+def _is_plain(array: npt.NDArray[Any]) -> bool:
+    """Whether the elements are bytes and no more."""
+    dtype = array.dtype
+    return not dtype.hasobject and dtype.kind != "T"
+
+
+def _freeze(array: npt.NDArray[Any], *, owned: bool) -> npt.NDArray[Any]:
+    if owned:
         array.flags.writeable = False
     elif not is_immutable(array):
         order: Literal["C", "F"] = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         flat = np.frombuffer(array.tobytes(order=order), dtype=array.dtype) if array.size else None
         array = _frozen_empty(array) if flat is None else flat.reshape(array.shape, order=order)
-    return array, None
+    return array
 
 
 def _frozen_empty(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

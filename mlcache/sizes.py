@@ -7,11 +7,14 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlcache.unchanging import is_unchanging
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _ARRAY_OVERHEAD = sys.getsizeof(np.empty(0))
 _NAMES = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
@@ -26,6 +29,12 @@ def size_of(value: Any) -> int:
     if is_unchanging(type(value)):
         return sys.getsizeof(value)
     return sum(map(_own_size, walk(value)))
+
+
+def size_of_array(array: npt.NDArray[Any]) -> int:
+    """``size_of`` an array whose elements are bytes and no more."""
+    # An array counts its memory by itself where it owns it, but not where it is a view.
+    return max(sys.getsizeof(array), _ARRAY_OVERHEAD + array.nbytes)
 
 
 def walk(value: Any) -> Iterator[Any]:

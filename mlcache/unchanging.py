@@ -12,6 +12,9 @@ _UNCHANGING: set[type] = {
 }
 """Those known so far. Those of ``_BY_NAME`` come in when they are first met."""
 
+_CHANGING = frozenset((list, tuple, dict, set, frozenset, bytearray, np.ndarray))
+"""Those that are met most often, so that they need no closer look."""
+
 _BY_NAME = frozenset(
     (
         *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
@@ -24,6 +27,8 @@ def is_unchanging(kind: type) -> bool:
     """Whether no value of exactly this type can be changed."""
     if kind in _UNCHANGING:
         return True
+    if kind in _CHANGING:
+        return False
     # A structured scalar (np.void) can be assigned to.
     number = kind.__module__ == "numpy" and issubclass(kind, np.generic) and not issubclass(kind, np.void)
     if number or f"{kind.__module__}.{kind.__qualname__}" in _BY_NAME:
