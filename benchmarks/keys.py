@@ -25,6 +25,7 @@ from benchmarks.report import AtLeastGigabytes, AtMost, Report, Target
 
 Hasher = Callable[[Any], object]
 MEGABYTE = 1_000_000
+POWER_OF_TWO = 1024
 
 
 def run(*, quick: bool) -> Report:
@@ -88,10 +89,18 @@ def strided() -> Input:
     return _array(rows, name, AtLeastGigabytes(name, MLCACHE, 5.0, rows.nbytes))
 
 
-def transposed() -> Input:
-    """An array of 10 MB, transposed."""
-    name, turned = "transposed array of 10 MB", _random(1000, 1250).T
+def transposed(dtype: str, columns: int = 1000) -> Input:
+    """An array of 10 MB, transposed: as hard to read as its elements are small."""
+    name = f"transposed {dtype} of 10 MB" + " in powers of two" * (columns == POWER_OF_TWO)
+    rows = 10 * MEGABYTE // columns // np.dtype(dtype).itemsize
+    turned = (_random(columns, rows) * 100).astype(dtype).T
     return _array(turned, name, AtLeastGigabytes(name, MLCACHE, 5.0, turned.nbytes))
+
+
+def channels_last() -> Input:
+    """Images whose three channels come first in memory and last in the array, as torch hands them out."""
+    name, images = "float32 images, channels turned", _random(3, 1000, 833).astype("f4").transpose(1, 2, 0)
+    return _array(images, name, AtLeastGigabytes(name, MLCACHE, 5.0, images.nbytes))
 
 
 def frame() -> Input:
@@ -126,6 +135,15 @@ def string_frame() -> Input:
     name, texts = "frame with 100,000 strings", [f"customer {number:07}" for number in range(100_000)]
     other = [*texts[:50_000], "somebody else", *texts[50_001:]]
     return Input(name, table(texts), table(list(texts)), table(other), targets=_faster(name))
+
+
+def string_objects() -> Input:
+    """An object column of 100,000 strings. In the other one, a word moved to the next string."""
+    name, texts = "100,000 strings as objects", [f"customer-{number:07}" for number in range(100_000)]
+    value, equal = (np.array(listed, object) for listed in (texts, json.loads(json.dumps(texts))))
+    other = value.copy()
+    other[50_000:50_002] = "customer", "0050000-customer-0050001"
+    return Input(name, value, equal, other, targets=[AtMost(name, MLCACHE, 0.1, JOBLIB)])
 
 
 def strings() -> Input:
@@ -225,10 +243,13 @@ INPUTS: tuple[Callable[[], Input], ...] = (
     functools.partial(contiguous, 10),
     functools.partial(contiguous, 100),
     strided,
-    transposed,
+    *(functools.partial(transposed, dtype) for dtype in ("float64", "float32", "int16", "uint8")),
+    functools.partial(transposed, "float32", POWER_OF_TWO),
+    channels_last,
     frame,
     wide_frame,
     string_frame,
+    string_objects,
     strings,
     settings,
 )

@@ -6,6 +6,7 @@ copy, a Fortran-ordered copy and a strided view of equal content have one code.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from marshal import dumps
 from typing import Any, TypeAlias
@@ -25,6 +26,9 @@ _FAR, _SHORT = 256, 16
 
 _TILE, _GAP = (256, 1024), 64
 """Rows and bytes in a row of a tile that stays in a core's cache; bytes between its rows."""
+
+_spare: deque[Array] = deque(maxlen=4)
+"""Chunks of memory that nobody uses at the moment."""
 
 _USER_DEFINED = 2
 _PLAIN_KINDS = frozenset("biufcSUmM")
@@ -98,8 +102,23 @@ def hash_array(array: Array) -> bytes:
 
 def pieces(array: Array) -> Iterator[Array]:
     """An array's bytes in C order, as contiguous arrays; each is gone when the next one comes."""
-    scratch = np.empty(min(array.size, max(1, _CHUNK // max(1, array.itemsize))), array.dtype)
-    yield from _pieces(array, scratch)
+    fitting = _CHUNK // max(1, array.itemsize)
+    if array.size <= fitting or not fitting * array.itemsize:
+        yield from _pieces(array, np.empty(max(1, min(array.size, fitting)), array.dtype))
+        return
+    memory = _take_chunk()
+    try:
+        yield from _pieces(array, memory[: fitting * array.itemsize].view(array.dtype))
+    finally:
+        _spare.append(memory)
+
+
+def _take_chunk() -> Array:
+    """Memory that was written to before: the first touch of a page takes as long as hashing it."""
+    try:
+        return _spare.pop()
+    except IndexError:
+        return np.empty(_CHUNK, np.uint8)
 
 
 def _pieces(array: Array, scratch: Array) -> Iterator[Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,19 @@ def test_whether_the_mask_of_an_array_is_hard_counts() -> None:
 def test_the_masked_constant_has_a_key_of_its_own() -> None:
     assert digest(np.ma.masked) == digest(np.ma.masked)
     assert digest(np.ma.masked) != digest(np.ma.array(0.0, mask=True))
+
+
+def test_arrays_larger_than_a_chunk_are_read_by_threads_at_once() -> None:
+    grids = [np.random.default_rng(seed).random((700, 900)) for seed in range(4)]
+    assert grids[0].nbytes > arrays._CHUNK
+    expected = [digest(grid) for grid in grids]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda place: digest(np.asfortranarray(grids[place % 4])), range(32)))
+    assert found == expected * 8
+    assert 0 < len(arrays._spare) <= 4
+
+
+def test_an_element_larger_than_a_chunk_is_read_alone() -> None:
+    wide = np.zeros((4, 2), f"S{arrays._CHUNK + 1}")
+    wide[2, 1] = b"x"
+    assert digest(wide[::2]) == digest(wide[::2].copy()) != digest(wide[1::2])
