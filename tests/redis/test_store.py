@@ -262,7 +262,8 @@ async def test_the_certificate_is_verified_on_an_event_loop(
     assert await backend.get_async(key(1)) == payload(1)
     backend.close()
     other = opened(f"rediss://localhost:{standing_terminator.port}?timeout=5s&connect_timeout=5s")
-    with pytest.raises(BackendError, match="CERTIFICATE_VERIFY_FAILED"):
+    # Older versions of redis-py give no more than the number of the error.
+    with pytest.raises(BackendError, match=r"CERTIFICATE_VERIFY_FAILED|Error 1 connecting"):
         await other.get_async(key(1))
     other.close()
 

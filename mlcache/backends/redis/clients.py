@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from inspect import signature
 from itertools import islice
 from typing import Any
 
@@ -33,6 +34,9 @@ ERRORS = (RedisError,)
 
 READ_SIZE = 2**17
 """Bytes to read from a connection at once; redis-py's own 32 KiB make large values slow."""
+
+# Older versions of redis-py read 64 KiB and cannot be told otherwise.
+_READING = {"socket_read_size": READ_SIZE} if "socket_read_size" in signature(redis.Redis).parameters else {}
 
 BATCH = 1000
 """Keys to look through, or to delete, in one command."""
@@ -183,10 +187,9 @@ def _timing(target: Target) -> dict[str, Any]:
     return {
         "socket_timeout": target.timeout,
         "socket_connect_timeout": target.connect_timeout,
-        "socket_read_size": READ_SIZE,
         "max_connections": target.max_connections + SPARE,
         "protocol": 2,
-    }
+    } | _READING
 
 
 def _encryption(target: Target) -> dict[str, Any]:
