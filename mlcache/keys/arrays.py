@@ -21,10 +21,14 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 _CHUNK = 1 << 21
 """Bytes that are brought into C order at a time: few enough to stay in the caches of a processor."""
 
-_FAR, _SHORT = 256, 16
-"""Bytes of a step that leaves a line of the cache; elements of an axis that is soon at its end."""
+_FAR, _CROWDED = 256, 512
+"""Bytes of a step that leaves a line of the cache; of one whose multiples crowd a part of the cache."""
 
-_TILE, _GAP = (256, 1024), 64
+_SHORT, _FEW, _MANY, _LARGE = 16, 128, 4096, 8
+"""Elements of an axis that is soon at its end, of one whose lines all stay in the cache, and of a matrix that
+is worth cutting up; bytes of an element of which few share a line."""
+
+_TILE, _GAP = (128, 2048), 64
 """Rows and bytes in a row of a tile that stays in a core's cache; bytes between its rows."""
 
 _spare: deque[Array] = deque(maxlen=4)
@@ -139,21 +143,31 @@ def _pieces(array: Array, scratch: Array) -> Iterator[Array]:
 
 
 def _copy(part: Array, copy: Array) -> None:
-    """Copy ``part`` into C order, by way of small tiles where neighbours lie far apart.
-
-    Numpy goes along the last axis of the copy, and fetches a line of the cache for each element.
-    """
-    steps = [abs(step) for step in part.strides]
-    if steps[-1] < _FAR or part.ndim == 1 or (part.ndim == 2 and steps[0] >= steps[1]):  # noqa: PLR2004
+    """Copy ``part`` into C order, in the way that is fastest for how it lies in memory."""
+    if part.ndim == 1 or abs(part.strides[-1]) < _FAR:
         np.copyto(copy, part)
     elif part.shape[-1] <= _SHORT:
         for place in range(part.shape[-1]):
             np.copyto(copy[..., place], part[..., place])
-    elif part.ndim > 2:  # noqa: PLR2004
+    elif _stays_in_cache(part):
+        np.copyto(copy, part)
+    elif part.ndim == 2:  # noqa: PLR2004
+        _turn(part, copy)
+    else:
         for inner, target in zip(part, copy, strict=True):
             _copy(inner, target)
-    else:
-        _turn(part, copy)
+
+
+def _stays_in_cache(part: Array) -> bool:
+    """Whether the lines of a cache that numpy fetches are still there when their next elements are wanted.
+
+    Numpy goes along the last axis, and fetches a line for each element. Where the axis before it
+    does not hold the next elements, or few of them, no other way is better.
+    """
+    step, length = abs(part.strides[-1]), part.shape[-1]
+    if abs(part.strides[-2]) >= step or part.shape[-2] * length < _MANY:
+        return True
+    return step % _CROWDED != 0 and (part.itemsize >= _LARGE or length <= _FEW)
 
 
 def _turn(part: Array, copy: Array) -> None:
