@@ -7,11 +7,11 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
 from mlcache import units
 from mlcache.actions import Actions, Explanation
-from mlcache.cache import CacheInfo
+from mlcache.cache import Cache, CacheInfo
 from mlcache.drive import suspending
 from mlcache.entry import Key, Span
 from mlcache.face import Face, Method
@@ -19,6 +19,9 @@ from mlcache.key_tree import KeyTree
 from mlcache.result import Result
 from mlcache.steps import Step
 from mlcache.threads import in_thread
+
+if TYPE_CHECKING:
+    import asyncio
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -30,6 +33,8 @@ T = TypeVar("T")
 class AsyncCachedFunction(Face[P, R]):
     """A function with a cache before it, as seen from an event loop: everything is awaited."""
 
+    _opening: asyncio.Future[Cache] | None = None
+
     def __init__(self, actions: Actions) -> None:
         super().__init__(actions)
         mark = getattr(inspect, "markcoroutinefunction", None)  # from Python 3.12 on
@@ -38,6 +43,7 @@ class AsyncCachedFunction(Face[P, R]):
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer: from the cache, or computed once for all who ask meanwhile."""
+        await self._open()
         return cast("R", await self._install(suspends=True)(*args, **kwargs))
 
     # From a class, neither mypy nor pyright can tell a class method from a static or a plain one.
@@ -109,6 +115,7 @@ class AsyncCachedFunction(Face[P, R]):
 
     async def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> Key:
         """What the answer to this call is kept under."""
+        await self._open()
         return self._actions.call(self._bound + args, kwargs).key
 
     async def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
@@ -123,11 +130,11 @@ class AsyncCachedFunction(Face[P, R]):
 
     async def cache_info(self) -> CacheInfo:
         """Hits, misses and the like, as ``functools.lru_cache`` has them, and more."""
-        return await in_thread("store", self._actions.cache.info)
+        return await in_thread("store", (await self._open()).info)
 
     async def cache_clear(self) -> None:
         """Forget all answers of this function in all tiers, and set its counts to zero."""
-        await in_thread("store", self._actions.cache.clear)
+        await in_thread("store", (await self._open()).clear)
 
     async def cache_parameters(self) -> dict[str, Any]:
         """How the cache was set up."""
@@ -135,7 +142,29 @@ class AsyncCachedFunction(Face[P, R]):
 
     async def _run(self, flow: Coroutine[Step, Any, T]) -> T:
         with closing(flow):  # where the cache cannot be opened, nobody else does
-            return await suspending(flow, self._actions.cache)
+            return await suspending(flow, await self._open())
+
+    async def _open(self) -> Cache:
+        """The parts; opening them imports packages and looks into folders, which would hold up the loop.
+
+        All who come first wait for one opening, so that they go on in the order in which they came.
+        """
+        if self._actions.opened is not None:
+            return self._actions.opened
+        import asyncio
+
+        opening = self._opening
+        if opening is None or opening.get_loop() is not asyncio.get_running_loop():
+            opening = asyncio.ensure_future(in_thread("store", lambda: self._actions.cache))
+            self._opening = opening
+            opening.add_done_callback(self._end_opening)
+        return await asyncio.shield(opening)
+
+    def _end_opening(self, opening: asyncio.Future[Cache]) -> None:
+        if self._opening is opening:
+            self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # it reaches all who wait, who may have gone
 
 
 class AsyncCachedMethod(Method, AsyncCachedFunction[P, R]):

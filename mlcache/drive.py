@@ -16,8 +16,7 @@ from mlcache import clock
 from mlcache.backends.tiered import Tiers, run_suspending
 from mlcache.crew import crew
 from mlcache.events import Event
-from mlcache.flight import Flight, Flights, Job
-from mlcache.flight.local import on_its_own, waiting_for
+from mlcache.flight import Flight, Flights, Job, on_its_own, waiting_for
 from mlcache.steps import (
     Compute,
     Draw,
@@ -269,7 +268,7 @@ def _spawn(step: Lead | Later, parts: Parts) -> None:
 
     def finish(task: asyncio.Task[Any]) -> None:
         _tasks.discard(task)
-        if not step.flight.future.done():  # cancelled before it took its first step
+        if not step.flight.landed:  # cancelled before it took its first step
             parts.flights.crash(step.flight, asyncio.CancelledError())
         step.flow.close()
         if not task.cancelled():
@@ -292,6 +291,7 @@ _AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Wait: _wait,
     Compute: _compute,
     Keep: lambda step, parts: run_suspending(parts.store.keeping(step.key, step.entry)),
+    GetLock: lambda step, parts: in_thread("store", partial(parts.store.lock, step.key)),
     TryLock: lambda step, parts: in_thread("store", partial(parts.store.try_lock, step.lock)),
     Unlock: lambda step, parts: in_thread("store", partial(parts.store.unlock, step.lock)),
     Pause: _pause,

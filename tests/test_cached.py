@@ -15,11 +15,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlcache import AsyncCachedFunction, CachedFunction, CacheInfo, Expiry, Result, ml_cache
+from mlcache import AsyncCachedFunction, CachedFunction, CacheInfo, Expiry, Result, cache, ml_cache
+from mlcache.backends.disk import Disk
 from mlcache.entry import Key
 from mlcache.testing import FakeClock
 
@@ -640,6 +642,41 @@ async def test_a_hit_on_the_event_loop_needs_no_thread_and_no_turn_of_the_loop()
         f.aio(1).send(None)
     assert answer.value.value == (1, 0)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda f: f(1),
+        lambda f: f.call_with_info(1),
+        lambda f: f.cache_key(1),
+        lambda f: f.cache_info(),
+        lambda f: f.cache_clear(),
+        lambda f: f.explain(1),
+    ],
+    ids=["call", "call_with_info", "cache_key", "cache_info", "cache_clear", "explain"],
+)
+async def test_no_backend_is_opened_or_asked_on_the_event_loop(
+    use: Callable[[Any], Any], awaitable: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
+
+    def noted(owner: Any, name: str) -> None:
+        function = getattr(owner, name)
+
+        def note(*args: Any, **kwargs: Any) -> Any:
+            threads.add(threading.current_thread().name)
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, note)
+
+    noted(cache, "open_stores")
+    for name in ("__init__", "get", "put", "lock", "usage", "clear"):
+        noted(Disk, name)
+    f, _ = awaitable(backend=f"lru, disk://{tmp_path}/c")
+    await use(f)
+    assert threads
+    assert threading.current_thread().name not in threads
 
 
 async def test_a_miss_on_the_event_loop_does_not_hold_it() -> None:
