@@ -69,9 +69,7 @@ def seal(value: Any, *, owned: bool = False) -> Sealed:
         Exception: whatever ``copy.deepcopy`` raises for an object that cannot be copied.
     """
     kind = type(value)
-    if kind is np.ndarray and _is_plain(
-        value
-    ):  # also below, but here at a third of the time of a hit on disk
+    if kind is np.ndarray and _is_plain(value):  # as below, but this is what most hits on disk bring
         return Sealed(_freeze(value, owned=owned), None, size_of_array(value))
     if kind is Failure:
         return seal_failure(value)
@@ -188,7 +186,8 @@ def _is_plain(array: npt.NDArray[Any]) -> bool:
 
 def _freeze(array: npt.NDArray[Any], *, owned: bool) -> npt.NDArray[Any]:
     if owned:
-        array.flags.writeable = False
+        if array.flags.writeable:
+            array.flags.writeable = False
     elif not is_immutable(array):
         order: Literal["C", "F"] = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         flat = np.frombuffer(array.tobytes(order=order), dtype=array.dtype) if array.size else None

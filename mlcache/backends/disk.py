@@ -97,8 +97,10 @@ class Disk:
 
     def get_decoded(self, key: Key, decode: Decode[T]) -> T | None:
         found: bytes | MappedFile | None = self._index().frame(key.digest)
+        if type(found) is bytes:
+            return decode(found, verified=False)
         if not isinstance(found, MappedFile):
-            return None if found is None else decode(found, verified=False)
+            return None
         verified = self._verified.has(found)
         value = decode(found.data, verified=verified)
         if not verified:

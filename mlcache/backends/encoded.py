@@ -137,10 +137,8 @@ class Encoded:
     def _read(self, data: bytes | memoryview, *, verified: bool = False) -> Entry:
         entry = self._codec.decode(data, verified=verified)
         sealed = self._seal(entry.value, owned=True)
-        return Entry(
-            *(sealed.value, entry.created, entry.fresh_until, entry.stale_until, entry.cost),
-            *(sealed.size, sealed.renew),
-        )
+        times = entry.created, entry.fresh_until, entry.stale_until
+        return Entry(sealed.value, *times, entry.cost, sealed.size, sealed.renew)
 
     def _read_or_error(self, found: bytes | Exception | None) -> Entry | Exception | None:
         if found is None or isinstance(found, Exception):

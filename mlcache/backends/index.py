@@ -177,16 +177,17 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
     volume: Any = _whole(diskcache.Cache.volume)
     __len__: Any = _whole(diskcache.Cache.__len__)
 
-    @_whole
     def frame(self, digest: bytes) -> bytes | MappedFile | None:
         """The bytes under ``digest``, expired or not: the verdict is passed elsewhere."""
+        own = self.connections.own()
         for _ in range(LOOKS):
-            row = self._sql(_FIND, (digest,)).fetchone()
-            if row is None:
-                return None
-            rowid, mode, filename, value = row
-            if self._policy["get"] is not None:
-                self._note_use(rowid)
+            with own:
+                row = (own.connection or self._con).execute(_FIND, (digest,)).fetchone()
+                if row is None:
+                    return None
+                rowid, mode, filename, value = row
+                if self._policy["get"] is not None:
+                    self._note_use(rowid)
             try:
                 found: bytes | MappedFile | None = self._disk.fetch(mode, filename, value, read=False)
             except FileNotFoundError:  # evicted since, or replaced

@@ -43,7 +43,7 @@ ALIGNMENT = 64
 Buffers: TypeAlias = Sequence[tuple[int, Any]]
 """Contiguous bytes and where they begin, counted from the first buffer."""
 
-_Fields: TypeAlias = tuple[int, int, int, float, float, float, float, int, int]
+_Fields: TypeAlias = tuple[bytes, int, int, int, float, float, float, float, int, int]
 
 _START = struct.Struct("<4sHHQ")
 _REST = struct.Struct("<4dQQ")
@@ -84,7 +84,7 @@ def read_metadata(data: bytes | memoryview) -> Metadata:
     Raises:
         CorruptEntryError: they are not, or are of a version that this one does not read.
     """
-    version, flags, _, created, fresh, stale, cost, size, _ = _read_head(data)
+    _, version, flags, _, created, fresh, stale, cost, size, _ = _read_head(data)
     return Metadata(
         version, bool(flags & PICKLED), bool(flags & COMPRESSED), created, fresh, stale, cost, size
     )
@@ -125,14 +125,14 @@ def unseal(data: bytes | memoryview, *, verified: bool) -> tuple[_Fields, memory
         CorruptEntryError: it is no whole, unchanged frame of a version that this one reads.
     """
     head = _read_head(data)
-    version, flags, checksum, *_, length = head
-    view = memoryview(data).toreadonly().cast("B")
+    _, version, flags, checksum, _, _, _, _, _, length = head
+    view = memoryview(data) if type(data) is bytes else memoryview(data).toreadonly().cast("B")
     if not verified and _digest(view[_START.size :], _seed(version, flags)) != checksum:
         raise CorruptEntryError("the frame's checksum does not match: it was damaged or cut short")
-    body = view[_HEAD.size :]
+    start = _HEAD.size
     if flags & COMPRESSED:
-        body = memoryview(decompress(body))
-    return head, body[:length], body[align(length) :]
+        view, start = memoryview(decompress(view[start:])), 0
+    return head, view[start : start + length], view[start + align(length) :]
 
 
 def align(position: int) -> int:
@@ -151,14 +151,14 @@ def _pad(position: int, buffers: Buffers) -> list[Any]:
 
 def _read_head(data: bytes | memoryview) -> _Fields:
     try:
-        magic, version, *rest = _HEAD.unpack_from(data)
+        head: _Fields = _HEAD.unpack_from(data)
     except struct.error as error:
         raise CorruptEntryError(f"{len(data)} bytes are too few to be a frame") from error
-    if magic != MAGIC:
+    if head[0] != MAGIC:
         raise CorruptEntryError("no frame: it does not begin as one")
-    if version not in READABLE:
-        raise CorruptEntryError(f"a frame of version {version}, and this mlcache reads {sorted(READABLE)}")
-    return version, *rest
+    if head[1] not in READABLE:
+        raise CorruptEntryError(f"a frame of version {head[1]}, and this mlcache reads {sorted(READABLE)}")
+    return head
 
 
 def _seed(version: int, flags: int) -> int:

@@ -69,7 +69,7 @@ class FrameCodec:
         """
         try:
             head, tree, buffers = unseal(data, verified=verified)
-            _, flags, _, created, fresh, stale, cost, size, _ = head
+            _, _, flags, _, created, fresh, stale, cost, size, _ = head
             node = _decode(tree)
             if flags & PICKLED:
                 value = read_pickle(node, self._signer, TreeReader(buffers))

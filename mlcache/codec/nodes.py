@@ -37,8 +37,9 @@ def expect_shape(value: Any) -> tuple[int, ...]:
         ValueError: it is something else.
     """
     shape = tuple(expect(value, list))
-    if not all(type(length) is int and length >= 0 for length in shape):
-        raise ValueError(f"{value!r} stands where a shape belongs")
+    for length in shape:
+        if type(length) is not int or length < 0:
+            raise ValueError(f"{value!r} stands where a shape belongs")
     return shape
 
 
