@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 import pickle
+import socket
 import subprocess
 import threading
 import time
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -215,6 +216,54 @@ def test_a_node_of_a_cluster_that_dies_harms_no_answer() -> None:
             started = time.perf_counter()
             assert [square(number) for number in range(60)] == [number * number for number in range(60)]
             assert time.perf_counter() - started < 10
+        far(square).close()
+
+
+class Silent:
+    """A server that takes connections and never says a word."""
+
+    def __init__(self) -> None:
+        self.connections: list[socket.socket] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis+cluster://127.0.0.1:{self._listening.getsockname()[1]}?timeout=300ms&breaker=10m"
+        self._thread = threading.Thread(target=self._accept)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self.connections.append(self._listening.accept()[0])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join()
+        for each in self.connections:
+            each.close()
+
+
+def test_a_cluster_that_does_not_answer_is_asked_once_however_many_threads_come_first() -> None:
+    with Silent() as silent:
+        square, _ = counting(silent.url)
+        with ThreadPoolExecutor(8) as pool, pytest.warns(MlcacheWarning, match="does not answer"):
+            assert list(pool.map(square, range(8))) == [number * number for number in range(8)]
+        assert len(silent.connections) == 1
+        far(square).close()
+
+
+async def test_a_cluster_that_does_not_answer_is_asked_once_however_many_tasks_come_first() -> None:
+    with Silent() as silent:
+
+        @ml_cache(backend=silent.url)
+        async def square(number: int) -> int:
+            return number * number
+
+        with pytest.warns(MlcacheWarning, match="does not answer"):
+            assert await asyncio.gather(*map(square, range(8))) == [number * number for number in range(8)]
+        assert len(silent.connections) == 1
         far(square).close()
 
 

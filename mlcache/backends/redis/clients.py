@@ -116,7 +116,15 @@ class AsyncLink:
     def __init__(self, target: Target) -> None:
         self.client = connect_async(target)
         self.slots = asyncio.Semaphore(target.max_connections)
+        self.opening = asyncio.Lock()
         self._is_cluster = target.kind == "cluster"
+        self.is_open = not self._is_cluster
+
+    async def open(self) -> None:
+        """Ask a cluster for its nodes, which a command would do as well, but each for itself."""
+        if not self.is_open:
+            await self.client.initialize()
+            self.is_open = True
 
     def get(self, name: str) -> Awaitable[bytes | None]:
         """The bytes under a key."""

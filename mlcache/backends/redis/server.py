@@ -75,6 +75,8 @@ class Server:
         async with link.slots:
             self.breaker.check()
             try:
+                if not link.is_open:
+                    await self._open(link)
                 return await work(link)
             except self._clients.FAILURES as error:
                 raise self.breaker.trip(error) from error
@@ -112,15 +114,28 @@ class Server:
         self.breaker.reset()
         self.listener.after_fork()
 
-    def _connect(self) -> Link:
+    def _connect(self, *, probing: bool = False) -> Link:
         with self._lock:
             link = self._link
             if link is None:
-                link = self._link = self._clients.Link(self.target)
+                if not probing:
+                    self.breaker.check()  # a cluster may not have answered whoever came before us
+                try:
+                    link = self._link = self._clients.Link(self.target)
+                except self._clients.FAILURES as error:  # noted before whoever waits for the lock goes on
+                    raise self.breaker.trip(error) from error
             return link
 
+    async def _open(self, link: AsyncLink) -> None:
+        async with link.opening:
+            self.breaker.check()  # a cluster may not have answered whoever came before us
+            try:
+                await link.open()
+            except self._clients.FAILURES as error:
+                raise self.breaker.trip(error) from error
+
     def _probe(self) -> None:
-        (self._link or self._connect()).ping()
+        self._connect(probing=True).ping()
 
     def _refusal(self, error: Exception) -> BackendError:
         return BackendError(f"{self.target} refused: {error}")
