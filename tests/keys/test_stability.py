@@ -46,7 +46,8 @@ def test_keys_of_code_are_the_same_in_every_process() -> None:
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_keys_of_values_are_the_same_in_other_versions_of_python(version: str) -> None:
-    python = shutil.which(f"python{version}")
+    prepared = HERE.parents[1] / f"build/env/py{version}/bin/python"
+    python = str(prepared) if prepared.exists() else shutil.which(f"python{version}")
     if python is None:
         pytest.skip(f"there is no python{version} here")
     probe = subprocess.run(
