@@ -25,6 +25,7 @@ MODULES = {
 LAYERS = [
     ["errors", "clock", "forks", "switch", "threads"],
     ["units", "crew"],
+    ["offload"],
     ["entry", "unchanging"],
     ["sizes"],
     ["sealing_frames"],
