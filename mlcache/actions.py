@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from types import FunctionType
 from typing import Any
@@ -19,7 +19,7 @@ from mlcache.fastpath import Exits, compile_fast_path
 from mlcache.flow import answer, bypass, invalidate, peek, put, refresh
 from mlcache.key_tree import KeyTree, key_tree
 from mlcache.result import Result, moment
-from mlcache.steps import Compute, Made, Outcome, Status
+from mlcache.steps import Compute, Made, Outcome, Status, Step
 from mlcache.units import show_seconds, show_size
 
 Kwargs = Mapping[str, Any]
@@ -125,9 +125,9 @@ class Actions:
         values = self.bind(*args, **kwargs)
         return self.cache.call(self.cache.digest(values), values)
 
-    async def outcome(self, call: Call) -> Outcome:
+    def outcome(self, call: Call) -> Coroutine[Step, Any, Outcome]:
         """The flow of one call, past the cache where that is switched off."""
-        return await (bypass(call) if self._is_off() else answer(call, self.cache.terms))
+        return bypass(call) if self._is_off() else answer(call, self.cache.terms)
 
     async def within(self, max_age: float, args: Values, kwargs: Kwargs) -> Any:
         """The flow of one call whose answer must not be older than ``max_age`` seconds."""
@@ -216,12 +216,14 @@ class Actions:
         return switch.is_disabled() or self.cache.settings.disabled
 
     def _miss(self, digest: bytes, values: Values) -> Any:
-        outcome = blocking(self.outcome(self.cache.call(digest, values)), self.cache)
-        return self.cache.hand_out(outcome.entry)
+        cache = self.cache
+        outcome = blocking(self.outcome(cache.call(digest, values)), cache)
+        return cache.hand_out(outcome.entry)
 
     async def _miss_suspending(self, digest: bytes, values: Values) -> Any:
-        outcome = await suspending(self.outcome(self.cache.call(digest, values)), self.cache)
-        return self.cache.hand_out(outcome.entry)
+        cache = self.cache
+        outcome = await suspending(self.outcome(cache.call(digest, values)), cache)
+        return cache.hand_out(outcome.entry)
 
     def _detour(self, values: Values) -> Any:
         if not switch.is_disabled():

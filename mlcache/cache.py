@@ -35,8 +35,7 @@ from mlcache.events import (
     Tally,
 )
 from mlcache.fastpath import Digest, Keying
-from mlcache.flight import Flights, shared
-from mlcache.flight.local import aboard
+from mlcache.flight import Flights, aboard, shared
 from mlcache.flow import UNCOPIABLE, Terms
 from mlcache.mutation import watch
 from mlcache.settings import Settings

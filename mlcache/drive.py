@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from mlcache import clock
-from mlcache.backends.tiered import Tiers, run_suspending
+from mlcache.backends.tiered import Tiers
+from mlcache.backends.walk import run_suspending
 from mlcache.crew import crew
 from mlcache.events import Event
 from mlcache.flight import Flight, Flights, Job, on_its_own, waiting_for

@@ -205,7 +205,7 @@ class Expiry:
 
     def _full_deadline(self, value: object, now: float) -> float:
         if self._of_value is None:
-            return _deadline(self._ttl, now)
+            return self._until if self._span is None else now + self._span
         lifetime = self._of_value(value)
         span = units.read_seconds(lifetime)
         return now if span is not None and span <= 0 else _deadline(lifetime, now)

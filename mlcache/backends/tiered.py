@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from functools import partial
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 from mlcache import clock
 from mlcache.backends.invalidation import Recent
 from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Locks, Measures, Usage
+from mlcache.backends.walk import Ask, OnFailure, run
 from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
 from mlcache.errors import BackendError
-from mlcache.threads import in_thread
-
-T = TypeVar("T")
-OnFailure = Callable[[str, str, Key | None, Exception], object]
-"""Told of a tier's name, the operation, the key and the error."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -34,59 +29,6 @@ class SharedLock(msgspec.Struct, frozen=True, eq=False):
     tier: str
     lock: Any
     key: Key
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """A step of a walk through the tiers: one operation of one backend."""
-
-    backend: Backend
-    operation: str
-    args: tuple[Any, ...]
-
-    def __await__(self) -> Generator[Ask, Any, Any]:
-        return (yield self)
-
-
-def run(walk: Coroutine[Ask, Any, T]) -> T:
-    """Walk through the tiers in this thread."""
-    try:
-        ask = walk.send(None)
-        while True:
-            try:
-                reply = getattr(ask.backend, ask.operation)(*ask.args)
-            except Exception as error:  # noqa: BLE001 - for the walk to deal with
-                ask = walk.throw(error)
-            else:
-                ask = walk.send(reply)
-    except StopIteration as end:
-        return cast("T", end.value)
-
-
-async def run_suspending(walk: Coroutine[Ask, Any, T]) -> T:
-    """Walk through the tiers on an event loop.
-
-    A backend's own coroutine, by the name of the operation and ``_async``, is awaited; one
-    that blocks is asked in a thread; any other is asked here.
-    """
-    try:
-        ask = walk.send(None)
-        while True:
-            try:
-                reply = await _ask_suspending(ask)
-            except BaseException as error:  # noqa: BLE001 - a cancellation too must reach the walk
-                ask = walk.throw(error)
-            else:
-                ask = walk.send(reply)
-    except StopIteration as end:
-        return cast("T", end.value)
-
-
-async def _ask_suspending(ask: Ask) -> Any:
-    native = getattr(ask.backend, f"{ask.operation}_async", None)
-    if native is not None:
-        return await native(*ask.args)
-    do = partial(getattr(ask.backend, ask.operation), *ask.args)
-    return await in_thread("store", do) if ask.backend.blocking else do()
 
 
 class Tiers:
@@ -167,7 +109,7 @@ class Tiers:
     def forget_nearest(self, namespace: str) -> None:
         """Clear a namespace in the nearest tier, if that is looked up without going through here."""
         if self.memory is not None:
-            run(self._try(self.backends[0], "clear", namespace))
+            self._try(self.backends[0], "clear", namespace).carry_out()
 
     async def _promote(self, key: Key, entry: Entry, nearer: Sequence[Backend], mark: int) -> None:
         for backend in nearer:
@@ -179,7 +121,7 @@ class Tiers:
         """``keep``, for either driver."""
         for backend in reversed(self.backends):
             await self._try(backend, "put", key, entry)
-            self._recent.note([key.digest])
+            self._note([key.digest])
 
     async def dropping(self, key: Key) -> bool:
         """``drop``, for either driver."""
@@ -189,7 +131,7 @@ class Tiers:
         gone = False
         for backend in reversed(backends):
             gone = bool(await self._try(backend, "delete", key)) or gone
-            self._recent.note([key.digest])
+            self._note([key.digest])
         return gone
 
     async def clearing(self, namespace: str) -> int:
@@ -197,8 +139,13 @@ class Tiers:
         most = 0
         for backend in reversed(self.backends):
             most = max(most, await self._try(backend, "clear", namespace) or 0)
-            self._recent.note([namespace])
+            self._note([namespace])
         return most
+
+    def _note(self, names: Sequence[bytes | str]) -> None:
+        """Note what changed, where a lookup may be about to copy it from one tier to another."""
+        if len(self.backends) > 1:
+            self._recent.note(names)
 
     @property
     def shared(self) -> bool:
@@ -209,7 +156,7 @@ class Tiers:
         """The lock of a key in the farthest tier that has locks, which is the one most processes share."""
         for backend in reversed(self.backends):
             if isinstance(backend, Locks):
-                lock = run(self._try(backend, "lock", key))
+                lock = self._try(backend, "lock", key).carry_out()
                 return None if lock is None else SharedLock(backend.name, lock, key)
         return None
 
@@ -230,19 +177,19 @@ class Tiers:
 
     def forget(self, namespace: str, keys: Sequence[Key], *, before: int) -> None:
         """Delete keys, or with none of them a namespace, from the tiers before one that others changed."""
-        self._recent.note([key.digest for key in keys] or [namespace])
+        self._note([key.digest for key in keys] or [namespace])
         for backend in self.backends[:before]:
             for key in keys:
-                run(self._try(backend, "delete", key))
+                self._try(backend, "delete", key).carry_out()
             if not keys and isinstance(backend, Clears):
-                run(self._try(backend, "clear", namespace))
+                self._try(backend, "clear", namespace).carry_out()
 
     def keys(self, namespace: str) -> Iterator[Key]:
         """The keys of a namespace in any tier, each once."""
         found: dict[bytes, Key] = {}
         for backend in self.backends:
             if isinstance(backend, Lists):
-                listed = run(self._try(backend, "keys", namespace))
+                listed = self._try(backend, "keys", namespace).carry_out()
                 found.update((key.digest, key) for key in listed or ())
         return iter(found.values())
 
@@ -250,13 +197,13 @@ class Tiers:
         """How many entries of the namespace the nearest tier that can tell has, and how full it is."""
         for backend in self.backends:
             if isinstance(backend, Measures):
-                number = run(self._try(backend, "count", namespace))
-                return number or 0, run(self._try(backend, "usage")) or Usage(0, 0)
+                number = self._try(backend, "count", namespace).carry_out()
+                return number or 0, self._try(backend, "usage").carry_out() or Usage(0, 0)
         return 0, Usage(0, 0)
 
     def look(self, key: Key) -> dict[str, Entry | None]:
         """What each tier has, without promotion."""
-        return {backend.name: run(self._try(backend, "get", key)) for backend in self.backends}
+        return {backend.name: self._try(backend, "get", key).carry_out() for backend in self.backends}
 
     def close(self) -> None:
         """Close those that can be closed."""
@@ -264,13 +211,8 @@ class Tiers:
             if isinstance(backend, Closes):
                 backend.close()
 
-    async def _try(self, backend: Backend, operation: str, *args: Any) -> Any:
-        try:
-            return await Ask(backend, operation, args)
-        except Exception as error:  # noqa: BLE001 - whatever a store raises, the call goes on
-            key = args[0] if args and isinstance(args[0], Key) else None
-            self._on_failure(backend.name, operation, key, error)
-            return None
+    def _try(self, backend: Backend, operation: str, *args: Any) -> Ask:
+        return Ask(backend, operation, args, self._on_failure)
 
     def __repr__(self) -> str:
         return " → ".join(map(repr, self.backends)) or "<no tier>"

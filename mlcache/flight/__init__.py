@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from mlcache.flight.local import Flight, Flights, Job
+from mlcache.flight.flight import Flight, aboard, on_its_own, waiting_for
+from mlcache.flight.job import Job
+from mlcache.flight.local import Flights
 
-__all__ = ["Flight", "Flights", "Job"]
+__all__ = ["Flight", "Flights", "Job", "aboard", "on_its_own", "waiting_for"]

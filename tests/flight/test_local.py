@@ -17,8 +17,7 @@ import pytest
 from mlcache import ml_cache
 from mlcache.entry import Key
 from mlcache.errors import RecursiveCallError
-from mlcache.flight import Flight, Flights, Job
-from mlcache.flight.local import aboard, on_its_own, waiting_for
+from mlcache.flight import Flight, Flights, Job, aboard, on_its_own, waiting_for
 
 TIMEOUT = 20.0
 

@@ -1,0 +1,29 @@
+"""Jobs: computations that whoever waits for them may do itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+
+
+class Job:
+    """Work that is to be done once, by whoever comes to it first.
+
+    A thread that is about to wait for work still in a queue does it itself instead: so a
+    bounded pool whose threads all wait for queued work cannot lock up.
+    """
+
+    __slots__ = ("_context", "_lock", "_work")
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work: Callable[[], object] | None = work
+        self._context = copy_context()
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Do the work, unless somebody has begun it already."""
+        with self._lock:
+            work, self._work = self._work, None
+        if work is not None:
+            self._context.run(work)
