@@ -18,6 +18,7 @@ from mlcache.errors import (
     MlcacheError,
     MlcacheWarning,
     RecursiveCallError,
+    RemoteError,
     UnhashableArgumentError,
 )
 from mlcache.events import hook
@@ -43,6 +44,7 @@ __all__ = [
     "MlcacheError",
     "MlcacheWarning",
     "RecursiveCallError",
+    "RemoteError",
     "Result",
     "UnhashableArgumentError",
     "disabled",

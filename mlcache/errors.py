@@ -7,6 +7,7 @@ MlcacheError
 ├── RecursiveCallError (RecursionError)
 ├── BackendError
 │   └── EntryTooLargeError
+├── RemoteError
 └── CodecError
     ├── CannotEncodeError
     └── CorruptEntryError
@@ -78,6 +79,25 @@ class BackendError(MlcacheError):
 
 class EntryTooLargeError(BackendError):
     """An entry larger than the whole of the store it was meant for."""
+
+
+class RemoteError(MlcacheError):
+    """What stands in for an exception of another process that cannot be brought home as it is.
+
+    Args:
+        kind: its type, with its module.
+        message: what it said.
+        traceback: where it was raised, as text.
+    """
+
+    def __init__(self, kind: str, message: str, traceback: str) -> None:
+        super().__init__(kind, message, traceback)
+        self.kind = kind
+        self.message = message
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}" if self.message else self.kind
 
 
 class CodecError(MlcacheError):

@@ -17,6 +17,8 @@ detours = 0
 
 _lock = threading.RLock()  # a finalizer may come at any time, and enter a block of its own
 _disabled: ContextVar[bool] = ContextVar("mlcache_disabled", default=False)
+_plain: ContextVar[bool] = ContextVar("mlcache_plain", default=False)
+_plain_everywhere = False
 
 
 @contextmanager
@@ -44,9 +46,36 @@ def disabled() -> Iterator[None]:
         _disabled.reset(token)
 
 
+@contextmanager
+def plain() -> Iterator[None]:
+    """Let cached functions be the functions themselves while the block runs.
+
+    More than ``disabled``: no cache is opened, nothing is counted, nothing goes to a worker. It is
+    for what runs in a worker, whose parent has the cache.
+    """
+    token = _plain.set(True)
+    try:
+        with detour():
+            yield
+    finally:
+        _plain.reset(token)
+
+
+def be_plain() -> None:
+    """Do as ``plain`` does, from now on and in all threads of this process."""
+    global _plain_everywhere  # noqa: PLW0603 - it is a fact about the process
+    _plain_everywhere = True
+    _add(1)
+
+
+def is_plain() -> bool:
+    """Whether cached functions are the functions themselves here."""
+    return _plain_everywhere or _plain.get()
+
+
 def is_disabled() -> bool:
     """Whether caching is off here."""
-    return _disabled.get()
+    return _disabled.get() or is_plain()
 
 
 def _add(number: int) -> None:
