@@ -7,6 +7,7 @@ import math
 from typing import Any, ClassVar, Literal
 
 from mlcache.backends.address import Address, Defaults, Opener, a_compression, anything
+from mlcache.backends.regionlock import RegionLock
 from mlcache.entry import Key
 from mlcache.errors import ConfigurationError, MissingExtraError
 
@@ -21,6 +22,10 @@ class Dogpile:
 
     The region's expiration time is not looked at, as an entry has its own deadline; its
     ``invalidate()`` is. A region cannot list what it holds, so it cannot forget one function.
+
+    Where the region's backend has a mutex for each key, whoever computes an answer holds it meanwhile. The
+    one that dogpile's file backend has for all keys together is not used: a computation would hold up those
+    of all others, the ones that it calls itself among them.
 
     Args:
         region: a ``CacheRegion``; it need not be configured before the first call.
@@ -47,6 +52,13 @@ class Dogpile:
         there = self.get(key) is not None
         self._view().delete(_name_of(key))
         return there
+
+    def lock(self, key: Key) -> RegionLock | None:
+        from dogpile.util import KeyReentrantMutex
+
+        region, name = self._view(), _name_of(key)
+        mutex = region.backend.get_mutex(region.key_mangler(name) if region.key_mangler else name)
+        return None if mutex is None or isinstance(mutex, KeyReentrantMutex) else RegionLock(mutex)
 
     def _view(self) -> Any:
         """The region with its backend as it is now, but for pickle."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -211,6 +214,119 @@ def test_that_one_function_cannot_be_forgotten_is_told() -> None:
     double(4)
     with pytest.warns(MlcacheWarning, match="dogpile cannot forget all of one function"):
         double.cache_clear()
+
+
+class Mutex:
+    """A mutex that only the thread which took it may let go of, as dogpile's for Redis is."""
+
+    def __init__(self, held: dict[str, int], name: str) -> None:
+        self._held = held
+        self._name = name
+
+    def acquire(self, wait: bool = True) -> bool:  # noqa: FBT001, FBT002 - as dogpile has it
+        assert not wait
+        return self._held.setdefault(self._name, threading.get_ident()) == threading.get_ident()
+
+    def release(self) -> None:
+        assert self._held.pop(self._name) == threading.get_ident()
+
+
+class Locked(ProxyBackend):  # type: ignore[misc,unused-ignore]
+    """Gives a region mutexes, which are held in ``held``."""
+
+    held: ClassVar[dict[str, int]] = {}
+
+    def get_mutex(self, key: str) -> Any:
+        return Mutex(self.held, key)
+
+
+def locked_region(store: dict[str, Any]) -> Any:
+    Locked.held.clear()
+    region = make_region(key_mangler=lambda name: f"mangled:{name}")
+    arguments = {"cache_dict": store}
+    return region.configure("dogpile.cache.memory", arguments=arguments, wrap=[Locked])
+
+
+class TestLocks:
+    def test_the_regions_own_mutex_is_held_while_an_answer_is_computed(self) -> None:
+        held: list[set[str]] = []
+
+        @ml_cache(backend=locked_region({}), ignore="held")
+        def double(number: int) -> int:
+            held.append(set(Locked.held))
+            return 2 * number
+
+        assert double(4) == 8
+        assert held == [{f"mangled:mlcache:{double.cache_key(4).digest.hex()}"}]
+        assert Locked.held == {}
+
+    async def test_the_thread_that_took_it_lets_go_of_it_on_an_event_loop_too(self) -> None:
+        @ml_cache(backend=locked_region({}))
+        async def double(number: int) -> int:
+            return 2 * number
+
+        assert await asyncio.gather(*(double(number) for number in range(20))) == list(range(0, 40, 2))
+        assert Locked.held == {}
+
+    def test_what_its_holder_brings_answers_those_who_wait(self) -> None:
+        store: dict[str, Any] = {}
+        calls: list[int] = []
+
+        def double(number: int) -> int:
+            calls.append(number)
+            return 2 * number
+
+        region = locked_region(store)
+        # As two processes have them: each with flights of its own.
+        first, other = (ml_cache(backend=region, name="double", version="1")(double) for _ in range(2))
+        name = f"mangled:mlcache:{first.cache_key(4).digest.hex()}"
+        Locked.held[name] = -1
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(other, 4)
+            first.put(8, 4)
+            assert waiting.result(10) == 8
+        assert (calls, Locked.held) == ([], {name: -1})
+
+    def test_who_has_waited_long_enough_computes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLCACHE_WAIT", "20ms")
+
+        @ml_cache(backend=locked_region({}))
+        def double(number: int) -> int:
+            return 2 * number
+
+        name = f"mangled:mlcache:{double.cache_key(4).digest.hex()}"
+        Locked.held[name] = -1
+        assert double(4) == 8
+        assert Locked.held == {name: -1}
+
+    def test_one_that_fails_is_told_of_and_the_call_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(self: Mutex, _wait: object = None) -> bool:
+            raise OSError(f"no server for {self._name[:7]}")
+
+        for method, operation in (("acquire", "lock"), ("release", "unlock")):
+            with monkeypatch.context() as patch:
+                patch.setattr(Mutex, method, broken)
+                double = ml_cache(backend=locked_region({}))(lambda number: 2 * number)
+                with pytest.warns(MlcacheWarning, match=f"dogpile failed at {operation}; .* for mangled"):
+                    assert double(4) == 8
+
+    def test_one_for_all_keys_is_left_alone(self, tmp_path: Path) -> None:
+        backend = open_backend(f"dogpile://dogpile.cache.dbm?arguments.filename={tmp_path}/ml.dbm")
+        assert isinstance(backend, Dogpile)
+        assert backend.lock(key(1)) is None
+
+        @ml_cache(backend=backend)
+        def inner(number: int) -> int:
+            return number
+
+        @ml_cache(backend=backend)
+        def outer(number: int) -> int:
+            return inner(number) + inner(number + 1)
+
+        assert outer(4) == 9
+
+    def test_a_region_without_mutexes_has_none(self) -> None:
+        assert Dogpile(region_in({})).lock(key(1)) is None
 
 
 class TestUrls:
