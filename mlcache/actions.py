@@ -54,12 +54,23 @@ class Actions:
         function: what is cached.
         options: checked.
         suspends: whether it is a coroutine function.
+        identity: of the function, where it is known, as that of one from another process is.
 
     Raises:
         UnhashableArgumentError: something that is bound to the function has no stable key.
     """
 
-    def __init__(self, function: Callable[..., Any], options: Options, *, suspends: bool) -> None:
+    token: str | None = None
+    """By which other processes know it, once it was sent to one."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        options: Options,
+        *,
+        suspends: bool,
+        identity: keys.Identity | None = None,
+    ) -> None:
         self.function = function
         self.options = options
         self.suspends = suspends
@@ -67,7 +78,9 @@ class Actions:
         self._lock = threading.RLock()
         forks.tend(self)
         self._cache: Cache | None = None
-        if _is_bound_to_something(function):
+        if identity is not None:
+            self.identity = identity
+        elif _is_bound_to_something(function):
             _ = self.identity  # an error belongs to the decoration
 
     @cached_property

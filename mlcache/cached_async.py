@@ -67,6 +67,10 @@ class AsyncCachedFunction(Face[P, R]):
         return self if instance is None else AsyncCachedMethod(self, instance)
 
     @property
+    def _suffix(self) -> str:
+        return "" if self._actions.suspends else ".aio"
+
+    @property
     def _is_coroutine(self) -> object:
         """By this ``asyncio.iscoroutinefunction`` knows coroutine functions that are no functions."""
         return getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)

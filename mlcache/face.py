@@ -5,15 +5,22 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from functools import cached_property
+from operator import attrgetter
 from pickle import PicklingError
 from types import MethodType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
-from mlcache import forks
+from mlcache import forks, sending
 from mlcache.actions import Actions
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_SCRIPTS = ("__main__", "__mp_main__")
+"""Modules that are not the same in all processes."""
+_BY_OWN_NAME = 4
+"""The first protocol of pickle that finds a function by a dotted name at once, not by way of its owner."""
 
 
 class Face(Generic[P, R]):
@@ -72,12 +79,42 @@ class Face(Generic[P, R]):
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
-    def __reduce__(self) -> Any:
-        """Pickled by name, as functions are."""
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled by name, as functions are, or as ``sending`` says where the name does not lead here."""
+        path = self._path
+        by_name = self.__module__ not in _SCRIPTS and sending.found(self.__module__, path) is self
+        if by_name or protocol < _BY_OWN_NAME:
+            return path
+        kind = type(self).__base__ if self._installed else type(self)
+        return Face._arrive, (kind, self.__module__, path, self._actions.identity.digest), self._contents
+
+    @staticmethod
+    def _arrive(kind: type[Face[Any, Any]], module: str, path: str, digest: bytes) -> Face[Any, Any]:
+        """What is here by that name, if it is the same function; else one that its contents will make so."""
+        here: Any = sending.found(module, path)
+        same = isinstance(here, Face) and here._actions.identity.digest == digest  # noqa: SLF001 - of its own kind
+        return here if same else object.__new__(kind)
+
+    def __setstate__(self, contents: Callable[[], Any]) -> None:
+        if "_actions" not in vars(self):
+            cast("Any", self).__init__(sending.unpack(contents))
+
+    @cached_property
+    def _contents(self) -> Callable[[], Any]:
+        return sending.pack(self._actions, self.__module__, self._path)
+
+    @property
+    def _path(self) -> str:
+        """What leads here from the module."""
         name = getattr(self, "__qualname__", None)
         if name is None:
             raise PicklingError(f"{self!r} has no name, and it is by name that functions are pickled")
-        return name
+        return f"{name}{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        """What is behind the name of the function."""
+        return ""
 
     def __repr__(self) -> str:
         name = f"{self.__module__}.{getattr(self, '__qualname__', None) or repr(self._actions.function)}"
@@ -130,5 +167,5 @@ class Method:
     def __hash__(self) -> int:
         return hash((id(self.__func__), id(self.__self__)))
 
-    def __reduce__(self) -> Any:
-        return getattr, (self.__self__, self.__func__.__name__)
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return attrgetter(self.__func__.__name__ + self.__func__._suffix), (self.__self__,)  # noqa: SLF001 - as above

@@ -39,6 +39,7 @@ LAYERS = [
     ["stores"],
     ["cache"],
     ["actions"],
+    ["sending"],
     ["face"],
     ["cached_async"],
     ["cached"],
