@@ -110,7 +110,8 @@ class Cache:
         self.flights = Flights()
         terms = _terms(options, forced.get("ttl"), self.settings.ttl)
         backends = forced.get("backend") or options.backend or self.settings.backend or "lru"
-        stores = [] if self.settings.disabled else open_stores(backends, self.settings, options.returns)
+        how = self.settings, options.returns, forced
+        stores = [] if self.settings.disabled else open_stores(backends, *how)
         self.store = Tiers(stores, self._on_failure, terms.expiry.capped)
         _forget_other_terms(self.namespace, f"{terms.expiry!r}", self.store)
         wait = self.settings.wait or shared.WAIT

@@ -1,8 +1,8 @@
 """Settings from the environment, read once and checked.
 
 ``MLCACHE_<OPTION>`` holds for every function that does not say otherwise in its code;
-``MLCACHE__<NAME>__<OPTION>`` holds for one function whatever its code says, so that
-whoever runs a service has the last word. ``<NAME>`` is the function's name or its
+``MLCACHE__<NAME>__<OPTION>`` holds for one function whatever its code says, and whatever a
+URL says, so that whoever runs a service has the last word. ``<NAME>`` is the function's name or its
 qualified name with its module, in capitals, with ``_`` for whatever else.
 """
 

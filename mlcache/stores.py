@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mlcache import sealing, settings
 from mlcache.backends.address import Address, Defaults, hide_passwords
 from mlcache.backends.encoded import Encoded
-from mlcache.backends.open import Foreign, adopt, open_address, parse
+from mlcache.backends.open import Foreign, adopt, open_address, overrule, parse
 from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend, Compresses, InFolder
 from mlcache.errors import ConfigurationError, MissingExtraError, MlcacheWarning
 from mlcache.settings import Settings
@@ -78,16 +78,31 @@ def _check_backend(backend: Any) -> AnyBackend:
 
 
 def open_stores(
-    backends: str | tuple[Address | AnyBackend, ...], settings: Settings, returns: Returns
+    backends: str | tuple[Address | AnyBackend, ...],
+    settings: Settings,
+    returns: Returns,
+    forced: Mapping[str, Any] | None = None,
 ) -> list[Backend]:
-    """The backends, opened, each as one of entries."""
-    return [_as_entries(each, settings, returns) for each in _open(backends, settings)]
+    """The backends, opened, each as one of entries.
+
+    Args:
+        backends: addresses are opened; an object stays as it is, as others may share it.
+        settings: say what the addresses do not.
+        returns: what callers get.
+        forced: settings that hold whatever the addresses say.
+    """
+    return [_as_entries(each, settings, returns) for each in _open(backends, settings, forced or {})]
 
 
-def _open(backends: str | tuple[Address | AnyBackend, ...], settings: Settings) -> list[AnyBackend]:
+def _open(
+    backends: str | tuple[Address | AnyBackend, ...], settings: Settings, forced: Mapping[str, Any]
+) -> list[AnyBackend]:
     listed = tuple(parse(backends)) if isinstance(backends, str) else backends
-    defaults = _defaults(settings)
-    return [open_address(each, defaults) if isinstance(each, Address) else each for each in listed]
+    decided = Defaults(forced.get("directory"), forced.get("max_bytes"))
+    return [
+        open_address(overrule(each, decided), _defaults(settings)) if isinstance(each, Address) else each
+        for each in listed
+    ]
 
 
 def _as_entries(backend: AnyBackend, settings: Settings, returns: Returns) -> Backend:

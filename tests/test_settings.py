@@ -171,6 +171,34 @@ def test_bounds_of_the_environment_do_not_win_over_those_in_a_url(monkeypatch: p
     assert plain.cache_info().max_bytes == 2 * 2**20
 
 
+@pytest.mark.parametrize(
+    ("backend", "shown"),
+    [
+        ("lru?max_bytes=1MiB", "3.0 MiB"),
+        ("lru", "3.0 MiB"),
+        ("disk://{folder}/mine?max_bytes=1MiB", "{folder}/theirs, at most 3.0 MiB"),
+        ("disk", "{folder}/theirs, at most 3.0 MiB"),
+    ],
+)
+def test_bounds_and_folder_for_one_function_win_over_its_url(
+    backend: str, shown: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLCACHE__SCORE__MAX_BYTES", "3MiB")
+    monkeypatch.setenv("MLCACHE__SCORE__DIR", str(tmp_path / "theirs"))
+
+    @ml_cache(backend=backend.format(folder=tmp_path))
+    def score(x: int) -> int:
+        return x
+
+    @ml_cache(backend=backend.format(folder=tmp_path))
+    def other(x: int) -> int:
+        return x
+
+    assert shown.format(folder=tmp_path) in score.cache_parameters()["backend"]
+    assert score(1) == 1
+    assert shown.format(folder=tmp_path) not in other.cache_parameters()["backend"]
+
+
 class Model:
     @staticmethod
     @ml_cache(ttl="2h")

@@ -104,12 +104,14 @@ class Opener(msgspec.Struct, frozen=True):
         open: makes the backend.
         options: by name, the check of each option; ``name.*`` stands for all that begin with ``name.``.
         located: whether there may be a host or path.
+        folder: whether these are a folder, as the one of ``Defaults``.
         check: checks what concerns more than one option; raises ConfigurationError.
     """
 
     open: Callable[[Address, Defaults], AnyBackend]
     options: Mapping[str, Check]
     located: bool = False
+    folder: bool = False
     check: Callable[[Address], object] | None = None
 
 

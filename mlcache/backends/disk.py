@@ -288,4 +288,4 @@ def _open(address: Address, defaults: Defaults) -> Disk:
 
 
 _OPTIONS = {"max_bytes": a_size, "policy": a_policy, "compress": a_compression}
-OPENERS = {"disk": Opener(_open, _OPTIONS, located=True)}
+OPENERS = {"disk": Opener(_open, _OPTIONS, located=True, folder=True)}

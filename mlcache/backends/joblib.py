@@ -112,4 +112,4 @@ def _open(address: Address, defaults: Defaults) -> Joblib:
     return Joblib(Memory(str(directory), verbose=0), compress=address.option("compress") is not None)
 
 
-OPENERS = {"joblib": Opener(_open, {"compress": a_compression}, located=True)}
+OPENERS = {"joblib": Opener(_open, {"compress": a_compression}, located=True, folder=True)}

@@ -11,6 +11,8 @@ import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from mlcache.backends.address import Address, Defaults, Opener, hide_passwords, take_apart
 from mlcache.backends.protocol import AnyBackend, Closes
 from mlcache.errors import ConfigurationError
@@ -91,6 +93,19 @@ def open_address(address: Address, defaults: Defaults) -> AnyBackend:
         if known is not None
         else _shared.setdefault((address, defaults), opener.open(address, defaults))
     )
+
+
+def overrule(address: Address, decided: Defaults) -> Address:
+    """``address`` with what was decided elsewhere in place of what it says itself."""
+    options = address.options
+    if decided.max_bytes is not None:
+        options = tuple(
+            (name, f"{decided.max_bytes}" if name == "max_bytes" else value) for name, value in options
+        )
+    host, path = address.host, address.path
+    if decided.directory is not None and address.location and _opener(address).folder:
+        host, path = "", decided.directory
+    return msgspec.structs.replace(address, options=options, host=host, path=path)
 
 
 def adopt(value: object) -> AnyBackend | None:
