@@ -14,7 +14,7 @@ from mlcache import clock, forks, keys, switch
 from mlcache.cache import Cache, Options
 from mlcache.call import Call, Parameters, Values, text_name
 from mlcache.drive import blocking, suspending
-from mlcache.entry import FOREVER, Entry, Key, Verdict, judge
+from mlcache.entry import FOREVER, Entry, Failure, Key, Verdict, judge
 from mlcache.fastpath import Exits, compile_fast_path
 from mlcache.flow import answer, bypass, invalidate, peek, put, refresh
 from mlcache.key_tree import KeyTree, key_tree
@@ -156,7 +156,7 @@ class Actions:
     async def peek(self, args: Values, kwargs: Kwargs) -> Result[Any] | None:
         """The flow that only looks."""
         outcome = await peek(self.call(args, kwargs).key)
-        return None if outcome is None else self._result(outcome)
+        return None if outcome is None or _is_failure(outcome.entry) else self._result(outcome)
 
     async def put(self, value: Any, args: Values, kwargs: Kwargs) -> None:
         """The flow that keeps a value computed elsewhere."""
@@ -268,8 +268,13 @@ def _describe(entry: Entry | None) -> str:
     left = entry.fresh_until - now
     until = "for ever" if left == FOREVER else f"for {show_seconds(left)}"
     state = f"fresh {until}" if judge(entry, now) is Verdict.FRESH else judge(entry, now).value
+    state = f"the exception {entry.value.error!r:.60}, {state}" if _is_failure(entry) else state
     age = show_seconds(max(now - entry.created, 0.0))
     return f"{state}, {age} old, {show_size(entry.size)}, took {show_seconds(entry.cost)} to compute"
+
+
+def _is_failure(entry: Entry) -> bool:
+    return isinstance(entry.value, Failure)
 
 
 def _arguments(each: Any) -> tuple[Values, Kwargs]:

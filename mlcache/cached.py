@@ -83,7 +83,7 @@ class CachedFunction(Face[P, R]):
         return call
 
     def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
-        """What is kept for this call, if it is not dead; nothing is computed."""
+        """What is kept for this call, if it is not dead; nothing is computed. A kept exception is None."""
         return self._run(self._actions.peek(self._bound + args, kwargs))
 
     def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:

@@ -94,7 +94,7 @@ class AsyncCachedFunction(Face[P, R]):
         return call
 
     async def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
-        """What is kept for this call, if it is not dead; nothing is computed."""
+        """What is kept for this call, if it is not dead; nothing is computed. A kept exception is None."""
         return await self._run(self._actions.peek(self._bound + args, kwargs))
 
     async def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:

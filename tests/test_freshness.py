@@ -161,6 +161,32 @@ def test_an_error_is_kept_for_its_time_by_its_type(time: FakeClock, backend: str
     assert (compute(1), counted.calls) == (2, 2)
 
 
+@pytest.mark.parametrize("backend", ["lru?max_items=10", "disk"])
+def test_a_kept_error_is_raised_by_a_call_with_info_and_is_nothing_to_peek_at(
+    time: FakeClock, backend: str
+) -> None:
+    counted, compute = cached(Expiry(60, errors=10), backend)
+    counted.error = KeyError("gone")
+    for _ in range(2):
+        with pytest.raises(KeyError, match="gone"):
+            compute.call_with_info(1)
+        assert compute.peek(1) is None
+    assert counted.calls == 1
+    assert "the exception KeyError('gone'), fresh for 10s" in str(compute.explain(1))
+    assert compute.invalidate(1)
+    counted.error = None
+    assert compute.call_with_info(1).status == "miss"
+    assert time.now() > 0
+
+
+async def test_a_kept_error_is_nothing_to_peek_at_on_an_event_loop() -> None:
+    counted, compute = cached(Expiry(60, errors=10))
+    counted.error = KeyError("gone")
+    with pytest.raises(KeyError, match="gone"):
+        await compute.aio.call_with_info(1)
+    assert await compute.aio.peek(1) is None
+
+
 def test_an_error_of_another_type_is_not_kept(time: FakeClock) -> None:
     counted, compute = cached(Expiry(60, errors={ValueError: 10}))
     counted.error = KeyError("gone")
