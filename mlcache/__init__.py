@@ -9,6 +9,7 @@ from mlcache.decorator import ml_cache
 from mlcache.entry import Expiry
 from mlcache.errors import (
     BackendError,
+    CallTimeoutError,
     CannotEncodeError,
     CodecError,
     ConfigurationError,
@@ -17,9 +18,14 @@ from mlcache.errors import (
     MissingExtraError,
     MlcacheError,
     MlcacheWarning,
+    OffloadError,
+    PoolClosedError,
+    PoolFullError,
     RecursiveCallError,
     RemoteError,
     UnhashableArgumentError,
+    WorkerDied,
+    WorkerStartError,
 )
 from mlcache.events import hook
 from mlcache.keys import register_key
@@ -34,6 +40,7 @@ __all__ = [
     "BackendError",
     "CacheInfo",
     "CachedFunction",
+    "CallTimeoutError",
     "CannotEncodeError",
     "CodecError",
     "ConfigurationError",
@@ -43,10 +50,15 @@ __all__ = [
     "MissingExtraError",
     "MlcacheError",
     "MlcacheWarning",
+    "OffloadError",
+    "PoolClosedError",
+    "PoolFullError",
     "RecursiveCallError",
     "RemoteError",
     "Result",
     "UnhashableArgumentError",
+    "WorkerDied",
+    "WorkerStartError",
     "disabled",
     "hook",
     "ml_cache",

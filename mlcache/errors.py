@@ -5,9 +5,17 @@ MlcacheError
 │   └── MissingExtraError (ImportError)
 ├── UnhashableArgumentError (TypeError)
 ├── RecursiveCallError (RecursionError)
+├── BatchAnswerError (ValueError)
+├── BatchTimeoutError (TimeoutError)
 ├── BackendError
 │   └── EntryTooLargeError
 ├── RemoteError
+├── OffloadError
+│   ├── CallTimeoutError (TimeoutError)
+│   ├── PoolClosedError
+│   ├── PoolFullError
+│   ├── WorkerDied
+│   └── WorkerStartError
 └── CodecError
     ├── CannotEncodeError
     └── CorruptEntryError
@@ -73,6 +81,14 @@ class RecursiveCallError(MlcacheError, RecursionError):
     """A cached function that waits for itself: the same call is already being computed further up."""
 
 
+class BatchAnswerError(MlcacheError, ValueError):
+    """A function of many items that did not return one answer for each of them."""
+
+
+class BatchTimeoutError(MlcacheError, TimeoutError):
+    """A single item whose batch did not begin in time."""
+
+
 class BackendError(MlcacheError):
     """A store that could not be opened, read or written."""
 
@@ -98,6 +114,30 @@ class RemoteError(MlcacheError):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}" if self.message else self.kind
+
+
+class OffloadError(MlcacheError):
+    """A call that worker processes did not compute."""
+
+
+class CallTimeoutError(OffloadError, TimeoutError):
+    """A call that took longer than it may, and was ended, or that would have begun too late."""
+
+
+class PoolClosedError(OffloadError):
+    """A call for a pool that takes no more, or that was closed before it was computed."""
+
+
+class PoolFullError(OffloadError):
+    """A call for which there is no room: too many wait already."""
+
+
+class WorkerDied(OffloadError):  # noqa: N818 - says what happened, as TimeoutExpired does
+    """The process that computed a call ended in the middle of it."""
+
+
+class WorkerStartError(OffloadError):
+    """Workers cannot be started: their processes end at once, or their resources cannot be loaded."""
 
 
 class CodecError(MlcacheError):
