@@ -24,8 +24,10 @@ class RegionLock:
 
     def acquire(self) -> bool:
         """Take it, if nobody holds it, without waiting; whether we hold it."""
-        taken, end = Future[bool](), Future[None]()
-        threading.Thread(target=self._hold, args=(taken, end), name="mlcache-lock", daemon=True).start()
+        self._let_go, taken, end = threading.Event(), Future[bool](), Future[None]()
+        # The thread knows nothing of this object, so that it ends with it where nobody waits for the answer.
+        about = (self._mutex, self._let_go, taken, end)
+        threading.Thread(target=_hold, args=about, name="mlcache-lock", daemon=True).start()
         if taken.result():
             self._end = end
         return taken.result()
@@ -33,26 +35,27 @@ class RegionLock:
     def release(self) -> None:
         """Let go of it. It is no error not to hold it."""
         end, self._end = self._end, None
+        self._let_go.set()
         if end is not None:
-            self._let_go.set()
             end.result()
 
-    def _hold(self, taken: Future[bool], end: Future[None]) -> None:
-        try:
-            held = bool(self._mutex.acquire(False))  # noqa: FBT003 - backends name the parameter as they like
-        except Exception as error:  # noqa: BLE001 - for whoever asks
-            taken.set_exception(error)
-            return
-        taken.set_result(held)
-        if held:
-            self._let_go.wait()
-            self._let_it_go(end)
+    def __del__(self) -> None:
+        self._let_go.set()
 
-    def _let_it_go(self, end: Future[None]) -> None:
-        self._let_go.clear()
-        try:
-            self._mutex.release()
-        except Exception as error:  # noqa: BLE001 - as above
-            end.set_exception(error)
-        else:
-            end.set_result(None)
+
+def _hold(mutex: Any, let_go: threading.Event, taken: Future[bool], end: Future[None]) -> None:
+    try:
+        held = bool(mutex.acquire(False))  # noqa: FBT003 - backends name the parameter as they like
+    except Exception as error:  # noqa: BLE001 - for whoever asks
+        taken.set_exception(error)
+        return
+    taken.set_result(held)
+    if not held:
+        return
+    let_go.wait()
+    try:
+        mutex.release()
+    except Exception as error:  # noqa: BLE001 - as above
+        end.set_exception(error)
+    else:
+        end.set_result(None)

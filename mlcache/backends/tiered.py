@@ -10,7 +10,7 @@ import msgspec
 from mlcache import clock
 from mlcache.backends.invalidation import Recent
 from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Locks, Measures, Usage
-from mlcache.backends.walk import Ask, OnFailure, run
+from mlcache.backends.walk import Ask, Asked, OnFailure, run
 from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
 from mlcache.errors import BackendError
 
@@ -24,11 +24,30 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class SharedLock(msgspec.Struct, frozen=True, eq=False):
-    """A lock of a key and whose it is."""
+    """A lock of a key, the name of the tier whose it is, and how to take it and let go of it."""
 
-    tier: str
-    lock: Any
+    name: str
+    inner: Any
     key: Key
+    blocking: bool = True
+
+    def lock(self) -> bool:
+        """Take it, if nobody holds it; whether we hold it."""
+        return bool(self.inner.acquire())
+
+    def unlock(self) -> None:
+        """Let go of it."""
+        self.inner.release()
+
+    @property
+    def lock_async(self) -> Any:
+        """``lock`` for an event loop, where there is one."""
+        return getattr(self.inner, "acquire_async", None)
+
+    @property
+    def unlock_async(self) -> Any:
+        """``unlock`` for an event loop, where there is one."""
+        return getattr(self.inner, "release_async", None)
 
 
 class Tiers:
@@ -93,7 +112,8 @@ class Tiers:
             entry = self._cap(as_just_made(entry, now) if entry.created > now else entry)
             verdict = judge(entry, now)
             if verdict is Verdict.FRESH:
-                await self._promote(key, entry, self.backends[:place], mark)
+                if place:
+                    await self._promote(key, entry, self.backends[:place], mark)
                 return Found(entry, backend.name, now)
             if verdict is Verdict.STALE and (best is None or best.entry.fresh_until < entry.fresh_until):
                 best = Found(entry, backend.name, now)
@@ -162,18 +182,26 @@ class Tiers:
 
     def try_lock(self, lock: SharedLock) -> bool:
         """Take a lock, if nobody holds it. One that fails holds nobody back."""
-        try:
-            return bool(lock.lock.acquire())
-        except Exception as error:  # noqa: BLE001 - a lost lock may cost a second computation, never the call
-            self._on_failure(lock.tier, "lock", lock.key, error)
-            return True
+        return run(self.locking(lock))
 
     def unlock(self, lock: SharedLock) -> None:
         """Let go of a lock."""
-        try:
-            lock.lock.release()
-        except Exception as error:  # noqa: BLE001 - as above
-            self._on_failure(lock.tier, "unlock", lock.key, error)
+        run(self.unlocking(lock))
+
+    async def locking(self, lock: SharedLock) -> bool:
+        """``try_lock``, for either driver. A lost lock may cost a second computation, never the call."""
+        taken = await self._try_with(lock, "lock")
+        return taken is None or bool(taken)
+
+    async def unlocking(self, lock: SharedLock) -> None:
+        """``unlock``, for either driver."""
+        await self._try_with(lock, "unlock")
+
+    def _try_with(self, lock: SharedLock, operation: str) -> Ask:
+        def fail(tier: str, operation: str, _: Key | None, error: Exception) -> None:
+            self._on_failure(tier, operation, lock.key, error)
+
+        return Ask(lock, operation, (), fail)
 
     def forget(self, namespace: str, keys: Sequence[Key], *, before: int) -> None:
         """Delete keys, or with none of them a namespace, from the tiers before one that others changed."""
@@ -211,7 +239,7 @@ class Tiers:
             if isinstance(backend, Closes):
                 backend.close()
 
-    def _try(self, backend: Backend, operation: str, *args: Any) -> Ask:
+    def _try(self, backend: Asked, operation: str, *args: Any) -> Ask:
         return Ask(backend, operation, args, self._on_failure)
 
     def __repr__(self) -> str:

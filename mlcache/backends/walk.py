@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from mlcache.backends.protocol import Backend
 from mlcache.entry import Key
 from mlcache.threads import in_thread
 
@@ -17,8 +16,22 @@ OnFailure = Callable[[str, str, Key | None, Exception], object]
 """Told of a tier's name, the operation, the key and the error."""
 
 
+class Asked(Protocol):
+    """A backend, or a lock."""
+
+    @property
+    def name(self) -> str:
+        """Of the tier."""
+        ...
+
+    @property
+    def blocking(self) -> bool:
+        """Whether an event loop must not wait for it."""
+        ...
+
+
 class Ask(msgspec.Struct, frozen=True):
-    """A step of a walk through the tiers: one operation of one backend.
+    """A step of a walk through the tiers: one operation of one backend, or of a lock that one has.
 
     Args:
         backend: to be asked.
@@ -27,7 +40,7 @@ class Ask(msgspec.Struct, frozen=True):
         on_failure: told of what the backend raises, in whose place the reply is None.
     """
 
-    backend: Backend
+    backend: Asked
     operation: str
     args: tuple[Any, ...]
     on_failure: OnFailure

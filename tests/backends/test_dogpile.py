@@ -310,6 +310,15 @@ class TestLocks:
                 with pytest.warns(MlcacheWarning, match=f"dogpile failed at {operation}; .* for mangled"):
                     assert double(4) == 8
 
+    def test_one_that_nobody_knows_of_is_let_go(self) -> None:
+        lock = Dogpile(locked_region({})).lock(key(1))
+        assert lock is not None
+        assert lock.acquire()
+        assert Locked.held
+        del lock
+        while Locked.held:
+            pass
+
     def test_one_for_all_keys_is_left_alone(self, tmp_path: Path) -> None:
         backend = open_backend(f"dogpile://dogpile.cache.dbm?arguments.filename={tmp_path}/ml.dbm")
         assert isinstance(backend, Dogpile)

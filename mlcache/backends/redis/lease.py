@@ -11,12 +11,24 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
-Run = Callable[[Sequence[tuple[Any, ...]]], list[Any]]
-"""Sends commands and gives the replies, errors among them."""
+Commands = Sequence[tuple[Any, ...]]
+
+
+class Wire(Protocol):
+    """What carries commands to a server and brings the replies, errors among them."""
+
+    def send(self, commands: Commands) -> list[Any]:
+        """In one round trip."""
+        ...
+
+    async def send_async(self, commands: Commands) -> list[Any]:
+        """As ``send``, on the running event loop."""
+        ...
+
 
 BEAT = 1.0
 """Seconds between two renewals."""
@@ -38,31 +50,48 @@ class Lease:
 
     Args:
         name: of the key in Redis that stands for it.
-        run: sends commands.
+        wire: to its server.
     """
 
-    def __init__(self, name: str, run: Run) -> None:
+    def __init__(self, name: str, wire: Wire) -> None:
+        self.wire = wire
         self._name = name
-        self._run = run
         self._token = secrets.token_hex(16)
 
     def acquire(self) -> bool:
         """Take it, if nobody holds it, without waiting; whether we hold it."""
-        (reply,) = self._run([("SET", self._name, self._token, "NX", "PX", _MILLISECONDS)])
-        if isinstance(reply, Exception):
-            raise reply
-        if reply:
-            _heart.add(self)
-        return bool(reply)
+        return self._taken(self.wire.send([self._taking()]))
 
-    def renew(self) -> None:
-        """Let it end later, if it is still ours."""
-        self._run([("EVAL", _RENEW, 1, self._name, self._token, _MILLISECONDS)])
+    async def acquire_async(self) -> bool:
+        """As ``acquire``, on the running event loop."""
+        return self._taken(await self.wire.send_async([self._taking()]))
+
+    def renewal(self) -> tuple[Any, ...]:
+        """What lets it end later, if it is still ours."""
+        return "EVAL", _RENEW, 1, self._name, self._token, _MILLISECONDS
 
     def release(self) -> None:
         """Let go of it. It is no error not to hold it."""
         if _heart.remove(self):
-            self._run([("EVAL", _RELEASE, 1, self._name, self._token)])
+            self.wire.send([self._leaving()])
+
+    async def release_async(self) -> None:
+        """As ``release``, on the running event loop."""
+        if _heart.remove(self):
+            await self.wire.send_async([self._leaving()])
+
+    def _taking(self) -> tuple[Any, ...]:
+        return "SET", self._name, self._token, "NX", "PX", _MILLISECONDS
+
+    def _leaving(self) -> tuple[Any, ...]:
+        return "EVAL", _RELEASE, 1, self._name, self._token
+
+    def _taken(self, replies: list[Any]) -> bool:
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        if replies[0]:
+            _heart.add(self)
+        return bool(replies[0])
 
 
 class Heart:
@@ -86,14 +115,18 @@ class Heart:
         with self._changed:
             held = lease in self._held
             self._held.discard(lease)
-            self._changed.notify()
+            if not self._held:
+                self._changed.notify()
             return held
 
     def _beat(self) -> None:
         while held := self._next():
+            by_wire: dict[Wire, list[tuple[Any, ...]]] = {}
             for lease in held:
-                with suppress(Exception):  # the lease ends, and somebody else computes the same
-                    lease.renew()
+                by_wire.setdefault(lease.wire, []).append(lease.renewal())
+            for wire, renewals in by_wire.items():
+                with suppress(Exception):  # the leases end, and somebody else computes the same
+                    wire.send(renewals)  # all at once: a thousand round trips may take longer than a lease
 
     def _next(self) -> list[Lease]:
         """The leases to renew after a pause, or none if none is left and the thread is to end."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mlcache.backends.protocol import Hearer, Usage
 from mlcache.backends.redis.commands import (
+    Command,
     Commands,
     Item,
     checked,
@@ -141,10 +142,15 @@ class Redis:
 
     def lock(self, key: Key) -> Lease:
         """The lease of a key."""
-        return Lease(
-            f"{self._commands.name(key)}:lease",
-            lambda commands: self._reach().do(lambda link: link.run(commands)),
-        )
+        return Lease(f"{self._commands.name(key)}:lease", self)
+
+    def send(self, commands: Sequence[Command]) -> list[Any]:
+        """The reply to each command, or the error in its place."""
+        return self._reach().do(lambda link: link.run(commands))
+
+    async def send_async(self, commands: Sequence[Command]) -> list[Any]:
+        """As ``send``, on the running event loop."""
+        return await self._reach().do_async(lambda link: link.run(commands))
 
     def close(self) -> None:
         """Let go of the server. Who asks again reaches it again; what was kept nearer is forgotten."""
