@@ -148,6 +148,21 @@ async def test_one_that_stands_still_costs_one_timeout_on_an_event_loop(own: Ser
     far(square).close()
 
 
+async def test_a_loop_that_was_busy_for_longer_than_a_timeout_blames_no_server(server: Server) -> None:
+    @ml_cache(backend=f"{server.url}?timeout=100ms&connect_timeout=100ms")
+    async def square(number: int) -> int:
+        return number * number
+
+    assert await square(3) == 9
+    others = [asyncio.ensure_future(square(number)) for number in range(10)]
+    for _ in range(3):  # they send
+        await asyncio.sleep(0)
+    assert not threading.Event().wait(0.3)
+    assert await asyncio.gather(*others) == [number * number for number in range(10)]
+    assert (await square.cache_info()).errors == 0
+    far(square).close()
+
+
 def test_one_that_is_restarted_under_load_harms_no_answer(own: Server) -> None:
     square, _ = counting(f"lru?max_items=4, {own.url}?{QUICK}")
     stop = threading.Event()

@@ -29,6 +29,9 @@ from mlcache.backends.redis.target import Target
 FAILURES = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, RedisClusterException, OSError)
 """Errors that say that the server is not there or does not answer."""
 
+LATE = (redis.TimeoutError, TimeoutError)
+"""Those that say that an answer did not come in time."""
+
 ERRORS = (RedisError,)
 """All other errors: the server answered, and refused."""
 

@@ -16,6 +16,7 @@ from mlcache.backends.redis.listener import Listener
 from mlcache.backends.redis.loops import Loops
 from mlcache.backends.redis.target import Target
 from mlcache.errors import BackendError, MissingExtraError
+from mlcache.threads import in_thread
 
 if TYPE_CHECKING:
     from mlcache.backends.redis.clients import AsyncLink, Link
@@ -77,11 +78,27 @@ class Server:
             try:
                 if not link.is_open:
                     await self._open(link)
-                return await work(link)
+                try:
+                    return await work(link)
+                except self._clients.LATE as error:
+                    await self._excuse(link, error)
+                    return await work(link)
             except self._clients.FAILURES as error:
                 raise self.breaker.trip(error) from error
             except self._clients.ERRORS as error:
                 raise self._refusal(error) from error
+
+    async def _excuse(self, link: AsyncLink, error: Exception) -> None:
+        """Return if the server answers after all.
+
+        A loop that is busy for longer than we wait ends the wait, though the answer may have come long since.
+        """
+        async with link.opening:
+            self.breaker.check()
+            try:
+                await in_thread("store", self._probe)
+            except (*self._clients.FAILURES, *self._clients.ERRORS):
+                raise self.breaker.trip(error) from error
 
     def join(self, user: object) -> None:
         """Note that ``user`` needs the connections."""
