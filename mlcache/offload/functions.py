@@ -120,6 +120,12 @@ def _read_parameters(function: Function) -> dict[str, Any]:
     return {each.name: each.kind for each in parameters if each.kind not in collecting}
 
 
+def is_coroutine_function(function: Any) -> bool:
+    """Whether calling it gives a coroutine."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - of an object that has one
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
 def uncached(function: Function) -> Function:
     """The function below the cache, if it is a cached one."""
     face = getattr(sys.modules.get("mlcache.face"), "Face", None)
@@ -226,7 +232,7 @@ def _find(module: str, name: str, depth: int) -> Function:
 
 
 def _in_worker(function: Function) -> Function:
-    suspends = _is_coroutine_function(function)
+    suspends = is_coroutine_function(function)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         with switch.plain():
@@ -239,11 +245,6 @@ def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     import asyncio
 
     return asyncio.run(coroutine)
-
-
-def _is_coroutine_function(function: Any) -> bool:
-    call = getattr(function, "__call__", None)  # noqa: B004 - of an object that has one
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _shown(function: Any) -> str:

@@ -168,3 +168,16 @@ def warn(text: str) -> int:
 
 def process_of(x: int) -> int:
     return os.getpid() if x >= 0 else 0
+
+
+def load_weight() -> dict[str, int]:
+    """A resource that tells in which process it was loaded, and is another one each time."""
+    return {"process": os.getpid(), "token": int.from_bytes(os.urandom(6))}
+
+
+def use(x: int, *, weight: dict[str, int]) -> tuple[int, dict[str, int]]:
+    return x, weight
+
+
+def token() -> bytes:
+    return os.urandom(8)

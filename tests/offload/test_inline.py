@@ -1,0 +1,131 @@
+"""Computing here, with resources that are loaded once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from mlcache import ConfigurationError
+from mlcache.offload.engine import CallOptions
+from mlcache.offload.inline import Inline, Resources
+from tests.offload import samples
+
+
+def counting(value: Any) -> tuple[Callable[[], Any], list[int]]:
+    loaded: list[int] = []
+
+    def load() -> Any:
+        loaded.append(threading.get_ident())
+        return value
+
+    return load, loaded
+
+
+def weigh(x: int, *, weight: int, bias: int = 0) -> int:
+    return weight * x + bias
+
+
+def test_a_call_is_computed_before_submit_returns() -> None:
+    future = Inline().submit(samples.add, 1, b=2)
+    assert future.done()
+    assert future.result() == 3
+    assert future.seconds >= 0  # type: ignore[attr-defined]
+
+
+def test_resources_are_loaded_once_when_they_are_first_needed() -> None:
+    load, loaded = counting(5)
+    engine = Inline({"weight": load, "other": load})
+    assert engine.submit(samples.add, 1).result() == 2
+    assert loaded == []
+    assert [engine.submit(weigh, x, bias=1).result() for x in range(3)] == [1, 6, 11]
+    assert len(loaded) == 1
+
+
+def test_resources_are_loaded_once_by_many_threads() -> None:
+    inside, go_on = threading.Event(), threading.Event()
+    loaded: list[int] = []
+
+    def load() -> int:
+        loaded.append(1)
+        inside.set()
+        assert go_on.wait(10)
+        return 5
+
+    call = Inline({"weight": load}).bind(weigh)
+    with ThreadPoolExecutor(4) as threads:
+        futures = [threads.submit(call, x) for x in range(4)]
+        assert inside.wait(10)
+        go_on.set()
+        assert [future.result() for future in futures] == [0, 5, 10, 15]
+    assert loaded == [1]
+
+
+def test_loading_that_failed_is_tried_again() -> None:
+    answers: list[Any] = [OSError("not there yet"), 5]
+
+    def load() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return int(answer)
+
+    engine = Inline({"weight": load})
+    assert isinstance(engine.submit(weigh, 2).exception(), OSError)
+    assert engine.submit(weigh, 2).result() == 10
+
+
+def test_what_takes_no_resources_is_left_as_it_is() -> None:
+    assert Inline({"weight": int}).bind(samples.add) is samples.add
+
+
+def test_coroutine_functions_are_run_to_their_end() -> None:
+    load, _ = counting(3)
+
+    async def suspending(x: int, weight: int) -> int:
+        await asyncio.sleep(0)
+        return x * weight
+
+    assert Inline({"weight": load}).submit(suspending, 2).result() == 6
+
+
+async def test_on_an_event_loop_resources_are_loaded_by_a_thread() -> None:
+    load, loaded = counting(3)
+
+    async def suspending(x: int, weight: int) -> int:
+        return x * weight
+
+    call = Resources({"weight": load}).bind(suspending)
+    assert [await call(2), await call(3)] == [6, 9]
+    assert len(loaded) == 1
+    assert loaded[0] != threading.get_ident()
+
+
+def test_what_the_function_raises_is_the_futures() -> None:
+    error = Inline().submit(samples.fail, 1).exception()
+    assert isinstance(error, KeyError)
+
+
+def test_an_interrupt_ends_the_caller() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Inline().submit(interrupt)
+
+
+@pytest.mark.parametrize("asked", [{"timeout": 1}, {"retry": True}, {"priority": 1}, {"deadline": 3}])
+def test_what_only_workers_can_do_is_refused(asked: dict[str, Any]) -> None:
+    options = CallOptions(**asked)
+    with pytest.raises(ConfigurationError, match=r"(timeout|retry|priority|deadline)=.*use a Pool"):
+        Inline().with_options(options)
+
+
+def test_the_number_of_items_may_be_said() -> None:
+    engine = Inline()
+    assert engine.with_options(CallOptions(items=5)) is engine
+    engine.close()
