@@ -1,7 +1,7 @@
 """The crew: a few threads that do in the background what nobody waits for.
 
 Unlike an executor's, its threads are daemons: at the end of the program a piece of work that
-runs has a moment to finish, and what is only queued is dropped.
+runs has a moment to finish, and what is only queued is told that it will not be done.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ QUEUE = 1000
 GRACE = 2.0
 """Seconds that running work is given when the program ends."""
 
+Work = Callable[[], object]
+
+
+def _nothing() -> None:
+    """What is done instead of work that nobody will miss."""
+
 
 class Crew:
     """Threads that come when there is work and go when there has been none for a while.
@@ -37,7 +43,7 @@ class Crew:
         self._size = size
         self._queue = queue
         self._linger = linger
-        self._work: deque[Callable[[], object]] = deque()
+        self._work: deque[tuple[Work, Work]] = deque()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._closed = False
@@ -54,12 +60,26 @@ class Crew:
         """Whether it takes no more work."""
         return self._closed
 
-    def submit(self, work: Callable[[], object]) -> bool:
-        """Have ``work`` done, which must not raise; False if there is no room for it."""
+    def submit(self, work: Work, instead: Work = _nothing) -> bool:
+        """Have ``work`` done, or ``instead`` where there is no room for it; neither may raise.
+
+        Args:
+            work: done by a thread of the crew.
+            instead: done here, or by who closes the crew before it comes to ``work``.
+
+        Returns:
+            Whether there is room for it.
+        """
+        if not self._take(work, instead):
+            instead()
+            return False
+        return True
+
+    def _take(self, work: Work, instead: Work) -> bool:
         with self._changed:
             if self._closed or len(self._work) >= self._queue:
                 return False
-            self._work.append(work)
+            self._work.append((work, instead))
             self._changed.notify()
             if len(self._work) > self._idle and len(self._threads) < self._size:
                 thread = threading.Thread(target=self._serve, name="mlcache-crew", daemon=True)
@@ -68,12 +88,15 @@ class Crew:
             return True
 
     def close(self, grace: float = GRACE) -> None:
-        """Take no more work, drop what waits, and give what runs ``grace`` seconds."""
+        """Take no more work, do what is to be done instead of what waits, and give the rest ``grace`` seconds."""
         with self._changed:
             self._closed = True
+            dropped = list(self._work)
             self._work.clear()
             self._changed.notify_all()
             running = set(self._threads)
+        for _, instead in dropped:
+            instead()
         ends = clock.ticks() + grace
         for thread in running - {threading.current_thread()}:
             thread.join(max(ends - clock.ticks(), 0.0))
@@ -82,13 +105,13 @@ class Crew:
         while (work := self._next()) is not None:
             work()
 
-    def _next(self) -> Callable[[], object] | None:
+    def _next(self) -> Work | None:
         with self._changed:
             self._idle += 1
             self._changed.wait_for(lambda: self._work or self._closed, self._linger)
             self._idle -= 1
             if self._work:
-                return self._work.popleft()
+                return self._work.popleft()[0]
             self._threads.discard(threading.current_thread())
             return None
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from mlcache import clock
+from mlcache import chance, clock
 from mlcache.backends.tiered import Tiers
 from mlcache.backends.walk import run_suspending
 from mlcache.crew import crew
@@ -129,18 +129,16 @@ def _drop(step: Drop, parts: Parts) -> bool:
     return parts.store.drop(step.key)
 
 
-def _later(step: Later, parts: Parts) -> bool:
+def _later(step: Later, parts: Parts) -> None:
     with on_its_own():
-        job = Job(partial(_lead_here, step, parts))
+        job = Job(partial(_lead_here, step, parts), partial(_give_up, step, parts))
     step.flight.offer(job)
-    return crew().submit(job.run)
+    crew().submit(job.run, job.drop)
 
 
-def draw() -> float:
-    """A random number from 0 up to, but not including, 1."""
-    import random  # which few programs need
-
-    return random.random()  # noqa: S311 - no secret
+def _give_up(step: Later, parts: Parts) -> None:
+    step.flow.close()
+    parts.flights.land(step.flight, None)
 
 
 _ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
@@ -149,7 +147,7 @@ _ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Lead: lambda step, parts: blocking(step.flow, parts),
     Later: _later,
     Wait: lambda step, _: step.flight.wait(),
-    Draw: lambda _step, _parts: draw(),
+    Draw: lambda _step, _parts: chance.draw(),
     Now: lambda _step, _parts: clock.now(),
     Compute: lambda step, parts: parts.compute(step),
     Keep: lambda step, parts: parts.store.keep(step.key, step.entry),
@@ -178,12 +176,11 @@ async def _join_suspending(step: Join, parts: Parts) -> tuple[Flight, bool]:
     return _join(step, parts, queued=not parts.suspends)
 
 
-async def _later_suspending(step: Later, parts: Parts) -> bool:
+async def _later_suspending(step: Later, parts: Parts) -> None:
     if not parts.suspends:
         return _later(step, parts)
     with on_its_own():
-        _spawn(step, parts)
-    return True
+        return _spawn(step, parts)
 
 
 async def _pause(step: Pause, _: Parts) -> None:

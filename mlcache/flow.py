@@ -239,10 +239,7 @@ async def _renew(call: Call, terms: Terms, found: Found) -> None:
     flight, leading = await Join(call.key, later=True)
     if not leading:
         return
-    renewal = lead(call, terms, flight, after=found.entry.created)
-    if not await Later(flight, renewal):
-        renewal.close()
-        await Land(flight, None)
+    await Later(flight, lead(call, terms, flight, after=found.entry.created))
 
 
 async def refresh(call: Call, terms: Terms) -> Outcome:

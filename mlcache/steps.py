@@ -50,7 +50,7 @@ class Lead(Step, frozen=True, eq=False):
 
 
 class Later(Step, frozen=True, eq=False):
-    """Have another flow driven in the background. Answered with whether there is room for it."""
+    """Have another flow driven in the background; where there is no room for it, its flight lands at once."""
 
     flight: Flight
     flow: Coroutine[Step, Any, Outcome]

@@ -23,7 +23,7 @@ MODULES = {
 
 # Each line may import from those above it; the modules of one package from each other.
 LAYERS = [
-    ["errors", "clock", "forks", "switch", "threads"],
+    ["chance", "errors", "clock", "forks", "switch", "threads"],
     ["units", "crew"],
     ["offload"],
     ["entry", "unchanging"],

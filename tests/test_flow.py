@@ -388,7 +388,7 @@ def test_a_stale_entry_answers_while_it_is_computed_in_the_background() -> None:
     play = Play(flow.answer(CALL, SERVES_STALE))
     play.next(Find, STALE)
     assert play.next(Join, (flight, True)).later is True
-    later = play.next(Later, reply=True)
+    later = play.next(Later)
     event = play.told(Stale)
     assert (event.tier, event.age) == ("disk", 1000.0)
     outcome = play.result()
@@ -407,7 +407,7 @@ def test_a_renewal_that_somebody_was_faster_with_computes_nothing() -> None:
     play = Play(flow.answer(CALL, SERVES_STALE))
     play.next(Find, STALE)
     play.next(Join, (Flight(KEY), True))
-    later = play.next(Later, reply=True)
+    later = play.next(Later)
     renewal = Play(later.flow)
     renewal.next(Find, FRESH)
     renewal.told(Hit)
@@ -418,18 +418,6 @@ def test_one_renewal_at_a_time_is_enough() -> None:
     play = Play(flow.answer(CALL, SERVES_STALE))
     play.next(Find, STALE)
     play.next(Join, (Flight(KEY), False))
-    play.told(Stale)
-    assert play.result().entry is STALE.entry
-
-
-def test_where_there_is_no_room_in_the_background_nobody_waits_for_the_renewal() -> None:
-    flight = Flight(KEY)
-    play = Play(flow.answer(CALL, SERVES_STALE))
-    play.next(Find, STALE)
-    play.next(Join, (flight, True))
-    play.next(Later, reply=False)
-    land = play.next(Land)
-    assert (land.flight, land.outcome, land.error) == (flight, None, None)
     play.told(Stale)
     assert play.result().entry is STALE.entry
 
@@ -451,7 +439,7 @@ def test_a_fresh_entry_is_renewed_early_with_luck(luck: float, renewed: bool) ->
     play.next(Draw, luck)
     if renewed:
         play.next(Join, (Flight(KEY), True))
-        play.next(Later, reply=True).flow.close()
+        play.next(Later).flow.close()
     play.told(Hit)
     assert play.result().status is Status.HIT
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -345,15 +346,15 @@ def test_the_crew_refuses_what_does_not_fit_and_drops_what_waits_when_closed() -
     assert small.submit(work)
     assert begun.wait(TIMEOUT)
     assert small.submit(lambda: done.append("second"))
-    assert small.submit(lambda: done.append("third"))
-    assert not small.submit(lambda: done.append("refused"))
+    assert small.submit(lambda: done.append("third"), lambda: done.append("instead"))
+    assert not small.submit(lambda: done.append("refused"), lambda: done.append("refusal"))
     closing = threading.Thread(target=small.close)
     closing.start()
     while not small.closed:
         pass
     go.set()
     closing.join(TIMEOUT)
-    assert done == ["work"]
+    assert done == ["refusal", "instead", "work"]
     assert not small.submit(work)
 
 
@@ -368,13 +369,43 @@ def test_a_crew_grows_to_its_size_and_goes_when_idle() -> None:
     small.close()
 
 
+async def test_who_waits_for_a_renewal_that_is_dropped_is_answered(
+    time: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Crew(size=1)
+    begun, go = threading.Event(), threading.Event()
+    monkeypatch.setattr("mlcache.crew._crew", busy)
+    busy.submit(begun.set)
+    busy.submit(lambda: go.wait(TIMEOUT))
+    assert begun.wait(TIMEOUT)
+    counted, compute = cached(Expiry(60, stale=30))
+    compute(1)
+    compute(2)
+    time.advance(61)
+    assert (compute(1), compute(2)) == (1, 2)  # their renewals wait behind what the crew is busy with
+    time.advance(100)
+    flights = compute._actions.cache.flights
+    flight = flights._flights[compute.cache_key(1).digest]
+    answer = asyncio.ensure_future(compute.aio(1))
+    while not flight.watched:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    ending = threading.Thread(target=busy.close)
+    ending.start()
+    assert await asyncio.wait_for(answer, TIMEOUT) == 3
+    go.set()
+    ending.join(TIMEOUT)
+    assert (len(flights), counted.calls) == (0, 3)
+    del flight
+    gc.collect()  # a flow that nobody awaits says so here
+
+
 def test_renewal_goes_on_when_the_crew_is_full(time: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     counted, compute = cached(Expiry(60, stale=30))
     compute(1)
     time.advance(61)
-    refuse: Callable[[Any, Any], bool] = lambda _self, _work: False  # noqa: E731
+    refuse: Callable[[Any, Any, Any], bool] = lambda _self, _work, _instead: False  # noqa: E731
     with monkeypatch.context() as patch:
-        patch.setattr(Crew, "submit", refuse)
+        patch.setattr(Crew, "_take", refuse)
         assert compute(1) == 1
     assert compute(1) == 1
     settle()

@@ -12,18 +12,32 @@ class Job:
 
     A thread that is about to wait for work still in a queue does it itself instead: so a
     bounded pool whose threads all wait for queued work cannot lock up.
+
+    Args:
+        work: what is to be done.
+        instead: what is to be done where the work will not be.
     """
 
-    __slots__ = ("_context", "_lock", "_work")
+    __slots__ = ("_context", "_instead", "_lock", "_work")
 
-    def __init__(self, work: Callable[[], object]) -> None:
+    def __init__(self, work: Callable[[], object], instead: Callable[[], object] | None = None) -> None:
         self._work: Callable[[], object] | None = work
+        self._instead = instead
         self._context = copy_context()
         self._lock = threading.Lock()
 
     def run(self) -> None:
         """Do the work, unless somebody has begun it already."""
-        with self._lock:
-            work, self._work = self._work, None
+        work = self._take()
         if work is not None:
             self._context.run(work)
+
+    def drop(self) -> None:
+        """Do what is to be done instead of the work, unless somebody has begun that already."""
+        if self._take() is not None and self._instead is not None:
+            self._instead()
+
+    def _take(self) -> Callable[[], object] | None:
+        with self._lock:
+            work, self._work = self._work, None
+        return work
