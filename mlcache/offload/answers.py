@@ -1,0 +1,128 @@
+"""What workers answer, brought to those who wait for it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mlcache import clock
+from mlcache.offload import failures, journal, transport
+from mlcache.offload.reuse import Reuse
+from mlcache.offload.transport import Buffer
+from mlcache.offload.wire import Answer, Stop, WireError
+
+if TYPE_CHECKING:
+    from mlcache.offload.desk import Desk
+    from mlcache.offload.item import Item
+    from mlcache.offload.member import Member
+    from mlcache.offload.plan import Plan
+
+GRACE = 0.2
+"""Seconds that a worker is given to end by itself."""
+
+
+class Answers:
+    """Takes answers in, and gives the worker something else to do, or its leave.
+
+    Args:
+        plan: of the pool, which says when a worker is to be replaced.
+        desk: which has the next call.
+    """
+
+    def __init__(self, plan: Plan, desk: Desk) -> None:
+        self._plan = plan
+        self._desk = desk
+        self._reuse = Reuse()
+
+    def take(self, member: Member, answer: Answer) -> None:
+        """Give an answer to who waits for it, after the next call to the worker.
+
+        Raises:
+            WireError: it does not fit what was asked.
+        """
+        item = member.item
+        if item is None or item.number != answer.number:
+            raise WireError("a worker answered another call than it was given")
+        parts: list[Buffer] = []
+        shortage: MemoryError | None = None
+        try:
+            parts = member.take(answer.payload, self._reuse)
+        except MemoryError as error:
+            shortage = error
+        self._count(item, answer, sum(map(len, parts)))
+        with self._desk.lock:
+            self._settle(member, item, answer)
+            if member.state == "busy":
+                self.is_free(member)
+        journal.replay(answer.journal)
+        if shortage is None:
+            _deliver(item, parts, ok=answer.ok)
+        else:
+            item.future.set_exception(shortage)
+
+    def is_free(self, member: Member) -> None:
+        """Give a worker a call that waits, have it wait for one, or replace it. The caller holds the lock."""
+        member.due = math.inf
+        if self._is_worn(member):
+            self.retire(member)
+            return
+        member.state = "idle"
+        self._desk.idle.append(member)
+        self._desk.hand_out()
+
+    def retire(self, member: Member) -> None:
+        """Ask a worker without a call to end."""
+        with self._desk.lock:
+            if member in self._desk.idle:
+                self._desk.idle.remove(member)
+            member.state, member.expected = "ending", True
+            member.due = clock.ticks() + GRACE
+            with contextlib.suppress(OSError):  # it has died
+                member.line.send(Stop())
+
+    def _settle(self, member: Member, item: Item, answer: Answer) -> None:
+        """Note what the answer says of the worker and of the memory that it looks at."""
+        member.item = None
+        member.calls += 1
+        member.memory = answer.memory
+        if answer.keeps and item.slot is not None:
+            member.pinned[item.number], item.slot = item.slot, None
+        self._desk.release(item)
+        for number in answer.freed:
+            if (slot := member.pinned.pop(number, None)) is not None:
+                self._desk.arena.give_back(slot)
+        self._desk.backoff.succeeded()
+
+    def _is_worn(self, member: Member) -> bool:
+        plan = self._plan
+        return (
+            member.calls >= plan.max_calls
+            or member.memory > plan.max_memory
+            or clock.ticks() - member.born >= plan.recycle
+        )
+
+    def _count(self, item: Item, answer: Answer, size: int) -> None:
+        meter, now = self._desk.meter, clock.ticks()
+        item.future.seconds = answer.seconds
+        meter.seconds["wait"].add(item.started - item.submitted)
+        meter.seconds["handle"].add(answer.seconds)
+        meter.seconds["transfer"].add(max(now - item.started - answer.seconds, 0.0))
+        meter.sizes["bytes_in"].add(item.size)
+        meter.sizes["bytes_out"].add(size)
+        meter.sizes["items"].add(item.items)
+        meter.count("answered" if answer.ok else "failed")
+
+
+def _deliver(item: Item, parts: Sequence[Buffer], *, ok: bool) -> None:
+    if not ok:
+        item.future.set_exception(failures.unpack(bytes(parts[0])))
+        return
+    try:
+        value = transport.load(parts)
+    except BaseException as error:  # noqa: BLE001 - what a class does when it is unpickled is its own affair
+        error.add_note("raised while the result of a worker was unpickled")
+        item.future.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+    else:
+        item.future.set_result(value)

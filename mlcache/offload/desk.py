@@ -1,0 +1,197 @@
+"""Where calls are taken in and given to workers: what the callers' threads and the supervisor share."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import InvalidStateError
+from typing import TYPE_CHECKING
+
+from mlcache import clock
+from mlcache.errors import CallTimeoutError, PoolClosedError, PoolFullError, WorkerStartError
+from mlcache.offload.arena import Arena
+from mlcache.offload.backoff import Backoff
+from mlcache.offload.metrics import Meter
+from mlcache.offload.queue import Queue
+
+if TYPE_CHECKING:
+    from mlcache.offload.item import Item
+    from mlcache.offload.member import Member
+    from mlcache.offload.plan import Plan
+
+
+class Desk:
+    """The queue, the workers that are idle, and the lock that guards both.
+
+    Args:
+        plan: of the pool.
+        wake: tells the supervisor to look again.
+    """
+
+    def __init__(self, plan: Plan, wake: Callable[[], None]) -> None:
+        self.lock = threading.RLock()  # a finalizer may come at any time, and cancel a call
+        self.arena = Arena()
+        self.meter = Meter()
+        self.backoff = Backoff()
+        self.queue = Queue(plan.max_queue, plan.max_queue_bytes)
+        self.members: dict[int, Member] = {}
+        self.idle: list[Member] = []
+        self.closed = False
+        self.wakes_at = math.inf
+        self.horizon = math.inf
+        self._plan = plan
+        self._wake = wake
+        self._room = threading.Condition(self.lock)
+        self._numbers = itertools.count(1)
+        self._late: list[Item] = []
+        self._admitted = 0
+        self._admitted_bytes = 0
+
+    def admit(self, size: int, *, wait: bool, until: float) -> None:
+        """Reserve room for a call, which ``submit`` must follow or ``give_up``.
+
+        Raises:
+            PoolFullError: there is none, and it is not to be waited for, or not any longer.
+            PoolClosedError: no more calls are taken.
+        """
+        with self.lock:
+            while not self._has_room(size):
+                left = until - clock.ticks()
+                if not wait or left <= 0 or not self._room.wait(None if math.isinf(left) else left):
+                    raise PoolFullError(
+                        f"{len(self.queue)} calls with {self.queue.bytes} bytes of arguments wait already: "
+                        "raise max_queue, add workers, or call less often"
+                    )
+            self._admitted += 1
+            self._admitted_bytes += size
+
+    def give_up(self, size: int) -> None:
+        """Return what ``admit`` reserved."""
+        with self.lock:
+            self._admitted -= 1
+            self._admitted_bytes -= size
+            self._room.notify()
+
+    def submit(self, item: Item) -> None:
+        """Take a call in: it goes to an idle worker at once, else it waits.
+
+        Raises:
+            PoolClosedError: no more calls are taken.
+        """
+        with self.lock:
+            self._admitted -= 1
+            self._admitted_bytes -= item.size
+            self._check_open()
+            item.number = next(self._numbers)
+            item.submitted = clock.ticks()
+            self.meter.count("submitted")
+            if self._refuses():
+                error = self.start_error()
+            else:
+                error = None
+                self.queue.push(item)
+                self.hand_out()
+        if error is not None:
+            self.fail(item, error)
+
+    def hand_out(self) -> None:
+        """Give waiting calls to idle workers. The caller holds the lock."""
+        while self.idle and (item := self.queue.pop()) is not None:
+            self._room.notify()
+            self._give(self.idle.pop(), item)
+
+    def _give(self, member: Member, item: Item) -> None:
+        now = clock.ticks()
+        if item.deadline is not None and item.deadline <= now:
+            self._late.append(item)  # for the supervisor to say so to the caller
+            self.idle.append(member)
+            self._wake()
+            return
+        if not (item.future.running() or item.future.set_running_or_notify_cancel()):
+            self.release(item)
+            self.idle.append(member)
+            return
+        timeout = self._plan.timeout if item.timeout is None else item.timeout
+        member.state, member.item, member.due = "busy", item, now + timeout
+        item.started = now
+        try:
+            member.send(item)  # last: the answer may be there before this returns
+        except OSError:  # it has died, as the supervisor will notice
+            member.state, member.item = "ending", None
+            self.queue.push(item)
+            self._wake()
+            return
+        self.horizon = min(self.horizon, timeout)
+        if now + timeout < self.wakes_at:
+            self._wake()
+
+    def release(self, item: Item) -> None:
+        """Give back the memory of a call's arguments."""
+        slot, item.slot = item.slot, None
+        if slot is not None:
+            self.arena.give_back(slot)
+
+    def cancel(self, item: Item) -> None:
+        """Have a call wait no more that its caller has taken back."""
+        with self.lock:
+            self.meter.count("cancelled")
+            if self.queue.discard(item):
+                self.release(item)
+                self._room.notify()
+
+    def fail(self, item: Item, error: BaseException) -> None:
+        """Answer a call with an error. The caller does not hold the lock."""
+        self.release(item)
+        with contextlib.suppress(InvalidStateError):  # it was taken back
+            if item.future.running() or item.future.set_running_or_notify_cancel():
+                item.future.set_exception(error)
+
+    def fail_late(self) -> None:
+        """Answer the calls whose deadline has passed."""
+        now = clock.ticks()
+        with self.lock:
+            late, self._late = self._late + self.queue.expired(now), []
+            self._room.notify(len(late))
+            self.meter.counts["timed_out"] += len(late)
+        for item in late:
+            waited = f"waited {now - item.submitted:.3g} s for a worker, longer than its deadline allows"
+            self.fail(item, CallTimeoutError(f"the call of {item.name} {waited}"))
+
+    def fail_waiting(self, error: BaseException) -> None:
+        """Answer all calls that wait."""
+        with self.lock:
+            waiting = self.queue.clear()
+            self._room.notify_all()
+        for item in waiting:
+            self.fail(item, error)
+
+    def close(self) -> None:
+        """Take no more calls."""
+        with self.lock:
+            self.closed = True
+            self._room.notify_all()
+
+    def start_error(self) -> WorkerStartError:
+        """What to answer calls with while no worker can be started."""
+        reason = self.backoff.reason
+        error = WorkerStartError(f"workers cannot be started, {self.backoff.failed_starts} times: {reason}")
+        error.__cause__ = reason
+        return error
+
+    def _refuses(self) -> bool:
+        return self.backoff.is_broken and not any(
+            member.state in ("idle", "busy") for member in self.members.values()
+        )
+
+    def _has_room(self, size: int) -> bool:
+        self._check_open()
+        return len(self.idle) > self._admitted or self.queue.has_room(
+            size, self._admitted, self._admitted_bytes
+        )
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise PoolClosedError("the pool is closed, and takes no more calls")

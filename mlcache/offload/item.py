@@ -1,0 +1,104 @@
+"""One call on its way through a pool."""
+
+from __future__ import annotations
+
+import functools
+import os
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from mlcache.errors import PoolClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlcache.offload.arena import Slot
+    from mlcache.offload.engine import CallOptions
+    from mlcache.offload.wire import Payload
+
+
+class CallFuture(Future[Any]):
+    """What a pool answers a call with.
+
+    Attributes:
+        seconds: how long the function itself took, once it is known.
+    """
+
+    def __init__(self, on_cancel: Callable[[], None]) -> None:
+        super().__init__()
+        self.seconds: float | None = None
+        self._process = os.getpid()
+        self._on_cancel = on_cancel
+
+    def cancel(self) -> bool:
+        """Take the call back, unless it is being computed or done."""
+        cancelled = super().cancel()
+        if cancelled:
+            self._on_cancel()
+        return cancelled
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The value, or the exception raised."""
+        self._check_process()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The exception raised, or None."""
+        self._check_process()
+        return super().exception(timeout)
+
+    def _check_process(self) -> None:
+        if self._process != os.getpid() and not self.done():
+            raise PoolClosedError(
+                f"this call was submitted in process {self._process}, of which this one is a fork: "
+                "its answer comes there; submit it again here"
+            )
+
+
+class Item:
+    """A call that was accepted.
+
+    Args:
+        name: of the function, for messages.
+        options: of the call.
+
+    Attributes:
+        number: in the order in which calls came.
+        names: the resources that it takes.
+        payload: the packed function, and stream and buffers of its arguments.
+        slot: where these lie, if not in the payload itself.
+        size: bytes of all that.
+        deadline: when it comes too late.
+        kills: how many workers died of it.
+        submitted: when it was.
+        started: when it was given to a worker.
+    """
+
+    __slots__ = (
+        *("deadline", "future", "items", "kills", "name", "names", "number", "payload", "priority"),
+        *("retry", "size", "slot", "started", "submitted", "timeout"),
+    )
+
+    def __init__(self, name: str, options: CallOptions) -> None:
+        self.name = name
+        self.priority = options.priority
+        self.timeout = options.timeout
+        self.retry = options.retry
+        self.items = options.items
+        self.number = 0
+        self.names: tuple[str, ...] = ()
+        self.payload: Payload
+        self.slot: Slot | None = None
+        self.size = 0
+        self.deadline: float | None = None
+        self.kills = 0
+        self.submitted = 0.0
+        self.started = 0.0
+        self.future: CallFuture
+
+
+def name_of(function: Any) -> str:
+    """What a function is called in messages."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
