@@ -88,7 +88,7 @@ class Crew:
             return True
 
     def close(self, grace: float = GRACE) -> None:
-        """Take no more work, do what is to be done instead of what waits, and give the rest ``grace`` seconds."""
+        """Take no more work, do something in place of what waits, and give what runs ``grace`` seconds."""
         with self._changed:
             self._closed = True
             dropped = list(self._work)

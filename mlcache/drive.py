@@ -142,7 +142,7 @@ def _give_up(step: Later, parts: Parts) -> None:
 
 
 _ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
-    Find: lambda step, parts: parts.store.find(step.key),
+    Find: lambda step, parts: parts.store.find(step.key, again=step.again),
     Join: _join,
     Lead: lambda step, parts: blocking(step.flow, parts),
     Later: _later,
@@ -282,7 +282,7 @@ _tasks: set[Any] = set()
 
 
 _AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
-    Find: lambda step, parts: run_suspending(parts.store.finding(step.key)),
+    Find: lambda step, parts: run_suspending(parts.store.finding(step.key, again=step.again)),
     Join: _join_suspending,
     Lead: _lead,
     Later: _later_suspending,

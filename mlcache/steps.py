@@ -23,9 +23,15 @@ class Step(msgspec.Struct, frozen=True, eq=False):
 
 
 class Find(Step, frozen=True, eq=False):
-    """Look the key up. Answered with a ``Found`` or None."""
+    """Look the key up. Answered with a ``Found`` or None.
+
+    Args:
+        key: to look up.
+        again: whether the flow has done so just now, so that what fails need not be told once more.
+    """
 
     key: Key
+    again: bool = False
 
 
 class Join(Step, frozen=True, eq=False):

@@ -295,7 +295,7 @@ def test_a_backend_that_raises_does_not_fail_the_call() -> None:
         assert [f(1), f(1), f(2)] == [1, 1, 2]
     assert len(warned) == 1
     assert calls == [1, 1, 2]
-    assert f.cache_info().errors == 9
+    assert f.cache_info().errors == 6
     assert f.peek(1) is None
     assert f.invalidate(1) is False
     f.put(5, 1)
@@ -310,7 +310,20 @@ async def test_a_backend_that_raises_does_not_fail_the_call_on_an_event_loop() -
 
     with pytest.warns(MlcacheWarning, match="calls go on without"):
         assert [await f(1), await f(1)] == [1, 1]
-    assert (await f.cache_info()).errors == 6
+    assert (await f.cache_info()).errors == 4
+
+
+@pytest.mark.parametrize("suspending", [False, True])
+async def test_a_damaged_entry_is_one_error_and_one_warning(suspending: bool) -> None:  # noqa: FBT001
+    store = MinimalBytes()
+    f = ml_cache(backend=store)(lambda x: x)
+    f(1)
+    [(key, frame)] = store.frames.items()
+    store.frames[key] = frame[:-1]
+    with pytest.warns(MlcacheWarning, match="damaged or cut short") as warned:
+        assert (await f.aio(1) if suspending else f(1)) == 1
+    assert len(warned) == f.cache_info().errors == 1
+    assert f.call_with_info(1).status == "hit"
 
 
 def test_a_broken_tier_leaves_the_others() -> None:

@@ -84,9 +84,14 @@ class Tiers:
         nearest = self.backends[0] if self.backends else None
         return (nearest.find, nearest.touch) if isinstance(nearest, InMemory) else None
 
-    def find(self, key: Key) -> Found | None:
-        """The first fresh entry, or else the last to become stale of those that are not dead."""
-        return run(self.finding(key))
+    def find(self, key: Key, *, again: bool = False) -> Found | None:
+        """The first fresh entry, or else the last to become stale of those that are not dead.
+
+        Args:
+            key: to look up.
+            again: whether the same call has looked just now, and what failed was told then.
+        """
+        return run(self.finding(key, again=again))
 
     def keep(self, key: Key, entry: Entry) -> None:
         """Write to all tiers."""
@@ -100,14 +105,15 @@ class Tiers:
         """Delete all entries of a namespace; the largest number that a tier had."""
         return run(self.clearing(namespace))
 
-    async def finding(self, key: Key) -> Found | None:
+    async def finding(self, key: Key, *, again: bool = False) -> Found | None:
         """``find``, for either driver."""
         now = clock.now()
+        tell = _tell_nobody if again else self._on_failure
         best: Found | None = None
         mark = self._recent.mark
         for place, backend in enumerate(self.backends):
-            entry: Entry | None = await self._try(backend, "get", key)
-            if entry is None or not self._is_entry(entry, backend, key):
+            entry: Entry | None = await Ask(backend, "get", (key,), tell)
+            if entry is None or not _is_entry(entry, backend, key, tell):
                 continue
             entry = self._cap(as_just_made(entry, now) if entry.created > now else entry)
             verdict = judge(entry, now)
@@ -119,13 +125,6 @@ class Tiers:
                 best = Found(entry, backend.name, now)
         return best
 
-    def _is_entry(self, found: object, backend: Backend, key: Key) -> bool:
-        if isinstance(found, Entry):
-            return True
-        error = BackendError(f"it returned {found!r:.80}, which is no entry")
-        self._on_failure(backend.name, "get", key, error)
-        return False
-
     def forget_nearest(self, namespace: str) -> None:
         """Clear a namespace in the nearest tier, if that is looked up without going through here."""
         if self.memory is not None:
@@ -133,15 +132,30 @@ class Tiers:
 
     async def _promote(self, key: Key, entry: Entry, nearer: Sequence[Backend], mark: int) -> None:
         for backend in nearer:
-            await self._try(backend, "put", key, entry)
+            await self._put(backend, key, entry)
         if self._recent.has(key, since=mark):  # it was overtaken while it was looked up
             await self._delete(nearer, key)
 
     async def keeping(self, key: Key, entry: Entry) -> None:
         """``keep``, for either driver."""
         for backend in reversed(self.backends):
-            await self._try(backend, "put", key, entry)
+            await self._put(backend, key, entry)
             self._note([key.digest])
+
+    async def _put(self, backend: Backend, key: Key, entry: Entry) -> None:
+        """Write to one tier. One that fails to should not keep what it had, which is older."""
+        failed = False
+
+        def fail(*what: Any) -> None:
+            nonlocal failed
+            failed = True
+            self._on_failure(*what)
+
+        try:
+            await Ask(backend, "put", (key, entry), fail)
+        finally:
+            if failed:
+                await Ask(backend, "delete", (key,), _tell_nobody)
 
     async def dropping(self, key: Key) -> bool:
         """``drop``, for either driver."""
@@ -244,3 +258,14 @@ class Tiers:
 
     def __repr__(self) -> str:
         return " → ".join(map(repr, self.backends)) or "<no tier>"
+
+
+def _is_entry(found: object, backend: Backend, key: Key, tell: OnFailure) -> bool:
+    if isinstance(found, Entry):
+        return True
+    tell(backend.name, "get", key, BackendError(f"it returned {found!r:.80}, which is no entry"))
+    return False
+
+
+def _tell_nobody(tier: str, operation: str, key: Key | None, error: Exception) -> None:
+    """For what somebody was told of already."""

@@ -11,6 +11,7 @@ import pytest
 from mlcache import clock
 from mlcache.backends.memory import Lru
 from mlcache.backends.tiered import Tiers
+from mlcache.backends.walk import run_suspending
 from mlcache.entry import Entry, Key
 from mlcache.testing import FakeClock
 from mlcache.testing.backends import key
@@ -187,6 +188,54 @@ def test_a_tier_that_fails_is_reported_and_passed_over(place: int) -> None:
     assert found.entry.value == "kept"
     failed = ["put", "get", "put"] if place == 0 else ["put"]
     assert told == [("raising", operation, KEY, "OSError") for operation in failed]
+
+
+class FailingOnce(Named):
+    """Fails at the next write, when told to."""
+
+    fails = False
+
+    def put(self, key: Key, entry: Entry) -> None:
+        if self.fails:
+            self.fails = False
+            raise OSError("no space left")
+        super().put(key, entry)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("suspending", [False, True])
+async def test_a_tier_that_fails_to_write_does_not_keep_what_is_older(place: int, suspending: bool) -> None:  # noqa: FBT001
+    told: list[str] = []
+    stores = [FailingOnce("a"), FailingOnce("b")]
+    tiers = Tiers(stores, lambda tier, operation, *_: told.append(f"{tier} {operation}"))
+    tiers.keep(KEY, entry("old"))
+    stores[place].fails = True
+    if suspending:
+        await run_suspending(tiers.keeping(KEY, entry("new")))
+    else:
+        tiers.keep(KEY, entry("new"))
+    assert stores[place].get(KEY) is None
+    assert told == [f"{stores[place].name} put"]
+    found = tiers.find(KEY)
+    assert found is not None
+    assert found.entry.value == "new"
+
+
+def test_where_a_failure_is_raised_nothing_older_is_kept_either() -> None:
+    stores = [FailingOnce("a")]
+    tiers = Tiers(stores, fail)
+    tiers.keep(KEY, entry("old"))
+    stores[0].fails = True
+    with pytest.raises(AssertionError, match="a failed at put"):
+        tiers.keep(KEY, entry("new"))
+    assert tiers.find(KEY) is None
+
+
+def test_what_fails_is_told_once_to_who_looks_twice() -> None:
+    told: list[str] = []
+    tiers = Tiers([Raising(max_bytes=2**20)], lambda tier, operation, *_: told.append(f"{tier} {operation}"))
+    assert tiers.find(KEY) is tiers.find(KEY, again=True) is None
+    assert told == ["raising get"]
 
 
 Walk = Callable[[Tiers], Coroutine[Any, Any, Any]]
