@@ -8,6 +8,8 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
+from mlcache import clock
+
 T = TypeVar("T")
 
 StatusName = Literal["hit", "stale", "coalesced", "miss", "bypass"]
@@ -40,19 +42,20 @@ class Result(msgspec.Struct, Generic[T], frozen=True):
     def http_headers(self) -> dict[str, str]:
         """Headers that let a client's cache end at the same instant as this entry (RFC 9111).
 
-        ``max-age`` is rounded down and ``Age`` up to whole seconds, so that a client never
-        keeps the answer longer. What is not kept here says ``no-store``.
+        ``max-age`` is what is left of the entry's time, in whole seconds, and ``Age`` is zero: so clients
+        end in time that overlook ``Age``, as many do, and those that do not. What is not kept here says
+        ``no-store``.
         """
         from email.utils import format_datetime  # names of days in English, whatever the locale
 
         if not self.kept:
             return {"Cache-Control": "no-store"}
         if self.expires_at is None:
-            return {"Cache-Control": f"max-age={_A_YEAR}", "Age": str(math.ceil(self.age))}
-        lifetime = (self.expires_at - self.created_at).total_seconds()
+            return {"Cache-Control": f"max-age={_A_YEAR}", "Age": "0"}
+        left = max(math.floor(self.expires_at.timestamp() - clock.now()), 0)
         return {
-            "Cache-Control": f"max-age={max(math.floor(lifetime), 0)}",
-            "Age": str(math.ceil(self.age)),
+            "Cache-Control": f"max-age={left}",
+            "Age": "0",
             "Expires": format_datetime(self.expires_at, usegmt=True),
         }
 
