@@ -9,6 +9,14 @@ MlcacheError
 ├── BatchTimeoutError (TimeoutError)
 ├── BackendError
 │   └── EntryTooLargeError
+├── ModelError
+│   ├── UnknownUserError (LookupError)
+│   ├── UnknownModelError (LookupError)
+│   ├── ModelStoreError
+│   ├── InvalidModelError
+│   │   └── UntrustedModelError
+│   ├── ModelInputError (ValueError)
+│   └── NoRoomError
 ├── RemoteError
 ├── OffloadError
 │   ├── CallTimeoutError (TimeoutError)
@@ -95,6 +103,47 @@ class BackendError(MlcacheError):
 
 class EntryTooLargeError(BackendError):
     """An entry larger than the whole of the store it was meant for."""
+
+
+class ModelError(MlcacheError):
+    """A model that cannot be had or used."""
+
+
+class UnknownUserError(ModelError, LookupError):
+    """A user for whom there is no model."""
+
+
+class UnknownModelError(ModelError, LookupError):
+    """A model that is not in the store."""
+
+
+class ModelStoreError(ModelError):
+    """A store of models or a database that does not answer; asking again later may help.
+
+    Args:
+        message: what happened.
+        retry_after: seconds after which asking again makes sense; None where that is not known.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class InvalidModelError(ModelError):
+    """Something stored as a model that is torn, changed, or no model that can be loaded."""
+
+
+class UntrustedModelError(InvalidModelError):
+    """A stored model that could run code of whoever wrote it, which nobody has allowed."""
+
+
+class ModelInputError(ModelError, ValueError):
+    """A frame that a model cannot answer for."""
+
+
+class NoRoomError(ModelError):
+    """A model that is larger than all the room for models, or for which none became free in time."""
 
 
 class RemoteError(MlcacheError):

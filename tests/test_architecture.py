@@ -44,6 +44,8 @@ LAYERS = [
     ["cached_async"],
     ["cached"],
     ["decorator", "testing"],
+    ["models"],
+    ["__main__"],
     [""],
 ]
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -1,0 +1,63 @@
+"""What stands before a store: it remembers for a moment what is not there, and that nothing answers."""
+
+from __future__ import annotations
+
+from mlcache import clock
+from mlcache.errors import ModelStoreError, UnknownModelError
+
+UNKNOWN_REMEMBERED = 10_000
+"""Ids of models that are not there; of more, those asked for first are forgotten."""
+
+
+class Gate:
+    """Keeps from a store what it need not be asked.
+
+    One failure closes it: for ``pause`` seconds nobody waits for a store that may still be down,
+    then one load tries. Ids that the store does not know are refused for ``unknown_for`` seconds.
+
+    Args:
+        pause: seconds between two tries.
+        unknown_for: seconds for which an unknown id is remembered.
+    """
+
+    def __init__(self, pause: float, unknown_for: float) -> None:
+        self._pause = pause
+        self._unknown_for = unknown_for
+        self._unknown: dict[str, float] = {}
+        self._reason = ""
+        self._closed_until = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the store did not answer when it was asked last."""
+        return bool(self._reason)
+
+    def check(self, model_id: str) -> None:
+        """Let a load pass.
+
+        Raises:
+            UnknownModelError: the store did not know the model a moment ago.
+            ModelStoreError: the store did not answer a moment ago.
+        """
+        now = clock.ticks()
+        if now < self._unknown.get(model_id, now):
+            raise UnknownModelError(f"there is no model {model_id!r}")
+        if self._reason and now < self._closed_until:
+            raise ModelStoreError(self._reason, self._closed_until - now)
+        self._closed_until = now + self._pause  # whoever comes while this one tries need not wait with it
+
+    def note(self, model_id: str, error: Exception | None) -> None:
+        """Note how asking for a model ended."""
+        if isinstance(error, ModelStoreError):
+            self._reason, self._closed_until = str(error), clock.ticks() + self._pause
+            error.retry_after = error.retry_after or self._pause
+            return
+        self._reason = ""
+        if isinstance(error, UnknownModelError):
+            while len(self._unknown) >= UNKNOWN_REMEMBERED:
+                self._unknown.pop(next(iter(self._unknown)), None)
+            self._unknown[model_id] = clock.ticks() + self._unknown_for
+
+    def forget(self, model_id: str) -> None:
+        """Ask for a model again, if it was unknown."""
+        self._unknown.pop(model_id, None)

@@ -1,0 +1,165 @@
+"""Granting leases: whoever asks first for a model loads it, whoever comes meanwhile waits for that."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import suppress
+from contextvars import copy_context
+from typing import TYPE_CHECKING, cast
+
+from mlcache.errors import MlcacheWarning, ModelError
+from mlcache.flight import Flight, aboard, waiting_for
+from mlcache.models.churn import WINDOW, Churn
+from mlcache.models.freshness import Freshness
+from mlcache.models.info import Tally
+from mlcache.models.loading import Loader
+from mlcache.models.shelf import Shelf
+from mlcache.models.slot import Slot
+from mlcache.units import show_size
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+
+class Leases:
+    """Grants leases on the models of a shelf.
+
+    Args:
+        shelf: where the models are.
+        loader: loads those that are not there.
+        freshness: is told of each use.
+        wait: seconds to wait for room.
+        threads: that load for event loops, at most.
+    """
+
+    def __init__(self, shelf: Shelf, loader: Loader, freshness: Freshness, wait: float, threads: int) -> None:
+        self.tally = Tally()
+        self.churn = Churn()
+        self._shelf = shelf
+        self._loader = loader
+        self._freshness = freshness
+        self._wait = wait
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
+        shelf.evicted = self.churn.evicted
+
+    def acquire(self, model_id: str, holder: object) -> Slot:
+        """Have a model loaded, and keep it for ``holder``; see ``lease``."""
+        while True:
+            slot, flight, leads = self._claim(model_id, holder)
+            try:
+                if leads:
+                    self._load(slot)
+                elif flight is not None:
+                    flight.wait()
+            except BaseException:
+                self.release(slot, holder)
+                raise
+            if slot.model is not None:
+                return slot
+            self.release(slot, holder)  # whoever loaded it was interrupted
+
+    async def acquire_async(self, model_id: str, holder: object) -> Slot:
+        """The same for an event loop: a model that has to be loaded is loaded in a thread."""
+        while True:
+            slot, flight, leads = self._claim(model_id, holder)
+            try:
+                if leads:
+                    self._load_in_thread(slot)
+                if flight is not None:
+                    await _landed(flight)
+            except BaseException:
+                self.release(slot, holder)
+                raise
+            if slot.model is not None:
+                return slot
+            self.release(slot, holder)
+
+    def release(self, slot: Slot, holder: object) -> None:
+        """End a lease."""
+        self._shelf.release(slot, holder)
+
+    def executor(self) -> ThreadPoolExecutor:
+        """The threads that load for event loops, and ahead."""
+        with self._shelf.changed:
+            if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._pool = ThreadPoolExecutor(self._threads, "mlcache-models")
+            return self._pool
+
+    def close(self) -> None:
+        """Grant no more leases, and end the threads when they have done what they do."""
+        self._closed = True
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def after_fork(self) -> None:
+        """In a forked child, which has no threads."""
+        self._pool = None
+
+    def _claim(self, model_id: str, holder: object) -> tuple[Slot, Flight | None, bool]:
+        if self._closed:
+            raise ModelError("the cache of models was closed")
+        slot, leads = self._shelf.claim(model_id, holder)
+        flight = slot.flight
+        if flight is None:
+            self.tally.hits.add()
+            self._freshness.look_later(slot)
+        elif not leads:
+            self.tally.coalesced.add()
+        return slot, flight, leads
+
+    def _load(self, slot: Slot) -> None:
+        flight = cast("Flight", slot.flight)
+        try:
+            with aboard(flight):
+                model = self._loader.load(slot, self._wait)
+        except BaseException as error:
+            self.tally.failures.add()
+            self._shelf.take_down(slot)
+            # The error holds the frames, and the frames the flight: what nobody reads would be a circle.
+            shared = isinstance(error, Exception) and flight.watched
+            flight.end(error=error if shared else None)
+            raise
+        self._shelf.put_up(slot, model)
+        self.tally.loads.add()
+        flight.end()
+        self._note_churn(slot.model_id)
+
+    def _note_churn(self, model_id: str) -> None:
+        with self._shelf.changed:
+            tell = self.churn.loaded(model_id)
+        if tell:
+            warnings.warn(
+                f"more than half of the last {WINDOW} loads brought back a model that had been evicted: "
+                f"{self.room()} is too little for this traffic",
+                MlcacheWarning,
+                stacklevel=2,
+            )
+
+    def _load_in_thread(self, slot: Slot) -> None:
+        flight = cast("Flight", slot.flight)
+        flight.watched = True
+        try:
+            self.executor().submit(copy_context().run, self._load_quietly, slot)
+        except RuntimeError as error:
+            self._shelf.take_down(slot)
+            flight.end(error=ModelError(f"no thread could be had to load a model: {error}"))
+
+    def _load_quietly(self, slot: Slot) -> None:
+        with suppress(Exception):  # those who wait for the flight are told
+            self._load(slot)
+
+    def room(self) -> str:
+        """The bounds, in words."""
+        bound = show_size(self._shelf.max_bytes)
+        return bound if self._shelf.max_models is None else f"{bound} or {self._shelf.max_models} models"
+
+
+async def _landed(flight: Flight) -> None:
+    import asyncio
+
+    with waiting_for(flight):
+        await asyncio.wrap_future(flight.future)

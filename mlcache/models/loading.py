@@ -1,0 +1,122 @@
+"""From a model's id to the model in its slot, within the room there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mlcache import clock
+from mlcache.errors import ModelError, NoRoomError
+from mlcache.models.closing import close_model
+from mlcache.models.gate import Gate
+from mlcache.models.measure import Sizes, size_of_model
+from mlcache.models.protocols import Describes, Description, ModelRepository, Versioned
+from mlcache.models.shelf import Shelf
+from mlcache.models.slot import Slot
+from mlcache.models.versions import Versions
+
+TRIES = 3
+"""Times that a load is begun again, because the model grew or was replaced while it was loaded."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A model as it came from the store.
+
+    Args:
+        model: that can be used.
+        version: of exactly this one; None if nobody can tell.
+        size: bytes that it takes in memory.
+        cost: seconds that loading took.
+    """
+
+    model: Any
+    version: str | None
+    size: int
+    cost: float
+
+
+class Loader:
+    """Loads models from a repository.
+
+    Args:
+        repository: where they come from.
+        shelf: where they go.
+        gate: what stands before the repository.
+    """
+
+    def __init__(self, repository: ModelRepository, shelf: Shelf, gate: Gate) -> None:
+        self.repository = repository
+        self.sizes = Sizes()
+        self.versions = Versions()
+        self._shelf = shelf
+        self._gate = gate
+
+    def describe(self, model_id: str) -> Description:
+        """What the repository says of a model; nothing, where it says nothing of any."""
+        if not isinstance(self.repository, Describes):
+            return Description()
+        return self.repository.describe(model_id)
+
+    def load(self, slot: Slot, wait: float) -> Any:
+        """Load the model of ``slot`` into room that is free before it comes; the model.
+
+        It is for the caller to put it up, and to take the slot down if this raises.
+
+        Raises:
+            ModelError: there is no such model, it is none, the store is down, or there is no room.
+        """
+        self._gate.check(slot.model_id)
+        for _ in range(TRIES):
+            loaded = self._load_within(slot, wait)
+            if loaded.version is not None and self._fits(slot, loaded):
+                slot.version, slot.cost = loaded.version, loaded.cost
+                self.versions.note(slot.model_id, slot.version)
+                return loaded.model
+            close_model(loaded.model)
+            self._shelf.give_back(slot)
+        raise NoRoomError(
+            f"model {slot.model_id!r} was replaced, or was larger than the room set aside for it, "
+            f"each of {TRIES} times that it was loaded: try again, or raise max_bytes"
+        )
+
+    def _load_within(self, slot: Slot, wait: float) -> Loaded:
+        before = self._ask(slot.model_id, self.describe)
+        self._shelf.reserve(slot, self.sizes.expect(slot.model_id, before), wait)
+        started = clock.ticks()
+        model = self._ask(slot.model_id, self.repository.get_model)
+        try:
+            version = self._version(slot.model_id, model, before)
+            loaded = Loaded(model, version, size_of_model(model), clock.ticks() - started)
+        except BaseException:
+            close_model(model)
+            raise
+        self.sizes.learn(slot.model_id, before, loaded.size)
+        return loaded
+
+    def _version(self, model_id: str, model: Any, before: Description) -> str | None:
+        """The version of ``model``; None if it was replaced while it was loaded, so that nobody can tell."""
+        if isinstance(model, Versioned) and model.version:
+            return str(model.version)
+        after = self._ask(model_id, self.describe).version
+        return after if after == before.version else None
+
+    def _ask(self, model_id: str, question: Any) -> Any:
+        try:
+            answer = question(model_id)
+        except ModelError as error:
+            self._gate.note(model_id, error)
+            raise
+        self._gate.note(model_id, None)
+        return answer
+
+    def _fits(self, slot: Slot, loaded: Loaded) -> bool:
+        try:
+            return self._shelf.settle(slot, loaded.size)
+        except NoRoomError:
+            close_model(loaded.model)
+            raise
+
+    def after_fork(self) -> None:
+        """Release locks that other threads held."""
+        self.sizes.after_fork()

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from mlcache.crew import crew
+from mlcache.errors import InvalidModelError, ModelStoreError, UnknownModelError
+from mlcache.models import CachedModelRepository
+from mlcache.testing.clock import FakeClock
+from tests.models.samples import Store, a_store, cached
+
+
+@pytest.fixture
+def time() -> Iterator[FakeClock]:
+    with FakeClock() as fake:
+        yield fake
+
+
+def version_in_use(models: CachedModelRepository, model_id: str = "0") -> str:
+    lease = models.lease(model_id)
+    with lease as model:
+        assert model.seen_version == lease.version  # type: ignore[attr-defined]
+        return lease.version
+
+
+def settle() -> None:
+    done = threading.Event()
+    while crew().busy:
+        done.wait(0.002)
+
+
+def test_a_new_version_is_noticed_in_the_background_and_takes_over(time: FakeClock) -> None:
+    store = a_store(1)
+    with cached(store, check_every="30s") as models:
+        assert version_in_use(models) == "1"
+        store.versions["0"] = "2"
+        time.advance(29)
+        assert version_in_use(models) == "1"
+        settle()
+        assert version_in_use(models) == "1"
+        time.advance(1)
+        assert version_in_use(models) == "1"  # nobody waits for the look
+        settle()
+        assert version_in_use(models) == "2"
+        assert models.known_version("0") == "2"
+        assert models.info().refreshes == 1
+        assert len(store.alive) == 1
+
+
+def test_versions_are_looked_at_no_more_often_than_asked(time: FakeClock) -> None:
+    store = a_store(1)
+    with cached(store, check_every="30s") as models:
+        version_in_use(models)
+        before = store.describes
+        for _ in range(100):
+            version_in_use(models)
+            time.advance(1)
+            settle()
+        assert store.describes - before == 3
+        assert store.loads["0"] == 1
+
+
+def test_the_older_version_answers_until_the_newer_is_there_and_until_its_leases_end() -> None:
+    store = a_store(1)
+    free = threading.Event()
+    with cached(store) as models, ThreadPoolExecutor(1) as pool:
+        with models.lease("0") as old:
+            store.versions["0"] = "2"
+            store.before_load = lambda _: free.wait(10)
+            looking = pool.submit(models.refresh, "0")
+            assert version_in_use(models) == "1"
+            free.set()
+            assert looking.result(10)
+            assert version_in_use(models) == "2"
+            assert len(store.alive) == 2
+            assert old.predict(1.0) == 1.0
+        assert [model.seen_version for model in store.alive] == ["2"]
+        assert models.info().bytes == 100
+
+
+def test_where_both_versions_find_no_room_the_older_goes_first() -> None:
+    store = a_store(1)
+    with cached(store, max_models=1) as models:
+        version_in_use(models)
+        store.versions["0"] = "2"
+        assert models.refresh("0")
+        assert not store.alive
+        assert version_in_use(models) == "2"
+        assert store.most_models == 1
+
+
+def test_a_newer_version_evicts_others_but_not_the_one_it_replaces() -> None:
+    store = a_store(2)
+    with cached(store, max_models=2) as models:
+        version_in_use(models, "0")
+        version_in_use(models, "1")
+        store.versions["0"] = "2"
+        assert models.refresh("0")
+        assert {model.model_id + model.seen_version for model in store.alive} == {"02"}
+
+
+def test_a_deleted_model_is_served_no_longer() -> None:
+    store = a_store(1)
+    with cached(store) as models:
+        version_in_use(models)
+        del store.sizes["0"]
+        assert models.refresh("0")
+        assert not store.alive
+        assert models.known_version("0") is None
+        with pytest.raises(UnknownModelError):
+            version_in_use(models)
+
+
+def test_a_newer_version_that_cannot_be_loaded_leaves_the_older_one(time: FakeClock) -> None:
+    store = a_store(1)
+    with cached(store, check_every="30s") as models:
+        version_in_use(models)
+        store.versions["0"] = "2"
+
+        def torn(_: str) -> None:
+            raise InvalidModelError("torn")
+
+        store.before_load = torn
+        with pytest.raises(InvalidModelError):
+            models.refresh("0")
+        time.advance(30)
+        version_in_use(models)
+        settle()
+        assert version_in_use(models) == "1"
+        info = models.info()
+        assert (info.check_failures, info.refreshes, info.models, info.bytes) == (1, 0, 1, 100)
+
+
+def test_a_store_that_is_down_leaves_the_models_that_are_there(time: FakeClock) -> None:
+    store = a_store(1)
+    with cached(store, check_every="30s") as models:
+        version_in_use(models)
+        store.is_down = True
+        with pytest.raises(ModelStoreError):
+            models.refresh("0")
+        before = store.describes
+        time.advance(3600)
+        for _ in range(10):
+            assert version_in_use(models) == "1"
+            settle()
+        assert store.describes == before  # it is left alone while it is known to be down ...
+        store.is_down, store.versions["0"] = False, "2"
+        with pytest.raises(UnknownModelError):  # ... until a load finds that it is back
+            version_in_use(models, "7")
+        version_in_use(models)
+        settle()
+        assert version_in_use(models) == "2"
+
+
+def test_a_model_replaced_while_it_is_loaded_is_loaded_again() -> None:
+    store = a_store(1)
+
+    def replace(_: str) -> None:
+        store.before_load = lambda _: None
+        store.versions["0"] = "2"
+
+    store.before_load = replace
+    with cached(store) as models:
+        assert version_in_use(models) == "2"
+        assert store.loads["0"] == 2
+        assert len(store.alive) == 1
+
+
+def test_the_version_of_a_model_that_went_is_known_for_a_while(time: FakeClock) -> None:
+    store = a_store(2)
+    with cached(store, max_models=1, check_every="30s") as models:
+        assert models.known_version("0") is None
+        version_in_use(models, "0")
+        version_in_use(models, "1")
+        assert models.known_version("0") == "1"
+        time.advance(30)
+        assert models.known_version("0") is None
+        assert models.known_version("1") == "1"
+
+
+def test_a_version_changed_under_load_is_never_mixed_and_fails_nobody() -> None:
+    store = a_store(2, 10)
+    stop = threading.Event()
+    seen: list[str] = []
+
+    def ask(models: CachedModelRepository) -> None:
+        while not stop.is_set():
+            seen.append(version_in_use(models))
+
+    with cached(store, max_models=3) as models, ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask, models) for _ in range(4)]
+        for number in range(2, 60):
+            store.versions["0"] = str(number)
+            models.refresh("0")
+            assert version_in_use(models) == str(number)
+        stop.set()
+        for each in asking:
+            each.result(10)
+        assert [model.seen_version for model in store.alive] == ["59"]
+    assert len(set(seen)) > 2
+    assert isinstance(store, Store)
