@@ -1,0 +1,171 @@
+"""Several backends in a row, asked for many keys at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mlcache import clock
+from mlcache.backends.protocol import Backend, Many
+from mlcache.backends.tiered import Found, SharedLock, Tiers
+from mlcache.backends.walk import Ask, OnFailure
+from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
+from mlcache.errors import BackendError
+
+Written = tuple[Key, Entry]
+
+
+class OneByOne:
+    """One operation of a backend, for many keys one after the other.
+
+    Args:
+        backend: to be asked.
+        operation: the name of its method.
+    """
+
+    def __init__(self, backend: Backend, operation: str) -> None:
+        self.name = backend.name
+        self.blocking = backend.blocking
+        self._ask = getattr(backend, operation)
+
+    def do(self, items: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """By item, which is a tuple of arguments, what the method returns, or the error that it raises."""
+        return [_outcome(self._ask, item) for item in items]
+
+
+def _outcome(ask: Any, args: tuple[Any, ...]) -> Any:
+    try:
+        return ask(*args)
+    except Exception as error:  # noqa: BLE001 - whatever a store raises is told of by key
+        return error
+
+
+class ManyTiers(Tiers):
+    """``Tiers`` that are asked for many keys at once, each tier in one go."""
+
+    async def finding_many(self, keys: Sequence[Key], *, again: bool = False) -> list[Found | None]:
+        """By key, what ``finding`` gives.
+
+        Args:
+            keys: to look up.
+            again: whether the same call has looked just now, and what failed was told then.
+        """
+        now, mark = clock.now(), self._recent.mark
+        tell = _tell_nobody if again else self._on_failure
+        best: list[Found | None] = [None] * len(keys)
+        places: Sequence[int] = range(len(keys))
+        for tier, backend in enumerate(self.backends):
+            wanted = [keys[place] for place in places] if tier else keys
+            entries = await _get_many(backend, wanted, tell)
+            fresh, places = self._sort(zip(places, entries, strict=True), best, backend.name, now)
+            if tier and fresh:
+                await self._promote_many([(keys[place], entry) for place, entry in fresh], tier, mark)
+            if not places:
+                break
+        return best
+
+    def _sort(
+        self, entries: Iterable[tuple[int, Entry | None]], best: list[Found | None], tier: str, now: float
+    ) -> tuple[list[tuple[int, Entry]], list[int]]:
+        """Note in ``best`` what was found; what of it was fresh, and the places where nothing fresh was."""
+        fresh: list[tuple[int, Entry]] = []
+        left: list[int] = []
+        for place, found in entries:
+            if found is None:
+                left.append(place)
+                continue
+            entry = self._cap(as_just_made(found, now) if found.created > now else found)
+            if now < entry.fresh_until:
+                best[place] = Found(entry, tier, now)
+                fresh.append((place, entry))
+                continue
+            left.append(place)
+            before = best[place]
+            later = before is None or before.entry.fresh_until < entry.fresh_until
+            if later and judge(entry, now) is Verdict.STALE:
+                best[place] = Found(entry, tier, now)
+        return fresh, left
+
+    async def keeping_many(self, items: Sequence[Written]) -> None:
+        """``keeping``, of many."""
+        for backend in reversed(self.backends):
+            await self._put_many(backend, items)
+            self._note([key.digest for key, _ in items])
+
+    async def dropping_many(self, keys: Sequence[Key]) -> bool:
+        """``dropping``, of many; whether any was there."""
+        return await self._delete_many(self.backends, keys, self._on_failure)
+
+    async def locking_many(self, keys: Sequence[Key]) -> list[SharedLock | None]:
+        """By key, its lock if it could be taken without waiting, or else None."""
+        locks: list[SharedLock | None] = [self.lock(key) for key in keys]
+        return [lock if lock is not None and await self.locking(lock) else None for lock in locks]
+
+    async def unlocking_many(self, locks: Sequence[SharedLock]) -> None:
+        """Let go of locks."""
+        for lock in locks:
+            await self.unlocking(lock)
+
+    async def _promote_many(self, items: Sequence[Written], tier: int, mark: int) -> None:
+        nearer = self.backends[:tier]
+        for backend in nearer:
+            await self._put_many(backend, items)
+        overtaken = [key for key, _ in items if self._recent.has(key, since=mark)]
+        if overtaken:
+            await self._delete_many(nearer, overtaken, self._on_failure)
+
+    async def _put_many(self, backend: Backend, items: Sequence[Written]) -> None:
+        """Write to one tier. Where that fails, it should not keep what it had, which is older."""
+        failed: list[Key] = []
+        try:
+            replies = await _ask_many(backend, "put", items, self._on_failure)
+            for (key, _), reply in zip(items, replies or items, strict=True):
+                if replies is None or reply is not None:
+                    failed.append(key)
+                if isinstance(reply, Exception):
+                    self._on_failure(backend.name, "put", key, reply)
+        finally:
+            if failed:
+                await self._delete_many([backend], failed, _tell_nobody)
+
+    async def _delete_many(self, backends: Sequence[Backend], keys: Sequence[Key], tell: OnFailure) -> bool:
+        gone = False
+        for backend in reversed(backends):
+            replies = await _ask_many(backend, "delete", [(key,) for key in keys], tell)
+            for key, reply in zip(keys, replies or (), strict=False):
+                if isinstance(reply, Exception):
+                    tell(backend.name, "delete", key, reply)
+                else:
+                    gone = gone or bool(reply)
+            self._note([key.digest for key in keys])
+        return gone
+
+
+async def _get_many(backend: Backend, keys: Sequence[Key], tell: OnFailure) -> list[Entry | None]:
+    replies = await _ask_many(backend, "get", [(key,) for key in keys], tell) or [None] * len(keys)
+    for place, reply in enumerate(replies):
+        if reply is not None and not isinstance(reply, Entry):
+            none = BackendError(f"it returned {reply!r:.80}, which is no entry")
+            tell(backend.name, "get", keys[place], reply if isinstance(reply, Exception) else none)
+            replies[place] = None
+    return replies
+
+
+async def _ask_many(
+    backend: Backend, operation: str, items: Sequence[tuple[Any, ...]], tell: OnFailure
+) -> list[Any] | None:
+    """By item, what a backend replied to it, errors among them; None if it failed as a whole."""
+    replies: list[Any] | None
+    if operation == "delete" or not isinstance(backend, Many):
+        # In one go, so that an event loop needs one thread for all, not one for each.
+        one_by_one: Any = OneByOne(backend, operation)
+        replies = await Ask(one_by_one, "do", (items,), tell)
+    elif operation == "get":
+        replies = await Ask(backend, "get_many", ([key for (key,) in items],), tell)
+    else:
+        replies = await Ask(backend, "put_many", (items,), tell)
+    return replies
+
+
+def _tell_nobody(tier: str, operation: str, key: Key | None, error: Exception) -> None:
+    """For what somebody was told of already."""

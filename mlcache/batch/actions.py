@@ -1,0 +1,305 @@
+"""What can be done with a cached function of many items, as flows that either driver can drive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from mlcache import clock, keys
+from mlcache.actions import Actions, Kwargs, arguments_of, is_failure
+from mlcache.batch.answers import DifferentForms, own_answer, put_together, sealing, take_apart
+from mlcache.batch.collating import collate_of
+from mlcache.batch.flow import answer, peek, refresh
+from mlcache.batch.items import items_of
+from mlcache.batch.leading import Plan
+from mlcache.batch.options import Batch
+from mlcache.batch.order import ItemKeying, Order, distinct
+from mlcache.batch.singles import Singles
+from mlcache.batch.steps import DropMany, KeepMany, SupersedeMany, TellMany
+from mlcache.cache import Options
+from mlcache.call import Call, Values
+from mlcache.drive import blocking, suspending
+from mlcache.entry import FOREVER, Entry, Key, judge
+from mlcache.errors import BatchAnswerError, ConfigurationError
+from mlcache.events import NotKept
+from mlcache.explanation import Explanation
+from mlcache.flow import Terms, bypass, make_entry
+from mlcache.key_tree import KeyTree
+from mlcache.result import Result, moment
+from mlcache.steps import Made, Outcome, Status
+
+_WORST = (Status.BYPASS, Status.MISS, Status.COALESCED, Status.STALE, Status.HIT)
+
+
+class BatchActions(Actions):
+    """One cached function of many items.
+
+    Args:
+        function: what is cached.
+        options: checked.
+        batch: how its calls are taken apart.
+        suspends: whether it is a coroutine function.
+        identity: of the function, where it is known.
+
+    Raises:
+        ConfigurationError: the function has no such parameter, or it is no single one, or ignored.
+        UnhashableArgumentError: something that is bound to the function has no stable key.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        options: Options,
+        batch: Batch,
+        *,
+        suspends: bool,
+        identity: keys.Identity | None = None,
+    ) -> None:
+        super().__init__(function, options, suspends=suspends, identity=identity)
+        self.batch = batch
+        self._check()
+
+    def _check(self) -> None:
+        name = self.batch.items
+        self.parameters.check("batch", [name])
+        if self.parameters.is_collecting(name):
+            raise ConfigurationError(
+                f"batch names {name!r}, which collects arguments: name a parameter that takes a list or array"
+            )
+        if name in self.options.ignore:
+            raise ConfigurationError(f"{name!r} holds the items of the batch and is in ignore: it must count")
+
+    def compile_call(self, *, suspends: bool) -> Callable[..., Any]:
+        """What is called in place of the function, in a thread or on an event loop."""
+        cache, bind = self.cache, self.bind
+        if cache.settings.disabled and suspends == self.suspends:
+            return self.function
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return blocking(self._answer(bind(*args, **kwargs), cache.terms), cache)
+
+        async def call_suspending(*args: Any, **kwargs: Any) -> Any:
+            return await suspending(self._answer(bind(*args, **kwargs), cache.terms), cache)
+
+        return call_suspending if suspends else call
+
+    @cached_property
+    def keying(self) -> ItemKeying:
+        """How items become keys."""
+        return ItemKeying(self.cache.keying, self.batch.items)
+
+    @cached_property
+    def place(self) -> int:
+        """The place of the items parameter among all."""
+        return self.parameters.names.index(self.batch.items)
+
+    def order(self, values: Values) -> Order:
+        """What a call with these bound arguments asks for."""
+        items = items_of(values[self.place], self.batch.items, self.batch.axis)
+        others = self.keying.others(values)
+        group = self.keying.group(items, others)
+        digests = self.keying.digests(items, group)
+        firsts, seats = distinct(digests)
+        wanted = [Key(self.cache.namespace, digests[first]) for first in firsts]
+        return Order(self.cache.apply, values, self.place, items, wanted, firsts, seats, group, others)
+
+    def plan(self, terms: Terms, *, isolate: bool = False) -> Plan:
+        """How what is missing is computed."""
+        when = terms.when
+        own = msgspec.structs.replace(
+            terms,
+            expiry=terms.expiry.through(own_answer),
+            when=None if when is None else lambda kept: when(own_answer(kept)),
+            seal=sealing(terms.seal),
+        )
+        return Plan(own, self.batch.limits, isolate=isolate)
+
+    @cached_property
+    def own_plan(self) -> Plan:
+        """How what is missing is computed on the function's own terms."""
+        return self.plan(self.cache.terms)
+
+    async def _answer(self, values: Values, terms: Terms) -> Any:
+        found = await self._outcomes(values, terms)
+        return found.value
+
+    async def _outcomes(self, values: Values, terms: Terms) -> _Answered:
+        """The flow of one call: its outcomes, put together."""
+        order = None if self._is_off() else self.order(values)
+        if order is None or not order.keys:
+            outcome = await bypass(Call(Key(self.cache.namespace, b""), values, self.cache.apply))
+            return _Answered(outcome.entry.value, [outcome])
+        plan = self.own_plan if terms is self.cache.terms else self.plan(terms)
+        outcomes = await answer(order, plan)
+        try:
+            return _Answered(self._join(order, outcomes), outcomes)
+        except DifferentForms:
+            return await self._anew(order, plan)
+
+    async def _anew(self, order: Order, plan: Plan) -> _Answered:
+        outcomes = await refresh(order, plan)
+        try:
+            return _Answered(self._join(order, outcomes), outcomes)
+        except DifferentForms as error:
+            raise BatchAnswerError(
+                f"the function's answers to parts of this batch do not fit together: {error}"
+            ) from None
+
+    def _join(self, order: Order, outcomes: Sequence[Outcome]) -> Any:
+        hand_out = self.cache.hand_out
+        entries = [outcomes[seat].entry for seat in order.seats]
+        return put_together([hand_out(entry) for entry in entries], order.items)
+
+    async def within(self, max_age: float, args: Values, kwargs: Kwargs) -> Any:
+        """The flow of one call whose answers must not be older than ``max_age`` seconds."""
+        terms = msgspec.structs.replace(self.cache.terms, max_age=max_age)
+        return await self._answer(self.bind(*args, **kwargs), terms)
+
+    async def call_with_info(self, args: Values, kwargs: Kwargs) -> Result[Any]:
+        """The flow of one call, with how its answers came about."""
+        return (await self._outcomes(self.bind(*args, **kwargs), self.cache.terms)).result()
+
+    async def peek(self, args: Values, kwargs: Kwargs) -> Result[Any] | None:
+        """The flow that only looks; None unless the answers to all items are there."""
+        order = self.order(self.bind(*args, **kwargs))
+        outcomes = await peek(order)
+        if not outcomes or any(is_failure(outcome.entry) for outcome in outcomes):
+            return None
+        try:
+            return _Answered(self._join(order, outcomes), outcomes).result()
+        except DifferentForms:
+            return None
+
+    async def put(self, value: Any, args: Values, kwargs: Kwargs) -> None:
+        """The flow that keeps answers computed elsewhere; ``value`` holds one for each item."""
+        order = self.order(self.bind(*args, **kwargs))
+        places = range(len(order.items))
+        rows = take_apart(value, order.items, places, order.values[self.place])
+        at = clock.now()
+        kept: list[tuple[Key, Entry]] = []
+        refused: list[Key] = []
+        for key, first in zip(order.keys, order.firsts, strict=True):
+            entry, objection = make_entry(Made(rows[first], at, 0.0), self.own_plan.terms)
+            if objection:
+                await TellMany([NotKept(key, objection)])
+                refused.append(key)
+            else:
+                kept.append((key, entry))
+        await DropMany(refused)
+        wanted = [key for key, _ in kept]
+        await SupersedeMany(wanted)
+        await KeepMany(kept)
+        await SupersedeMany(wanted)  # those that took off meanwhile
+
+    async def invalidate(self, args: Values, kwargs: Kwargs) -> bool:
+        """The flow that forgets the answers to all items; whether there was any."""
+        gone: bool = await DropMany(self.order(self.bind(*args, **kwargs)).keys)
+        return gone
+
+    async def refresh(self, args: Values, kwargs: Kwargs) -> Any:
+        """The flow that computes all items anew."""
+        values = self.bind(*args, **kwargs)
+        order = None if self._is_off() else self.order(values)
+        if order is None or not order.keys:
+            return await self._answer(values, self.cache.terms)
+        return (await self._anew(order, self.own_plan)).value
+
+    async def warm(self, calls: Iterable[Any], bound: Values = ()) -> int:
+        """The flow that computes what is not kept; how many items it computed."""
+        computed = 0
+        for each in calls:
+            args, kwargs = arguments_of(each)
+            found = await self._outcomes(self.bind(*bound, *args, **kwargs), self.cache.terms)
+            computed += sum(outcome.status is Status.MISS for outcome in found.outcomes)
+        return computed
+
+    def keys(self, args: Values, kwargs: Kwargs) -> Any:
+        """By item, what its answer is kept under."""
+        order = self.order(self.bind(*args, **kwargs))
+        return [order.keys[seat] for seat in order.seats]
+
+    async def one(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
+        """The flow of a single item, which is computed in one batch with others that come meanwhile."""
+        batch = self.singles.collate([item])
+        values = self._bind_item(batch, args, kwargs)
+        if self._is_off():
+            outcome = await bypass(Call(Key(self.cache.namespace, b""), values, self.cache.apply))
+            items = items_of(batch, self.batch.items, self.batch.axis)
+            return own_answer(take_apart(outcome.entry.value, items, [0], batch)[0])
+        order = self.order(values)
+        outcomes = await answer(order, self.own_plan, self.singles.boarding(item, order))
+        return own_answer(self.cache.hand_out(outcomes[0].entry))
+
+    def _bind_item(self, batch: Any, args: Values, kwargs: Kwargs) -> Values:
+        """The bound arguments, where ``args`` are those beside the items, in their order."""
+        name, place = self.batch.items, self.place
+        if self.parameters.is_positional(name) and place <= len(args):
+            return self.bind(*args[:place], batch, *args[place:], **kwargs)
+        return self.bind(*args, **{name: batch}, **kwargs)
+
+    @cached_property
+    def singles(self) -> Singles:
+        """What puts single items into batches."""
+        return Singles(self.cache, self.batch, collate_of(self.function, self.batch), self.plan)
+
+    def in_words(self) -> dict[str, Any]:
+        """How the cache was set up."""
+        return {**super().in_words(), "batch": repr(self.batch)}
+
+    def explain(self, args: Values, kwargs: Kwargs) -> Explanation:
+        """What goes into the keys of this call, and how much of it each tier has."""
+        order = self.order(self.bind(*args, **kwargs))
+        arguments = {
+            name: self._role(name, value)
+            for name, value in zip(self.parameters.names, order.values, strict=True)
+        }
+        many = f"{len(order.seats)} items, {len(order.keys)} of them distinct"
+        kind = type(order.values[self.place]).__qualname__
+        arguments[self.batch.items] = f"{kind} of {many}, each with a key"
+        looks = [self.cache.store.look(key) for key in order.keys]
+        names = dict.fromkeys(name for look in looks for name in look)
+        tiers = {name: _counted([look.get(name) for look in looks]) for name in names}
+        shown = str(order.keys[0]) + (", …" if len(order.keys) > 1 else "") if order.keys else "none"
+        return Explanation(shown, arguments, tiers, str(self.cache.terms.expiry))
+
+    def explain_key(self, args: Values, kwargs: Kwargs) -> KeyTree:
+        """What goes into the keys of this call: those of the items come last."""
+        order = self.order(self.bind(*args, **kwargs))
+        tree = super().explain_key(args, kwargs)
+        digests = [order.keys[seat].digest.hex() for seat in order.seats]
+        rows = [f"{self.batch.items}[{place}]: {digest}" for place, digest in enumerate(digests)]
+        return KeyTree((*tree.lines, "keys of the items:", *rows))
+
+
+class _Answered(msgspec.Struct, frozen=True, eq=False):
+    """The value of a call, and the outcomes that it was put together from."""
+
+    value: Any
+    outcomes: Sequence[Outcome]
+
+    def result(self) -> Result[Any]:
+        """The value and how it came about: the worst of its items' ways, the oldest, the earliest to end."""
+        statuses = {outcome.status for outcome in self.outcomes}
+        tiers = {outcome.tier for outcome in self.outcomes}
+        created = min(outcome.entry.created for outcome in self.outcomes)
+        until = min(outcome.entry.fresh_until for outcome in self.outcomes)
+        return Result(
+            value=self.value,
+            status=next(status for status in _WORST if status in statuses).value,
+            tier=tiers.pop() if len(tiers) == 1 else None,
+            age=max(clock.now() - created, 0.0),
+            created_at=moment(created),
+            expires_at=None if until == FOREVER else moment(until),
+            kept=all(outcome.kept for outcome in self.outcomes),
+        )
+
+
+def _counted(entries: Sequence[Entry | None]) -> str:
+    """How many of a tier's entries are in what state."""
+    now = clock.now()
+    states = ["nothing" if entry is None else judge(entry, now).value for entry in entries]
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+

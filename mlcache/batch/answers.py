@@ -1,0 +1,211 @@
+"""Answers: what the function returned, taken apart by item, and put together again from what is kept.
+
+What is kept of an item is a pair: a *form*, which says how its answer lay in what the function
+returned, and its part of that. Answers of one form can be put together; where forms differ, the
+function has to be asked anew, for all items at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+
+from mlcache.batch.items import Items
+from mlcache.errors import BatchAnswerError
+from mlcache.sealing import Sealed
+
+Kept = tuple[bytes, Any]
+"""A form and a part."""
+
+
+class DifferentForms(Exception):  # noqa: N818 - no error: it says that the function is to be asked anew
+    """Answers that cannot be put together."""
+
+
+class Form(Protocol):
+    """One way in which answers lie in what a function returns."""
+
+    def join(self, parts: Sequence[Any], items: Items | None, /) -> Any:
+        """What the function would return for ``items`` with these answers.
+
+        Raises:
+            DifferentForms: there is no such thing.
+        """
+        ...
+
+    def own(self, part: Any) -> Any:
+        """An item's answer by itself."""
+        ...
+
+
+def take_apart(answers: Any, items: Items, places: Sequence[int], batch: Any) -> list[Kept]:
+    """By item, what is to be kept of what the function returned.
+
+    Args:
+        answers: what it returned.
+        items: of the call.
+        places: those of the items that it was given.
+        batch: the container in which it was given them.
+
+    Raises:
+        BatchAnswerError: it is not one answer for each of them.
+    """
+    kind = type(answers)
+    if kind is dict:
+        return _from_dict(answers, items, places)
+    if kind is list or kind is tuple:
+        _check(len(answers), len(places))
+        form = kind.__name__.encode()
+        return [(form, answer) for answer in answers]
+    if kind is np.ndarray:
+        _check(len(answers) if answers.ndim else None, len(places))
+        return [(b"ndarray", answers[place : place + 1]) for place in range(len(places))]
+    library = kind.__module__.partition(".")[0]
+    if library == "torch" and hasattr(answers, "unbind"):
+        return _from_tensor(answers, len(places))
+    if library == "pandas" and kind.__name__ in ("DataFrame", "Series"):
+        from mlcache.batch.tables import from_table
+
+        _check(len(answers), len(places))
+        return from_table(answers, getattr(batch, "index", None))
+    return _refuse(kind)
+
+
+def put_together(kept: Sequence[Kept], items: Items) -> Any:
+    """What the function would return for ``items``, each of which has its part in ``kept``.
+
+    Raises:
+        DifferentForms: the parts do not fit together.
+    """
+    form = kept[0][0]
+    if any(each[0] != form for each in kept):
+        raise DifferentForms(f"some are of the form {form!r}, others are not")
+    return form_of(form).join([part for _, part in kept], items)
+
+
+def own_answer(kept: Kept) -> Any:
+    """An item's answer by itself: its element or row of what the function returned."""
+    form, part = kept
+    return form_of(form).own(part)
+
+
+def sealing(seal: Callable[[Any], Sealed]) -> Callable[[Kept], Sealed]:
+    """What brings a pair into the form in which it is kept, given what does so with an answer."""
+
+    def seal_pair(kept: Kept) -> Sealed:
+        form, part = kept
+        sealed = seal(part)
+        renew = sealed.renew
+        pair = None if renew is None else lambda kept: (kept[0], renew(kept[1]))
+        return Sealed((form, sealed.value), pair, sealed.size + sys.getsizeof(kept) + len(form))
+
+    return seal_pair
+
+
+@functools.lru_cache(maxsize=1024)
+def form_of(name: bytes) -> Form:
+    """The form called ``name``."""
+    known = _FORMS.get(name)
+    if known is not None:
+        return known
+    from mlcache.batch.tables import Table
+
+    return Table(name)
+
+
+class _Sequence:
+    def __init__(self, kind: Callable[[Sequence[Any]], Any]) -> None:
+        self._kind = kind
+
+    def join(self, parts: Sequence[Any], _items: Items | None, /) -> Any:
+        return self._kind(parts)
+
+    def own(self, part: Any) -> Any:
+        return part
+
+
+class _ByItem:
+    def join(self, parts: Sequence[Any], items: Items | None, /) -> Any:
+        if items is None:
+            raise DifferentForms("they are by item, and there are none")
+        return {items.single(place): part for place, part in enumerate(parts)}
+
+    def own(self, part: Any) -> Any:
+        return part
+
+
+class _Array:
+    def join(self, parts: Sequence[Any], _items: Items | None, /) -> Any:
+        first = parts[0]
+        flexible = first.dtype.kind in "US"  # whose width is that of the longest
+        for part in parts:
+            same = part.dtype.kind == first.dtype.kind if flexible else part.dtype == first.dtype
+            if not same or part.shape != first.shape:
+                raise DifferentForms(f"rows are {first.shape[1:]} of {first.dtype}, and others are not")
+        return np.concatenate(parts)
+
+    def own(self, part: Any) -> Any:
+        return part[0]
+
+
+class _Tensor:
+    def join(self, parts: Sequence[Any], _items: Items | None, /) -> Any:
+        import torch
+
+        first = parts[0]
+        for part in parts:
+            if (part.dtype, part.shape, part.device) != (first.dtype, first.shape, first.device):
+                raise DifferentForms(f"rows are {tuple(first.shape[1:])} of {first.dtype}, others are not")
+        return torch.cat(list(parts))
+
+    def own(self, part: Any) -> Any:
+        return part[0]
+
+
+_FORMS: dict[bytes, Form] = {
+    b"list": _Sequence(list),
+    b"tuple": _Sequence(tuple),
+    b"dict": _ByItem(),
+    b"ndarray": _Array(),
+    b"tensor": _Tensor(),
+}
+
+
+def _from_dict(answers: dict[Any, Any], items: Items, places: Sequence[int]) -> list[Kept]:
+    singles = [items.single(place) for place in places]
+    try:
+        _check(len(answers), len(set(singles)))
+        return [(b"dict", answers[single]) for single in singles]
+    except TypeError:
+        raise BatchAnswerError(
+            "the function returned a dict, and its items cannot be the keys of one: return a list"
+        ) from None
+    except KeyError as error:
+        raise BatchAnswerError(f"the function returned a dict without an answer for {error}") from None
+
+
+def _from_tensor(answers: Any, count: int) -> list[Kept]:
+    _check(len(answers) if answers.ndim else None, count)
+    # A view would hold on to the answers of all.
+    return [(b"tensor", answers[place : place + 1].clone()) for place in range(count)]
+
+
+def _check(number: int | None, count: int) -> None:
+    if number != count:
+        got = "an array without rows" if number is None else f"{number} answers"
+        raise BatchAnswerError(
+            f"the function was given {count} items and returned {got}: "
+            "it must return one answer for each item, in their order"
+        )
+
+
+def _refuse(kind: type) -> NoReturn:
+    raise BatchAnswerError(
+        f"the function returned a {kind.__module__}.{kind.__qualname__}, in which mlcache does not know "
+        "one item's answer from another's: return a list, a tuple, a numpy array, a torch tensor, a pandas "
+        "Series or DataFrame with a row for each item, or a dict by item"
+    )

@@ -1,0 +1,75 @@
+"""How single items become what a function of many items takes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+
+from mlcache.batch.options import Batch
+
+Collate = Callable[[list[Any]], Any]
+
+
+def collate_of(function: Callable[..., Any], batch: Batch) -> Collate:
+    """What makes a container of single items: what the user gave, or what the annotation says."""
+    if batch.collate is not None:
+        return cast("Collate", batch.collate)
+    said = _annotation(function, batch.items)
+    for pattern, collate in _BY_ANNOTATION:
+        if re.search(pattern, said):
+            return partial(collate, axis=batch.axis or 0)
+    return list if batch.axis is None else partial(_stack, axis=batch.axis)
+
+
+def _annotation(function: Callable[..., Any], name: str) -> str:
+    """The annotation of the parameter ``name``, as text."""
+    try:
+        said = inspect.signature(function).parameters[name].annotation
+    except (ValueError, TypeError, KeyError):
+        return ""
+    if said is inspect.Parameter.empty:
+        return ""
+    if isinstance(said, type) and not hasattr(said, "__origin__"):
+        return f"{said.__module__}.{said.__qualname__}"
+    return str(said)
+
+
+def _stack(items: list[Any], *, axis: int) -> Any:
+    return np.stack(items, axis=axis)
+
+
+def _stack_tensors(items: list[Any], *, axis: int) -> Any:
+    import torch
+
+    return torch.stack([torch.as_tensor(item) for item in items], dim=axis)
+
+
+def _series(items: list[Any], *, axis: int) -> Any:  # noqa: ARG001 - as the others
+    import pandas as pd
+
+    return pd.Series(items)
+
+
+def _frame(items: list[Any], *, axis: int) -> Any:  # noqa: ARG001 - as the others
+    import pandas as pd
+
+    return pd.concat(items, ignore_index=True)
+
+
+def _tuple(items: list[Any], *, axis: int) -> Any:  # noqa: ARG001 - as the others
+    return tuple(items)
+
+
+_BY_ANNOTATION: list[tuple[str, Callable[..., Any]]] = [
+    (r"^(\w+\.)*(ndarray|NDArray)\b", _stack),
+    (r"^(\w+\.)*Tensor\b", _stack_tensors),
+    (r"^(\w+\.)*DataFrame\b", _frame),
+    (r"^(\w+\.)*Series\b", _series),
+    (r"^(\w+\.)*[tT]uple\b", _tuple),
+]
+"""What an annotation begins with, and what it means. A list is the rule, and is not here."""

@@ -1,0 +1,174 @@
+"""The way of a batch, from its keys to its answers.
+
+It is that of ``mlcache.flow``, with each stage for all items at once:
+
+    3  find the entries, each tier asked once          FindMany
+    4  judge each; renew the stale ones together       Later
+    5  join or lead a flight for each missing item     JoinMany
+    6  compute those that we lead, in chunks           Compute
+    7  encode and
+    8  keep each chunk, and land its flights           KeepMany, LandMany
+
+and only then wait for those that others lead. Since nobody waits before what he leads has landed,
+batches that overlap cannot wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from mlcache.backends.tiered import Found
+from mlcache.batch.leading import Plan, Seat, convoy_of, lead
+from mlcache.batch.order import Order
+from mlcache.batch.steps import FindMany, JoinMany, LandMany, TellMany
+from mlcache.entry import FOREVER
+from mlcache.errors import RecursiveCallError
+from mlcache.events import Coalesced, Event, Hit, Stale
+from mlcache.flight import Flight
+from mlcache.flow import Use
+from mlcache.steps import Draw, Later, Lead, Outcome, Status, Wait
+
+Outcomes = dict[int, Outcome]
+"""By number of a distinct item."""
+
+TakeOff = Callable[[list[Seat]], Awaitable[Outcomes]]
+"""How what we lead is computed; what is missing in its answer is to be asked for once more."""
+
+
+async def answer(order: Order, plan: Plan, take_off: TakeOff | None = None) -> list[Outcome]:
+    """The whole way of the distinct items of ``order``.
+
+    Args:
+        order: what is asked for.
+        plan: how it is to be computed.
+        take_off: how what we lead is computed; None: here and now.
+    """
+    outcomes, missing = await _look(order, plan)
+    forgiving = True
+    while missing:
+        joined: list[tuple[Flight, bool]] = await JoinMany(
+            [order.keys[seat] for seat in missing], offered=False if take_off else None
+        )
+        led = [Seat(seat, flight) for seat, (flight, ours) in zip(missing, joined, strict=True) if ours]
+        if led:
+            outcomes |= await (take_off(led) if take_off else _take_off(order, plan, led))
+        followed = {seat: flight for seat, (flight, ours) in zip(missing, joined, strict=True) if not ours}
+        missing = [seat.number for seat in led if seat.number not in outcomes]
+        missing += await _follow(order, followed, outcomes, forgiving=forgiving)
+        forgiving = False
+    return [outcomes[number] for number in range(len(order.keys))]
+
+
+async def _look(order: Order, plan: Plan) -> tuple[Outcomes, list[int]]:
+    """What is kept and may be served, and the numbers of the items that are missing."""
+    terms = plan.terms
+    outcomes: Outcomes = {}
+    missing: list[int] = []
+    aging: dict[int, float] = {}
+    events: list[Event] = []
+    everything: list[Found | None] = await FindMany(order.keys)
+    for number, found in enumerate(everything):
+        use = Use.COMPUTE
+        if found is not None:
+            use = terms.use_of(found, await Draw() if terms.expiry.early else 0.0)
+        if found is None or use is Use.COMPUTE:
+            missing.append(number)
+            continue
+        if use is Use.SERVE_AND_RENEW:
+            aging[number] = found.entry.created
+        outcomes[number] = served(order, number, found, events)
+    if aging:
+        await _renew(order, plan, aging)
+    await TellMany(events)
+    return outcomes, missing
+
+
+def served(order: Order, number: int, found: Found, events: list[Event]) -> Outcome:
+    """The outcome that an entry is, with the event that it makes."""
+    key, age = order.keys[number], found.at - found.entry.created
+    if found.at < found.entry.fresh_until:
+        events.append(Hit(key, found.tier, age))
+        return Outcome(found.entry, Status.HIT, found.tier)
+    events.append(Stale(key, found.tier, age))
+    return Outcome(found.entry, Status.STALE, found.tier)
+
+
+async def _take_off(order: Order, plan: Plan, led: list[Seat]) -> Outcomes:
+    convoy = convoy_of(led)
+    flow: Any = lead(order, plan, led, convoy)
+    outcomes: Outcomes = await Lead(convoy, flow)
+    return outcomes
+
+
+async def _follow(
+    order: Order, followed: dict[int, Flight], outcomes: Outcomes, *, forgiving: bool
+) -> list[int]:
+    """Wait for what others compute; the numbers of the items that we have to see to ourselves.
+
+    With ``forgiving``, an error that may be about another item of somebody else's batch is no matter:
+    whoever meets it tries once without that item.
+    """
+    again: list[int] = []
+    events: list[Event] = []
+    for number, flight in followed.items():
+        try:
+            outcome: Outcome | None = await Wait(flight)
+        except RecursiveCallError:
+            raise
+        except Exception:
+            if flight.alone or not forgiving:
+                raise
+            outcome = None
+        events.append(Coalesced(order.keys[number]))
+        if outcome is None:
+            again.append(number)
+        else:
+            outcomes[number] = msgspec.structs.replace(outcome, status=Status.COALESCED)
+    await TellMany(events)
+    return again
+
+
+async def _renew(order: Order, plan: Plan, aging: dict[int, float]) -> None:
+    """Have entries computed anew in the background, those that nobody else does.
+
+    Args:
+        order: that they are of.
+        plan: how they are computed.
+        aging: by number of the item, when its entry was made.
+    """
+    joined: list[tuple[Flight, bool]] = await JoinMany([order.keys[each] for each in aging], offered=True)
+    led = [
+        Seat(number, flight, after=created)
+        for (number, created), (flight, ours) in zip(aging.items(), joined, strict=True)
+        if ours
+    ]
+    if not led:
+        return
+    convoy = convoy_of(led)
+    renewal: Any = lead(order, plan, led, convoy)
+    if not await Later(convoy, renewal):
+        renewal.close()
+        convoy.disband()
+        await LandMany([(seat.flight, None) for seat in led])
+
+
+async def refresh(order: Order, plan: Plan) -> list[Outcome]:
+    """Compute all items anew, whatever is kept or under way, and keep the answers."""
+    joined: list[tuple[Flight, bool]] = await JoinMany(order.keys, anew=True)
+    led = [Seat(number, flight, after=FOREVER) for number, (flight, _) in enumerate(joined)]
+    outcomes = await _take_off(order, plan, led)
+    if len(outcomes) < len(led):
+        return await answer(order, plan)
+    return [outcomes[number] for number in range(len(led))]
+
+
+async def peek(order: Order) -> list[Outcome] | None:
+    """What is kept of all items, if nothing is missing; nothing is computed."""
+    found: list[Found | None] = await FindMany(order.keys)
+    if not all(found):
+        return None
+    return [served(order, number, each, []) for number, each in enumerate(found) if each is not None]
+

@@ -1,0 +1,191 @@
+"""Single items, each answered under its own key, and computed in batches with others."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mlcache import clock, forks
+from mlcache.batch.collating import Collate
+from mlcache.batch.flow import Outcomes, TakeOff
+from mlcache.batch.items import Collected
+from mlcache.batch.leading import Plan, Seat, convoy_of, lead
+from mlcache.batch.options import Batch
+from mlcache.batch.order import Order
+from mlcache.cache import Cache
+from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
+from mlcache.errors import BatchTimeoutError
+from mlcache.flight import Flight, Flights, waiting_for
+from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, Rules, Ticket
+from mlcache.steps import Outcome, Step
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Rider(Ticket):
+    """A single item that waits for its batch.
+
+    Args:
+        item: as it was passed.
+        order: of this item alone.
+        flight: of its key.
+        flights: whose it is.
+        batch: the options.
+    """
+
+    __slots__ = ("flight", "flights", "item", "order", "patience")
+
+    def __init__(self, item: Any, order: Order, flight: Flight, flights: Flights, batch: Batch) -> None:
+        bucket = (order.group if batch.collate is None else order.others, _of(batch.bucket, item))
+        weights = batch.limits.weight(item) if batch.limits.weighs else ()
+        ends = None if batch.timeout is None else clock.ticks() + batch.timeout
+        super().__init__(bucket, _of(batch.tenant, item), weights, ends)
+        self.item = item
+        self.order = order
+        self.flight = flight
+        self.flights = flights
+        self.patience = batch.timeout
+
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for the answer."""
+        return self.flight.waiters > 0
+
+    def leave(self, *, late: bool) -> None:
+        """End the flight of an item that will not be computed."""
+        if late:
+            about = f"no batch began within {self.patience:g} s: all were busy with others"
+            self.flights.crash(self.flight, BatchTimeoutError(about))
+        else:
+            self.flights.land(self.flight, None)
+
+
+class Board(Step, frozen=True, eq=False):
+    """Wait for the batch that an item is computed in. Answered with its outcome; None if there was none."""
+
+    rider: Rider
+    singles: Singles
+
+
+class Singles:
+    """What puts single items into batches.
+
+    Args:
+        cache: the parts of the function.
+        batch: the options.
+        collate: makes a container of single items.
+        plan: makes the plan of how batches are computed.
+    """
+
+    def __init__(self, cache: Cache, batch: Batch, collate: Collate, plan: Callable[..., Plan]) -> None:
+        self.collate = collate
+        self._cache = cache
+        self._batch = batch
+        self._plan: Plan = plan(cache.terms, isolate=batch.isolate)
+        slots = batch.concurrency or 1
+        self._rules = Rules(max_size=batch.limits.max_size, max_wait=batch.max_wait, slots=slots)
+        self.batcher = MicroBatcher(self._compute, self._rules)
+        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopBatcher]
+        self._of_loops = weakref.WeakKeyDictionary()
+        forks.tend(self)
+
+    def boarding(self, item: Any, order: Order) -> TakeOff:
+        """How an item that is missing is computed."""
+
+        async def take_off(led: list[Seat]) -> Outcomes:
+            rider = Rider(item, order, led[0].flight, self._cache.flights, self._batch)
+            outcome: Outcome | None = await Board(rider, self)
+            return {} if outcome is None else {0: outcome}
+
+        return take_off
+
+    def of_loop(self) -> LoopBatcher:
+        """The batches of the running event loop."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        batcher = self._of_loops.get(loop)
+        if batcher is None:
+            batcher = self._of_loops[loop] = LoopBatcher(self._compute_suspending, self._rules)
+        return batcher
+
+    def after_fork(self) -> None:
+        """Wait for no batch that is computed in the parent."""
+        self.batcher.after_fork()
+
+    def _compute(self, riders: Sequence[Rider]) -> None:
+        with suppress(Exception):  # it has landed in the flights
+            blocking(self._ride(riders), self._cache)
+
+    async def _compute_suspending(self, riders: Sequence[Rider]) -> None:
+        with suppress(Exception):
+            await suspending(self._ride(riders), self._cache)
+
+    def _ride(self, riders: Sequence[Rider]) -> Any:
+        first = riders[0].order
+        numbers = list(range(len(riders)))
+        keys = [rider.order.keys[0] for rider in riders]
+        items = Collected([rider.item for rider in riders], self.collate)
+        order = msgspec.structs.replace(first, items=items, keys=keys, firsts=numbers, seats=numbers)
+        seats = [Seat(number, rider.flight) for number, rider in enumerate(riders)]
+        return lead(order, self._plan, seats, convoy_of(seats))
+
+
+def _of(function: Callable[[Any], Any] | None, item: Any) -> Any:
+    return None if function is None else function(item)
+
+
+def _board(step: Board, _: Parts) -> Outcome | None:
+    rider, batcher = step.rider, step.singles.batcher
+    rider.flight.watched = True
+    with waiting_for(rider.flight):
+        if batcher.add(rider):
+            batcher.serve(until=lambda: rider.flight.landed)
+        future = rider.flight.future
+        if rider.patience is not None:
+            with suppress(TimeoutError):
+                future.exception(rider.patience)
+            if not future.done() and batcher.withdraw(rider):
+                rider.leave(late=True)
+        outcome: Outcome | None = future.result() or rider.flight.own
+        return outcome
+
+
+async def _board_suspending(step: Board, parts: Parts) -> Outcome | None:
+    import asyncio
+
+    rider, flight = step.rider, step.rider.flight
+    flight.watched = True
+    landed = asyncio.wrap_future(flight.future)
+    try:
+        with waiting_for(flight):
+            batcher = _add(step, parts)
+            await asyncio.wait((landed,), timeout=rider.patience)
+            if not landed.done() and batcher.withdraw(rider):
+                rider.leave(late=True)
+            outcome: Outcome | None = await landed or flight.own
+            return outcome
+    finally:
+        landed.cancel()  # has no effect on one that is done
+
+
+def _add(step: Board, parts: Parts) -> MicroBatcher:
+    """Queue the rider: with the tasks of this loop, or for a plain function with threads."""
+    if parts.suspends:
+        loop_batcher = step.singles.of_loop()
+        loop_batcher.add(step.rider)
+        if loop_batcher.task is not None:
+            step.rider.flight.belong_to(loop_batcher.task)
+        return loop_batcher
+    batcher = step.singles.batcher
+    if batcher.add(step.rider):
+        batcher.serve_elsewhere()
+    return batcher
+
+
+ACTIONS[Board] = _board
+AWAITED[Board] = _board_suspending

@@ -1,0 +1,194 @@
+"""The steps that a batch takes beside those of a single call, and how the two drivers carry them out."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any, cast
+
+from mlcache.backends.many import ManyTiers
+from mlcache.backends.tiered import Found
+from mlcache.backends.walk import run, run_suspending
+from mlcache.drive import ACTIONS, AWAITED, Parts
+from mlcache.entry import Entry, Key
+from mlcache.events import Event
+from mlcache.flight import Flight
+from mlcache.steps import Outcome, Step
+from mlcache.threads import in_thread
+
+
+class FindMany(Step, frozen=True, eq=False):
+    """Look keys up. Answered, by key, with a ``Found`` or None.
+
+    Args:
+        keys: to look up.
+        again: whether the flow has done so just now, so that what fails need not be told once more.
+    """
+
+    keys: Sequence[Key]
+    again: bool = False
+
+
+class KeepMany(Step, frozen=True, eq=False):
+    """Write entries to all tiers."""
+
+    items: Sequence[tuple[Key, Entry]]
+
+
+class DropMany(Step, frozen=True, eq=False):
+    """Delete keys from all tiers, and keep nothing of their flights. Answered with whether any was there."""
+
+    keys: Sequence[Key]
+
+
+class SupersedeMany(Step, frozen=True, eq=False):
+    """Let nobody else join the flights for keys, and keep no result of them."""
+
+    keys: Sequence[Key]
+
+
+class JoinMany(Step, frozen=True, eq=False):
+    """Join the flights for keys. Answered, by key, with the flight and whether we lead it.
+
+    Args:
+        keys: of the flights.
+        anew: whether to replace those that are under way.
+        offered: whether the computation will be offered to all who wait: None if the driver does so
+            wherever it leaves the thread.
+    """
+
+    keys: Sequence[Key]
+    anew: bool = False
+    offered: bool | None = None
+
+
+class LandMany(Step, frozen=True, eq=False):
+    """End flights, each with its outcome."""
+
+    landings: Sequence[tuple[Flight, Outcome | None]]
+
+
+class CrashMany(Step, frozen=True, eq=False):
+    """End flights with an error; with more than one of them it may be about any."""
+
+    flights: Sequence[Flight]
+    error: BaseException
+
+
+class Disband(Step, frozen=True, eq=False):
+    """End a convoy whose flights have landed.
+
+    Args:
+        convoy: to be ended.
+        result: for the caller whose it is.
+        error: in place of a result.
+    """
+
+    convoy: Flight
+    result: Any = None
+    error: BaseException | None = None
+
+
+class LockMany(Step, frozen=True, eq=False):
+    """Answered, by key, with the lock that processes share, held; None where somebody else holds it."""
+
+    keys: Sequence[Key]
+
+
+class UnlockMany(Step, frozen=True, eq=False):
+    """Let go of locks."""
+
+    locks: Sequence[Any]
+
+
+class TellMany(Step, frozen=True, eq=False):
+    """Count events and tell the hooks."""
+
+    events: Sequence[Event]
+
+
+def _store(parts: Parts) -> ManyTiers:
+    return cast("ManyTiers", parts.store)
+
+
+def _supersede(step: SupersedeMany | DropMany, parts: Parts) -> None:
+    for key in step.keys:
+        parts.flights.supersede(key)
+
+
+def _drop(step: DropMany, parts: Parts) -> bool:
+    _supersede(step, parts)
+    return run(_store(parts).dropping_many(step.keys))
+
+
+async def _drop_suspending(step: DropMany, parts: Parts) -> bool:
+    _supersede(step, parts)
+    return await run_suspending(_store(parts).dropping_many(step.keys))
+
+
+def _join(step: JoinMany, parts: Parts, *, offered: bool = False) -> list[tuple[Flight, bool]]:
+    queued = offered if step.offered is None else step.offered
+    if step.anew:
+        return [(parts.flights.lead_anew(key, queued=queued), True) for key in step.keys]
+    return [parts.flights.join(key, queued=queued) for key in step.keys]
+
+
+async def _join_suspending(step: JoinMany, parts: Parts) -> list[tuple[Flight, bool]]:
+    return _join(step, parts, offered=not parts.suspends)
+
+
+def _land(step: LandMany, parts: Parts) -> None:
+    for flight, outcome in step.landings:
+        if outcome is not None and not outcome.shareable:
+            flight.own, outcome = outcome, None  # noqa: PLW2901 - it is its leader's alone
+        parts.flights.land(flight, outcome)
+
+
+def _crash(step: CrashMany, parts: Parts) -> None:
+    for flight in step.flights:
+        flight.alone = len(step.flights) == 1
+        parts.flights.crash(flight, step.error)
+
+
+def _disband(step: Disband, parts: Parts) -> None:
+    step.convoy.disband()
+    if step.error is None:
+        parts.flights.land(step.convoy, step.result)
+    else:
+        parts.flights.crash(step.convoy, step.error)
+
+
+def _tell(step: TellMany, parts: Parts) -> None:
+    for event in step.events:
+        parts.tell(event)
+
+
+def _find(step: FindMany, parts: Parts) -> Coroutine[Any, Any, list[Found | None]]:
+    return _store(parts).finding_many(step.keys, again=step.again)
+
+
+ACTIONS.update(
+    {
+        FindMany: lambda step, parts: run(_find(step, parts)),
+        KeepMany: lambda step, parts: run(_store(parts).keeping_many(step.items)),
+        DropMany: _drop,
+        SupersedeMany: _supersede,
+        JoinMany: _join,
+        LandMany: _land,
+        CrashMany: _crash,
+        Disband: _disband,
+        LockMany: lambda step, parts: run(_store(parts).locking_many(step.keys)),
+        UnlockMany: lambda step, parts: run(_store(parts).unlocking_many(step.locks)),
+        TellMany: _tell,
+    }
+)
+AWAITED.update(
+    {
+        FindMany: lambda step, parts: run_suspending(_find(step, parts)),
+        KeepMany: lambda step, parts: run_suspending(_store(parts).keeping_many(step.items)),
+        DropMany: _drop_suspending,
+        JoinMany: _join_suspending,
+        LockMany: lambda step, parts: in_thread("store", partial(ACTIONS[LockMany], step, parts)),
+        UnlockMany: lambda step, parts: in_thread("store", partial(ACTIONS[UnlockMany], step, parts)),
+    }
+)
