@@ -6,10 +6,10 @@ This module imports redis-py, so nobody imports it before a Redis is opened.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from inspect import signature
+from collections.abc import AsyncIterator, Iterator, Sequence
+from inspect import Parameter, signature
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import redis
 import redis.asyncio
@@ -41,6 +41,10 @@ READ_SIZE = 2**17
 # Older versions of redis-py read 64 KiB and cannot be told otherwise.
 _READING = {"socket_read_size": READ_SIZE} if "socket_read_size" in signature(redis.Redis).parameters else {}
 
+# Older versions of redis-py must be told what a connection is for; newer ones complain of it.
+_asked = signature(redis.ConnectionPool.get_connection).parameters["command_name"].default is Parameter.empty
+_PURPOSE = ("GET",) if _asked else ()
+
 BATCH = 1000
 """Keys to look through, or to delete, in one command."""
 
@@ -62,9 +66,19 @@ class Link:
         self._is_cluster = target.kind == "cluster"
 
     def get(self, name: str) -> bytes | None:
-        """The bytes under a key."""
-        found: bytes | None = self.client.execute_command("GET", name)
-        return found
+        """The bytes under a key.
+
+        Sent without the client's own way of retrying and measuring, which take a tenth of the whole time.
+        """
+        if self._is_cluster:
+            return cast("bytes | None", self.client.execute_command("GET", name))
+        pool = self.client.connection_pool
+        connection = pool.get_connection(*_PURPOSE)
+        try:
+            connection.send_command("GET", name)
+            return cast("bytes | None", connection.read_response())
+        finally:
+            pool.release(connection)
 
     def get_many(self, names: Sequence[str]) -> Replies:
         """The bytes under each key, in one round trip (in a cluster, one for each node)."""
@@ -129,10 +143,17 @@ class AsyncLink:
             await self.client.initialize()
             self.is_open = True
 
-    def get(self, name: str) -> Awaitable[bytes | None]:
-        """The bytes under a key."""
-        found: Awaitable[bytes | None] = self.client.execute_command("GET", name)
-        return found
+    async def get(self, name: str) -> bytes | None:
+        """As ``Link.get``."""
+        if self._is_cluster:
+            return cast("bytes | None", await self.client.execute_command("GET", name))
+        pool = self.client.connection_pool
+        connection = await pool.get_connection(*_PURPOSE)
+        try:
+            await connection.send_command("GET", name)
+            return cast("bytes | None", await connection.read_response())
+        finally:
+            await pool.release(connection)
 
     async def get_many(self, names: Sequence[str]) -> Replies:
         """As ``Link.get_many``."""
