@@ -12,11 +12,12 @@ from contextlib import closing
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
 from mlcache import units
-from mlcache.actions import Actions, Explanation
+from mlcache.actions import Actions
 from mlcache.cache import CacheInfo
 from mlcache.cached_async import AsyncCachedFunction
 from mlcache.drive import blocking
 from mlcache.entry import Key, Span
+from mlcache.explanation import Explanation
 from mlcache.face import Face, Method
 from mlcache.key_tree import KeyTree
 from mlcache.result import Result

@@ -10,10 +10,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
 from mlcache import units
-from mlcache.actions import Actions, Explanation
+from mlcache.actions import Actions
 from mlcache.cache import Cache, CacheInfo
 from mlcache.drive import suspending
 from mlcache.entry import Key, Span
+from mlcache.explanation import Explanation
 from mlcache.face import Face, Method
 from mlcache.key_tree import KeyTree
 from mlcache.result import Result

@@ -18,7 +18,7 @@ Stages 1 and 2, binding and keying, lie before (``call``, ``fastpath``):
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -87,6 +87,10 @@ class Terms(msgspec.Struct, frozen=True):
         young = found.at - found.entry.created <= self.max_age
         return young and judge(found.entry, found.at) is Verdict.FRESH
 
+    def is_simply_served(self, found: Found) -> bool:
+        """Whether an entry is the answer, and there is nothing else to do."""
+        return self.max_age == FOREVER and not self.expiry.early and found.at < found.entry.fresh_until
+
     def use_of(self, found: Found, luck: float) -> Use:
         """What to do with an entry; ``luck`` is drawn between 0 and 1."""
         if self.is_fresh(found):
@@ -101,9 +105,10 @@ UNCOPIABLE = "it cannot be copied"
 _USED_UP = (GeneratorType, CoroutineType, AsyncGeneratorType)
 
 
-async def answer(call: Call, terms: Terms) -> Outcome:
+async def answer(call: Call, terms: Terms, looked: Sequence[Found | None] = ()) -> Outcome:
     """The whole way: an entry that is kept, or one that is computed, once for all who ask meanwhile."""
-    found: Found | None = await Find(call.key)
+    # In ``looked`` is what was found, where the key has been looked up already.
+    found: Found | None = looked[0] if looked else await Find(call.key)
     if found is not None:
         usable = terms.use_of(found, await Draw() if terms.expiry.early else 0.0)
         if usable is Use.SERVE:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from mlcache import ConfigurationError, RecursiveCallError, UnhashableArgumentError, ml_cache
-from mlcache.actions import Actions, Explanation
+from mlcache.actions import Actions
 from mlcache.backends import open as opening
+from mlcache.explanation import Explanation
 from mlcache.testing import FakeClock
 
 

@@ -32,7 +32,7 @@ LAYERS = [
     ["call", "events", "sealing", "result"],
     ["keys", "codec"],
     ["backends", "flight", "fastpath"],
-    ["steps", "mutation", "key_tree"],
+    ["steps", "mutation", "key_tree", "explanation"],
     ["flow"],
     ["drive"],
     ["settings"],

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 from mlcache import AsyncCachedFunction, CachedFunction, CacheInfo, Expiry, Result, ml_cache
-from mlcache.actions import Explanation
 from mlcache.backends.memory import Lru
 from mlcache.entry import Key
+from mlcache.explanation import Explanation
 
 
 @ml_cache
