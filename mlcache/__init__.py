@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlcache.batch import Batch
 from mlcache.cache import CacheInfo
 from mlcache.cached import CachedFunction
 from mlcache.cached_async import AsyncCachedFunction
@@ -9,6 +10,8 @@ from mlcache.decorator import ml_cache
 from mlcache.entry import Expiry
 from mlcache.errors import (
     BackendError,
+    BatchAnswerError,
+    BatchTimeoutError,
     CallTimeoutError,
     CannotEncodeError,
     CodecError,
@@ -46,6 +49,9 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncCachedFunction",
     "BackendError",
+    "Batch",
+    "BatchAnswerError",
+    "BatchTimeoutError",
     "CacheInfo",
     "CachedFunction",
     "CallTimeoutError",

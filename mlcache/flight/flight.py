@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
@@ -32,12 +32,17 @@ class Flight:
         needs: the flights that the computation waits for now.
         own: what the leader made, where it cannot be shared with those who wait.
         watched: whether anybody but a leading thread waits for the result.
+        waiters: how many wait at the moment.
+        carried: the flights that land by what this one does, where it is a convoy.
+        alone: whether what ended it was about its key alone.
     """
 
     __slots__ = (
         "_end",
         "_future",
         "_lock",
+        "alone",
+        "carried",
         "error",
         "job",
         "key",
@@ -46,6 +51,7 @@ class Flight:
         "queued",
         "superseded",
         "task",
+        "waiters",
         "watched",
     )
 
@@ -59,6 +65,9 @@ class Flight:
         self.needs: set[Flight] = set()
         self.own: Any = None
         self.watched = False
+        self.waiters = 0
+        self.carried: tuple[Flight, ...] = ()
+        self.alone = True
         # Nothing is called or made while it is held: a finalizer that came then might wait for this flight.
         self._lock = threading.Lock()
         self._future: Future[Any] | None = None
@@ -103,6 +112,31 @@ class Flight:
         self.job = job
         if self.queued is not None:
             self.queued.set()
+        for flight in self.carried:
+            flight.offer(job)
+
+    def belong_to(self, task: asyncio.Task[Any]) -> None:
+        """Note the task of the computation."""
+        self.task = task
+        for flight in self.carried:
+            flight.task = task
+
+    def carry(self, flights: Sequence[Flight]) -> None:
+        """Be the convoy of these: what computes them runs for this one, and they need it."""
+        self.carried = tuple(flights)
+        for flight in flights:
+            flight.needs.add(self)
+
+    def disband(self) -> None:
+        """Be the convoy of none any more."""
+        for flight in self.carried:
+            flight.needs.discard(self)
+        self.carried = ()
+
+    def count_waiter(self, number: int) -> None:
+        """Note that somebody begins to wait, or with -1 that somebody gave up or was answered."""
+        with self._lock:
+            self.waiters += number
 
     @property
     def is_stranded(self) -> bool:
@@ -190,14 +224,15 @@ def waiting_for(flight: Flight) -> Iterator[None]:
         RecursiveCallError: that one waits for ours, by way of other threads or tasks maybe.
     """
     ours = _leading.get()
-    if not ours:
-        yield
-        return
-    _note_need(ours, flight)
+    if ours:
+        _note_need(ours, flight)
+    flight.count_waiter(1)
     try:
         yield
     finally:
-        _forget_need(ours, flight)
+        flight.count_waiter(-1)
+        if ours:
+            _forget_need(ours, flight)
 
 
 _needs_lock = threading.RLock()  # a finalizer may come at any time, and call a cached function

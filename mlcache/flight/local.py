@@ -76,6 +76,9 @@ class Flights:
 
         A flight that has landed already stays as it is.
         """
+        for each in flight.carried:
+            self.crash(each, error)
+        flight.disband()
         self._remove(flight)
         if not flight.watched:
             # The error holds the frames, and the frames the flight: what nobody reads would be a circle.
