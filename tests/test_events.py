@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
 
 from mlcache import Expiry, MlcacheWarning, disabled, hook, ml_cache
+from mlcache.backends.disk import Disk
 from mlcache.backends.memory import Lru
 from mlcache.entry import Entry, Key
 from mlcache.errors import BackendError
@@ -116,14 +118,20 @@ def test_hooks_see_failures_of_tiers_also_in_strict_mode(monkeypatch: pytest.Mon
     assert Failed in kinds(seen)
 
 
-def test_hits_are_counted_whether_a_hook_watches_or_not() -> None:
-    f = ml_cache(lambda x: x)
+@pytest.mark.parametrize("name", ["lru", "disk"])
+def test_hits_are_counted_whether_a_hook_watches_or_not(name: str, tmp_path: Path) -> None:
+    backend: Any = Disk(tmp_path / "cache", max_bytes=2**20) if name == "disk" else Lru(max_bytes=2**20)
+    f = ml_cache(backend=backend)(lambda x: x)
+    seen: list[Any] = []
     f(1)
     f(1)
-    with hook(lambda _: None):
+    with hook(seen.append):
         f(1)
     f(1)
     assert f.cache_info().hits == 3
+    assert [(type(event), event.tier) for event in seen] == [(Hit, name)]
+    if name == "disk":
+        backend.close()
 
 
 def test_hooks_can_be_nested_and_are_gone_afterwards() -> None:

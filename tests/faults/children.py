@@ -20,15 +20,22 @@ def command(program: str, *arguments: object) -> list[str]:
     return [sys.executable, "-W", "error", "-c", path + program, *map(str, arguments)]
 
 
-def run(program: str, *arguments: object, mount: str | None = None) -> str:
+MODEST = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+"""Has the superuser bound by the permissions of files as everybody is."""
+
+
+def run(program: str, *arguments: object, mount: str | None = None, modest: bool = False) -> str:
     """What ``program`` printed; it must not fail.
 
     Args:
         program: Python.
         arguments: for its ``sys.argv``.
         mount: shell commands that come first, in a name space for mounts of its own.
+        modest: whether the permissions of files bind it, whoever runs it.
     """
     line = command(program, *arguments)
+    if modest and _is_superuser():
+        line = [*MODEST, *line]
     if mount is not None:
         line = ["unshare", "--map-root-user", "--mount", "sh", "-ec", mount + '\nexec "$@"', "sh", *line]
     done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -43,3 +50,17 @@ def can_mount() -> bool:
         return False
     line = ["unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
     return subprocess.run(line, capture_output=True, check=False).returncode == 0
+
+
+def _is_superuser() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+@cache
+def can_be_refused() -> bool:
+    """Whether a program can be run that the permissions of files bind."""
+    if not _is_superuser():
+        return hasattr(os, "geteuid")
+    if shutil.which(MODEST[0]) is None:
+        return False
+    return subprocess.run([*MODEST, "true"], capture_output=True, check=False).returncode == 0

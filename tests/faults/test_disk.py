@@ -16,7 +16,7 @@ import pytest
 from mlcache import CachedFunction, MlcacheWarning, ml_cache
 from mlcache.backends.disk import RETRY_AFTER, Disk
 from mlcache.testing import FakeClock
-from tests.faults.children import can_mount, run
+from tests.faults.children import can_be_refused, can_mount, run
 
 SMALL, LARGE = 10, 200_000
 """Lengths of values that lie in the index, and in a file of their own."""
@@ -130,6 +130,34 @@ one_warning(lambda: print(case.answers(1, 1), case.load.cache_info().errors > 0)
         mount=f'mount --bind "{case.folder}" "{case.folder}"; mount -o remount,bind,ro "{case.folder}"',
     )
     assert printed == "[1, 1] True\n"
+
+
+@pytest.mark.skipif(not can_be_refused(), reason="this user may write everywhere")
+def test_a_folder_that_becomes_read_only_while_it_is_in_use_still_answers(case: Case) -> None:
+    printed = run(
+        """
+import sys
+from pathlib import Path
+from tests.faults.test_disk import Case, LARGE, SMALL, one_warning
+case = Case(Path(sys.argv[1]))
+print(case.answers(SMALL, LARGE))
+folders = [case.folder, *(each for each in case.folder.rglob("*") if each.is_dir())]
+for each in folders:
+    each.chmod(0o500)
+one_warning(lambda: print(case.answers(LARGE + 1, LARGE + 1, LARGE + 2)))
+print(case.answers(SMALL, LARGE))
+for each in folders:
+    each.chmod(0o700)
+print(case.answers(LARGE + 1, LARGE + 1))
+""",
+        case.folder,
+        modest=True,
+    )
+    computed, refused, kept, again = printed.splitlines()
+    assert computed == f"[{SMALL}, {LARGE}]"
+    assert refused == f"[{LARGE + 1}, {LARGE + 1}, {LARGE + 2}]"
+    assert kept == "[]"
+    assert again == f"[{LARGE + 1}]"
 
 
 @pytest.mark.skipif(not can_mount(), reason="nothing can be mounted here")
