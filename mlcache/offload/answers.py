@@ -51,8 +51,8 @@ class Answers:
             parts = member.take(answer.payload, self._reuse)
         except MemoryError as error:
             shortage = error
-        self._count(item, answer, sum(map(len, parts)))
         with self._desk.lock:
+            self._count(item, answer, sum(map(len, parts)))
             self._settle(member, item, answer)
             if member.state == "busy":
                 self.is_free(member)
@@ -106,13 +106,13 @@ class Answers:
     def _count(self, item: Item, answer: Answer, size: int) -> None:
         meter, now = self._desk.meter, clock.ticks()
         item.future.seconds = answer.seconds
-        meter.seconds["wait"].add(item.started - item.submitted)
-        meter.seconds["handle"].add(answer.seconds)
-        meter.seconds["transfer"].add(max(now - item.started - answer.seconds, 0.0))
-        meter.sizes["bytes_in"].add(item.size)
-        meter.sizes["bytes_out"].add(size)
-        meter.sizes["items"].add(item.items)
-        meter.count("answered" if answer.ok else "failed")
+        transfer = max(now - item.started - answer.seconds, 0.0)
+        meter.measure(
+            item.started - item.submitted, transfer, answer.seconds, item.size, size, item.items
+        )
+        meter.count("answered")
+        if not answer.ok:
+            meter.count("failed")
 
 
 def _deliver(item: Item, parts: Sequence[Buffer], *, ok: bool) -> None:

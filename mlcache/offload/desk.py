@@ -92,10 +92,16 @@ class Desk:
                 error = self.start_error()
             else:
                 error = None
-                self.queue.push(item)
-                self.hand_out()
+                self._take_or_keep(item)
         if error is not None:
             self.fail(item, error)
+
+    def _take_or_keep(self, item: Item) -> None:
+        if self.idle and not len(self.queue):
+            self._give(self.idle.pop(), item)
+        else:
+            self.queue.push(item)
+            self.hand_out()
 
     def hand_out(self) -> None:
         """Give waiting calls to idle workers. The caller holds the lock."""

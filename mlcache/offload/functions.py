@@ -15,7 +15,7 @@ import itertools
 import pickle
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -76,6 +76,8 @@ def unpack(data: bytes) -> Function:
     Raises:
         Exception: the function or something that it holds cannot be found or made here.
     """
+    if data[:1] in (_BY_REFERENCE, _BY_VALUE):
+        return _held(data)
     return _in_worker(_rebuild(data))
 
 
@@ -181,6 +183,9 @@ def _lookup(module: Any, name: str) -> Any:
     """What ``name``, with dots, leads to, without binding it; None if to nothing."""
     found = module
     for part in name.split("."):
+        if type(found) is ModuleType and part in vars(found):  # most are, and the rest takes much longer
+            found = vars(found)[part]
+            continue
         try:
             found = inspect.getattr_static(found, part)
         except AttributeError:
@@ -198,23 +203,32 @@ def _layers(found: Any) -> Iterator[Any]:
 
 
 def _rebuild(data: bytes) -> Function:
+    function: Function
     if data[:1] in (_BY_REFERENCE, _BY_VALUE):
-        return (_rebuild_small if len(data) <= _SMALL else _rebuild_large)(data)
-    if data[:1] == _OBJECT:
-        function: Function = pickle.loads(data[1:])  # noqa: S301 - packed by this program
-        return function
-    inner, held = msgspec.msgpack.decode(data[1:], type=tuple[bytes, bytes])
-    if data[:1] == _METHOD:
-        return MethodType(_rebuild(inner), pickle.loads(held))  # noqa: S301 - packed by this program
-    args, kwargs = pickle.loads(held)  # noqa: S301 - packed by this program
-    return functools.partial(_rebuild(inner), *args, **kwargs)
+        function = _held(data).__wrapped__  # type: ignore[attr-defined]
+    elif data[:1] == _OBJECT:
+        function = pickle.loads(data[1:])  # noqa: S301 - packed by this program
+    else:
+        inner, held = msgspec.msgpack.decode(data[1:], type=tuple[bytes, bytes])
+        function = _bind(data[:1], _rebuild(inner), pickle.loads(held))  # noqa: S301 - packed by this program
+    return function
+
+
+def _bind(kind: bytes, function: Function, held: Any) -> Function:
+    if kind == _METHOD:
+        return MethodType(function, held)
+    args, kwargs = held
+    return functools.partial(function, *args, **kwargs)
+
+
+def _held(data: bytes) -> Function:
+    return (_rebuild_small if len(data) <= _SMALL else _rebuild_large)(data)
 
 
 def _rebuild_function(data: bytes) -> Function:
     if data[:1] == _BY_REFERENCE:
-        return _find(*msgspec.msgpack.decode(data[1:], type=tuple[str, str, int]))
-    function: Function = pickle.loads(data[1:])  # noqa: S301 - packed by this program
-    return function
+        return _in_worker(_find(*msgspec.msgpack.decode(data[1:], type=tuple[str, str, int])))
+    return _in_worker(pickle.loads(data[1:]))  # noqa: S301 - packed by this program
 
 
 _rebuild_small = functools.lru_cache(maxsize=256)(_rebuild_function)
@@ -235,6 +249,8 @@ def _in_worker(function: Function) -> Function:
     suspends = is_coroutine_function(function)
 
     def call(*args: Any, **kwargs: Any) -> Any:
+        if switch.is_plain() and not suspends:
+            return function(*args, **kwargs)
         with switch.plain():
             return _run(function(*args, **kwargs)) if suspends else function(*args, **kwargs)
 

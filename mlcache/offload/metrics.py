@@ -11,6 +11,8 @@ _STEPS = 4
 """Buckets for each doubling, so that a percentile is off by a fifth at most."""
 _LEAST = 1e-6
 _BUCKETS = 40 * _STEPS
+_AT_ONCE = 256
+"""Calls that are sorted into buckets together, which takes a third of the time."""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -138,16 +140,29 @@ class Meter:
     """Counts for ``PoolMetrics``, while they grow."""
 
     def __init__(self) -> None:
+        self._fresh: list[tuple[float, ...]] = []
         names = ["submitted", "answered", "failed", "timed_out", "died", "cancelled", "restarts"]
         self.counts = dict.fromkeys(names, 0)
-        self.seconds = {name: Histogram() for name in ("wait", "transfer", "handle")}
-        self.sizes = {name: Histogram(1.0) for name in ("bytes_in", "bytes_out", "items")}
+        self._histograms = {name: Histogram() for name in ("wait", "transfer", "handle")}
+        self._histograms |= {name: Histogram(1.0) for name in ("bytes_in", "bytes_out", "items")}
 
     def count(self, name: str) -> None:
         """One more of ``name``."""
         self.counts[name] += 1
 
+    def measure(self, *values: float) -> None:
+        """Take in one call: wait, transfer and handle in seconds, bytes in and out, and items."""
+        self._fresh.append(values)
+        if len(self._fresh) >= _AT_ONCE:
+            self._sort_in()
+
     def fields(self) -> dict[str, Any]:
         """All that it counted, as ``PoolMetrics`` names it."""
-        histograms = self.seconds | self.sizes
-        return self.counts | {name: each.summary() for name, each in histograms.items()}
+        self._sort_in()
+        return self.counts | {name: each.summary() for name, each in self._histograms.items()}
+
+    def _sort_in(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        for name, values in zip(self._histograms, zip(*fresh, strict=True), strict=False):
+            for value in values:
+                self._histograms[name].add(value)

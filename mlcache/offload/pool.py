@@ -11,6 +11,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+import msgspec
+
 from mlcache import forks, units
 from mlcache.errors import ConfigurationError, PoolClosedError, PoolFullError
 from mlcache.offload import report
@@ -88,7 +90,7 @@ class Pool:
             max_queue_bytes=_bytes(max_queue_bytes, "max_queue_bytes"),
             when_full=_one_of(when_full, ("wait", "raise", "inline"), "when_full"),
             start_method=_start_method(start_method),
-            threads=max(_cores() // number, 1) if threads is None else _count(threads, "threads"),
+            threads=_fair_share(number) if threads is None else _count(threads, "threads"),
             max_calls=math.inf if max_calls is None else _count(max_calls, "max_calls"),
             max_memory=_bytes(max_memory, "max_memory"),
             recycle=_seconds(recycle, "recycle"),
@@ -133,6 +135,14 @@ class Pool:
             if getattr(options, name) is not None:
                 units.seconds(getattr(options, name), what=name)
         return PoolWithOptions(self, partial(self._submit, options), partial(self._run, options))
+
+    def with_workers(self, workers: int) -> Pool:
+        """Another pool, of so many workers, with the same options otherwise."""
+        return _again(self._plan, workers)
+
+    def __reduce__(self) -> Any:
+        """In another process it is a pool of its own, with the same options, that has not been started."""
+        return _again, (self._plan, self._plan.workers)
 
     def start(self) -> Self:
         """Start the workers in the background, rather than at the first call."""
@@ -251,6 +261,18 @@ def _cores() -> int:
     """How many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _fair_share(workers: int) -> int:
+    return max(_cores() // workers, 1)
+
+
+def _again(plan: Plan, workers: int) -> Pool:
+    """A pool of so many workers with the options of ``plan``."""
+    options = msgspec.structs.asdict(plan)
+    same = {name: None if value == math.inf else value for name, value in options.items()}
+    threads = None if plan.threads == _fair_share(plan.workers) else plan.threads
+    return Pool(**same | {"workers": workers, "threads": threads})
 
 
 def _count(value: Any, what: str) -> int:
