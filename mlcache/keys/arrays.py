@@ -61,7 +61,8 @@ def _encode_any_array(array: Array, seen: Seen) -> bytes:
     if dtype.hasobject or dtype.kind not in "biufcSUmMV":
         return head + within(array, seen, _encode_objects)
     if dtype.names is not None:
-        return head + _encode_fields(array, seen)
+        whole = _is_packed(dtype)
+        return head + (carried.hash_once(array, hash_array) if whole else _encode_fields(array, seen))
     if not _is_simple(dtype):
         return head + hash_array(_significant(array))
     if len(_heads) >= _MOST_HEADS:
@@ -73,6 +74,19 @@ def _encode_any_array(array: Array, seen: Seen) -> bytes:
 def _is_simple(dtype: np.dtype[Any]) -> bool:
     """Whether every byte of an element counts, and numpy shows them as a buffer."""
     return dtype.kind in _PLAIN_KINDS and not (_x87 and dtype.char in "gG")
+
+
+def _is_packed(dtype: np.dtype[Any]) -> bool:
+    """Whether the fields of an element are simple and lie in a row, without a gap."""
+    end = 0
+    by_name: Any = dtype.fields
+    for name in dtype.names or ():
+        field, place = by_name[name][:2]
+        whole = _is_simple if field.base.names is None else _is_packed
+        if place != end or not whole(field.base):
+            return False
+        end += field.itemsize
+    return end == dtype.itemsize
 
 
 def _significant(array: Array) -> Array:
@@ -194,7 +208,8 @@ def dtype_code(dtype: np.dtype[Any]) -> bytes:
     if dtype.names is not None:
         return _fields_code(dtype)
     if dtype.kind == "T":
-        return b"@StringDType:" + encode(getattr(dtype, "na_object", ...), {})
+        about = (getattr(dtype, "na_object", ...), getattr(dtype, "coerce", True))
+        return b"@StringDType:" + encode(about, {})
     name = repr(dtype) if dtype.isbuiltin == _USER_DEFINED else dtype.str
     return b"@dtype:" + dumps(name, 2)
 

@@ -32,7 +32,7 @@ def encoder_for(kind: type) -> Encoder | None:
         pa.RecordBatch: lambda value, seen: b"@arrow.RecordBatch:" + _encode_table(value, seen),
         pa.ChunkedArray: lambda value, seen: b"@arrow.ChunkedArray:" + encode_chunks(value, seen),
         pa.Array: lambda value, seen: b"@arrow.Array:" + encode_chunks(value, seen),
-        pa.Scalar: lambda value, seen: b"@arrow.Scalar:" + encode((str(value.type), value.as_py()), seen),
+        pa.Scalar: lambda value, seen: b"@arrow.Scalar:" + encode_chunks(pa.repeat(value, 1), seen),
     }
     return next((encoder for base, encoder in table.items() if issubclass(kind, base)), None)
 
@@ -49,6 +49,7 @@ def encode_chunks(array: pa.Array | pa.ChunkedArray, seen: Seen) -> bytes:
 
 
 def _encode(kind: pa.DataType, chunks: Chunks, seen: Seen) -> bytes:
+    chunks = [chunk for chunk in chunks if len(chunk)]
     nulls = (
         b"@nulls:" + hashing.hash128_stream(map(_null_mask, chunks)) if _null_count(chunks) else b"@whole:"
     )

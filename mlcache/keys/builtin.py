@@ -10,9 +10,11 @@ from types import EllipsisType, NoneType, NotImplementedType
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
+from mlcache.keys.arrays import hash_array
 from mlcache.keys.digest import Encoder, Seen, at, encode, encode_items, fold, within
 
 PLAIN: frozenset[type] = frozenset({int, float, bool, NoneType, str, bytes, complex})
@@ -22,7 +24,12 @@ Version 2 of the format has no references, so that it does not show which object
 identical. Exact types, because marshal takes anything with a buffer for bytes.
 """
 
-_LARGE = 1 << 12
+LARGE = 1 << 12
+"""Characters or bytes from which on a text is hashed by itself: ``marshal`` would copy it."""
+
+_PIECE = 1 << 16
+"""Characters that are encoded at a time: few enough to stay in the caches of a processor."""
+
 _MANY = 32
 _DEEP, _WIDE = 16, 1 << 22
 """Levels, and parts of a level, of trees that are encoded in one call."""
@@ -30,7 +37,11 @@ _DEEP, _WIDE = 16, 1 << 22
 _SMALL = PLAIN - {bytes, complex}
 _SEQUENCES = frozenset({list, tuple})
 _IN_TREES = _SMALL | _SEQUENCES | {dict}
+_NUMBERS = frozenset("cbB?hHiIlLqQnNefd")
+"""Formats of memory views of which every byte counts."""
+
 _are_texts = {str}.issuperset
+_are_integers = {int}.issuperset
 _are_small = (PLAIN - {bytes}).issuperset
 _pack = msgspec.msgpack.Encoder().encode
 _pack_sorted = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -42,13 +53,17 @@ def encode_plain(value: Any, _: Seen) -> bytes:
 
 
 def encode_str(value: str, _: Seen) -> bytes:
-    """The code of a text."""
-    return fold(dumps(value, 2))
+    """The code of a text, piece by piece where it is long."""
+    if len(value) < LARGE:
+        return dumps(value, 2)
+    starts = range(0, len(value), _PIECE)
+    pieces = (value[start : start + _PIECE].encode("utf-8", "surrogatepass") for start in starts)
+    return b"@text:" + dumps(len(value), 2) + hashing.hash128_stream(pieces)
 
 
 def encode_bytes(value: bytes, _: Seen) -> bytes:
     """The code of bytes, in place where they are many."""
-    return dumps(value, 2) if len(value) < _LARGE else b"@bytes:" + encode_buffer(value)
+    return dumps(value, 2) if len(value) < LARGE else b"@bytes:" + encode_buffer(value)
 
 
 def encode_buffer(value: bytes | bytearray | array.array[Any]) -> bytes:
@@ -64,7 +79,7 @@ def encode_tuple(value: tuple[object, ...], seen: Seen) -> bytes:
 
 def encode_list(value: list[object], seen: Seen) -> bytes:
     """The code of a list."""
-    code = encode_plain_items(value) or _encode_tree(value)
+    code = encode_plain_items(tuple(value)) or _encode_tree(value)
     return b"@list:" + (code or within(value, seen, _encode_mixed))
 
 
@@ -104,64 +119,72 @@ def _kinds_in(value: Any) -> set[type] | None:
 
 
 def _encode_mixed(value: list[object], seen: Seen) -> bytes:
-    return dumps(len(value), 2) + fold(encode_items(value, seen))
+    items = tuple(value)  # another thread may change the list meanwhile
+    return dumps(len(items), 2) + fold(encode_items(items, seen))
 
 
-def encode_plain_items(items: list[Any] | tuple[Any, ...]) -> bytes | None:
+def encode_plain_items(items: tuple[Any, ...]) -> bytes | None:
     """The code of items that are all plain, in one call of C; None if they are not."""
     if len(items) >= _MANY and type(items[0]) is str and list(map(type, items)).count(str) == len(items):
         return _encode_texts(items)
     kinds = set(map(type, items))
     if not kinds <= PLAIN or (bytes in kinds and _are_large(items)):
         return None
-    return fold(dumps(tuple(items), 2))
+    return fold(dumps(items, 2))
 
 
-def _encode_texts(texts: list[str] | tuple[str, ...]) -> bytes:
+def _encode_texts(texts: tuple[str, ...]) -> bytes:
     """The code of many texts: each with its length, in one buffer."""
     try:
         return b"@texts:" + dumps(len(texts), 2) + hashing.hash128(_pack(texts))
     except UnicodeEncodeError:  # half of a surrogate pair
-        return fold(dumps(tuple(texts), 2))
+        return fold(dumps(texts, 2))
 
 
-def _are_large(items: list[object] | tuple[object, ...]) -> bool:
-    return any(len(item) >= _LARGE for item in items if isinstance(item, bytes))
+def _are_large(items: tuple[object, ...]) -> bool:
+    return any(len(item) >= LARGE for item in items if type(item) is bytes)
 
 
 def encode_dict(value: dict[Any, Any], seen: Seen) -> bytes:
     """The code of a dict, whatever the order of its items."""
-    if not _are_texts(map(type, value)):
+    now = value.copy()  # another thread may change it meanwhile
+    if not _are_texts(map(type, now)):
         return b"@mapping:" + within(value, seen, _encode_mapping)
-    names = sorted(value)
-    if _are_small(map(type, value.values())):
-        return b"@record:" + fold(dumps((*names, *[value[name] for name in names]), 2))
-    code = _encode_tree(value)
+    names = sorted(now)
+    contents = [now[name] for name in names]
+    if _are_small(map(type, contents)):
+        return b"@record:" + fold(dumps((*names, *contents), 2))
+    code = _encode_tree(now)
     if code is not None:
         return b"@dict:" + code
-    return b"@dict:" + fold(dumps(tuple(names), 2)) + within(value, seen, _encode_contents)
-
-
-def _encode_contents(value: dict[str, object], seen: Seen) -> bytes:
-    names = sorted(value)
-    return _encode_values(names, [value[name] for name in names], seen)
+    head = b"@dict:" + fold(dumps(tuple(names), 2))
+    return head + within(value, seen, lambda _, inside: _encode_values(names, contents, inside))
 
 
 def _encode_mapping(value: dict[Any, object], seen: Seen) -> bytes:
-    items = [(encode(name, seen), name, content) for name, content in value.items()]
-    items.sort(key=itemgetter(0))
-    keys = dumps(len(items), 2) + fold(b"".join([code for code, _, _ in items]))
-    return keys + _encode_values([name for _, name, _ in items], [content for _, _, content in items], seen)
+    items = list(value.items())
+    if _are_integers(map(type, map(itemgetter(0), items))):
+        items.sort(key=itemgetter(0))
+        names, contents = map(list, zip(*items, strict=True))
+        return b"@integers:" + fold(dumps(tuple(names), 2)) + _encode_values(names, contents, seen)
+    # Different keys can have one code, as two that are not a number: so their contents are sorted, too.
+    codes = sorted([(encode(name, seen), _encode_value(name, content, seen)) for name, content in items])
+    return dumps(len(codes), 2) + fold(b"".join([part for pair in codes for part in pair]))
 
 
-def _encode_values(names: list[Any], values: list[object], seen: Seen) -> bytes:
-    codes: list[bytes] = []
-    try:
-        for value in values:
-            codes.append(encode(value, seen))  # noqa: PERF401  # its length says which value failed
-    except UnhashableArgumentError as error:
-        raise at(error, f"[{names[len(codes)]!r:.80}]") from None
+def _encode_values(names: list[Any], values: list[Any], seen: Seen) -> bytes:
+    plain = encode_plain_items(tuple(values))
+    if plain is not None:
+        return b"@plain:" + plain
+    codes = [_encode_value(name, value, seen) for name, value in zip(names, values, strict=True)]
     return fold(b"".join(codes))
+
+
+def _encode_value(name: Any, value: object, seen: Seen) -> bytes:
+    try:
+        return encode(value, seen)
+    except UnhashableArgumentError as error:
+        raise at(error, f"[{name!r:.80}]") from None
 
 
 def encode_set(value: set[Any], seen: Seen) -> bytes:
@@ -175,9 +198,10 @@ def encode_frozenset(value: frozenset[Any], seen: Seen) -> bytes:
 
 
 def _encode_unordered(value: set[Any] | frozenset[Any], seen: Seen) -> bytes:
-    if _are_texts(map(type, value)):
-        return encode_plain_items(sorted(value)) or b""
-    codes = sorted([encode(item, seen) for item in value])
+    items = list(value)  # another thread may change the set meanwhile
+    if _are_texts(map(type, items)) or _are_integers(map(type, items)):
+        return encode_plain_items(tuple(sorted(items))) or b""
+    codes = sorted([encode(item, seen) for item in items])
     return b"@items:" + dumps(len(codes), 2) + fold(b"".join(codes))
 
 
@@ -186,10 +210,19 @@ def encode_bytearray(value: bytearray, _: Seen) -> bytes:
     return b"@bytearray:" + encode_buffer(value)
 
 
-def encode_memoryview(value: memoryview, _: Seen) -> bytes:
-    """The code of a memory view: its format, its shape and its bytes in C order."""
-    content = value if value.c_contiguous else value.tobytes()
-    return b"@memoryview:" + dumps((value.format, value.shape), 2) + hashing.hash128(content)
+def encode_memoryview(value: memoryview, seen: Seen) -> bytes:
+    """The code of a memory view: its format, its shape and its elements in C order.
+
+    What the elements are of other formats than those of numbers, numpy knows: there may be gaps
+    between their parts, and what lies there may be an address, which says nothing.
+    """
+    try:
+        head = b"@memoryview:" + dumps((value.format, value.shape), 2)
+        if value.format not in _NUMBERS:
+            return head + encode(np.asarray(value), seen)
+        return head + (hashing.hash128(value) if value.c_contiguous else hash_array(np.asarray(value)))
+    except ValueError as error:
+        raise UnhashableArgumentError(memoryview, reason=str(error)) from None
 
 
 def encode_array(value: array.array[Any], _: Seen) -> bytes:

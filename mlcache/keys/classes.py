@@ -84,10 +84,10 @@ def encode_class(kind: type, seen: Seen) -> bytes:
 def _code_of(kind: type, outer: tuple[type, ...]) -> bytes:
     if kind in outer:
         return b"@enclosing:" + dumps(outer.index(kind), 2)
-    code = b"@class:" + dumps(type_name(kind), 2)
+    name = dumps(type_name(kind), 2)
     if kind.__module__ not in _MAIN and imported(kind) is kind:
-        return code
-    return code + b"@members:" + hashing.hash128(_encode_members(kind, _Inside(*outer, kind)))
+        return b"@class:" + name
+    return b"@local_class:" + name + hashing.hash128(_encode_members(kind, _Inside(*outer, kind)))
 
 
 def _encode_members(kind: type, seen: Seen) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -80,7 +81,17 @@ def _dtype_parts(dtype: Any) -> object:
         return name, dtype.ordered, dtype.categories
     if isinstance(dtype, pd.StringDtype):
         return name, dtype.storage, dtype.na_value
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return name, str(dtype), _zone(dtype.tz)
     return name, str(dtype)
+
+
+def _zone(zone: datetime.tzinfo) -> object:
+    """What to say of a time zone besides its name, which is all of it where it is in the database of zones.
+
+    Several libraries take zones from there, and pandas takes those of one name for equal.
+    """
+    return None if getattr(zone, "key", None) or getattr(zone, "zone", None) else zone
 
 
 encode_pandas_dtype = made_of("pandas.dtype", _dtype_parts)
@@ -92,6 +103,17 @@ def encode_missing(value: object, _: Seen) -> bytes:
     return b"@missing:" + type(value).__name__.encode() + b":"
 
 
+def _ticks(value: Any) -> int:
+    """A moment or a duration in its own unit; ``value.value`` is in nanoseconds, which may overflow."""
+    return int(value.asm8.view("i8"))
+
+
+def _offset_parts(offset: Any) -> object:
+    """What two offsets differ by. A calendar says again what the holidays say, and cannot be keyed."""
+    more = {name: content for name, content in offset.kwds.items() if name != "calendar"}
+    return type_name(type(offset)), offset.n, offset.normalize, more
+
+
 def _by(parts: Callable[[Any], object]) -> Encoder:
     return made_of("pandas.scalar", lambda value: (type(value).__name__, parts(value)))
 
@@ -101,9 +123,9 @@ def scalars() -> dict[type, Encoder]:
     import pandas as pd
 
     return {
-        pd.Timestamp: _by(lambda value: (value.asm8, value.tzinfo, value.fold)),
-        pd.Timedelta: _by(lambda value: value.asm8),
+        pd.Timestamp: _by(lambda value: (value.unit, _ticks(value), value.tzinfo, value.fold)),
+        pd.Timedelta: _by(lambda value: (value.unit, _ticks(value))),
         pd.Period: _by(lambda value: (value.ordinal, value.freqstr)),
         pd.Interval: _by(lambda value: (value.left, value.right, value.closed)),
-        pd.offsets.BaseOffset: _by(lambda value: value.freqstr),
+        pd.offsets.BaseOffset: _by(_offset_parts),
     }

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Goes into every digest: a change of any code is a change of this number."""
 
 Seen: TypeAlias = dict[int, int]

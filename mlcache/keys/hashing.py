@@ -93,6 +93,9 @@ def _blake3(secret: str | None) -> tuple[Callable[[Buffer], bytes], Callable[[It
 
 def _as_bytes(buffer: Buffer) -> Buffer:
     """What blake3 takes: it refuses buffers of anything but bytes."""
+    if isinstance(buffer, bytes):
+        return buffer
     if hasattr(buffer, "dtype"):
-        return buffer.reshape(-1).view("u1")
-    return buffer if isinstance(buffer, bytes) else memoryview(buffer).cast("B")
+        return buffer.reshape(-1).view("u1") if buffer.nbytes else b""
+    view = memoryview(buffer)
+    return view.cast("B") if view.nbytes else b""  # it casts no view of a shape with a zero in it

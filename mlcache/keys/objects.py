@@ -9,6 +9,7 @@ says it is pickled. Neither ``id()`` nor the default ``repr`` ever stands for an
 from __future__ import annotations
 
 import copyreg
+import functools
 import importlib
 import pickle
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from marshal import dumps
 from operator import methodcaller
 from typing import Any
+from weakref import WeakSet
 
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import arrays, builtin, functions
@@ -36,6 +38,9 @@ _LIBRARIES = {
 """Where the encoders of a library's types are, by its name. Imported when such a value first comes."""
 
 _OWN: dict[type, Encoder] = {**builtin.TYPES, **functions.TYPES, **arrays.TYPES}
+_steady: WeakSet[type] = WeakSet()
+"""Types of which a value was seen to be pickled in one way twice."""
+
 _registered: dict[type, Callable[[Any], object]] = {}
 
 
@@ -112,22 +117,48 @@ def _by_own_account(kind: type) -> Encoder | None:
 def _encode_reduced(value: Any, seen: Seen) -> bytes:
     """The code of a value that says how it is pickled: what is called, with what, and the state set then."""
     kind = type(value)
+    code = _encode_as_pickled(value, seen)
+    if kind not in _steady:
+        if code != _encode_as_pickled(value, seen):
+            raise UnhashableArgumentError(kind, reason="it is pickled in another way each time")
+        _steady.add(kind)
+    return code
+
+
+def _encode_as_pickled(value: Any, seen: Seen) -> bytes:
+    reduced = _reduce(value)
+    if isinstance(reduced, str):
+        return _encode_global(value, reduced, seen)
+    maker, *rest = reduced
+    content = [list(part) if isinstance(part, Iterator) else part for part in rest]
+    try:
+        parts = _encode_maker(maker, seen) + dumps(len(content), 2) + encode_items(content, seen)
+    except UnhashableArgumentError as error:
+        raise at(error, ".__reduce__()") from None
+    return b"@reduced:" + encode_class(type(value), seen) + parts
+
+
+def _reduce(value: Any) -> str | tuple[Any, ...]:
+    kind = type(value)
     try:
         reducer = copyreg.dispatch_table.get(kind)
         reduced = reducer(value) if reducer else value.__reduce_ex__(4)
     except Exception as error:
         raise UnhashableArgumentError(kind, reason=f"it cannot be pickled: {error}") from error
-    if isinstance(reduced, str):
-        return _encode_global(value, reduced, seen)
-    maker, *rest = reduced
-    name = type_name(maker)
-    if imported(maker) is not maker:
-        raise UnhashableArgumentError(kind, reason=f"it is made by {name}, which cannot be imported")
-    content = [list(part) if isinstance(part, Iterator) else part for part in rest]
-    try:
-        return b"@reduced:" + encode_class(kind, seen) + dumps(name, 2) + encode_items(content, seen)
-    except UnhashableArgumentError as error:
-        raise at(error, ".__reduce__()") from None
+    if not isinstance(reduced, str) and not (isinstance(reduced, tuple) and reduced):
+        raise UnhashableArgumentError(kind, reason=f"it cannot be pickled: it reduces to {reduced!r:.80}")
+    return reduced
+
+
+def _encode_maker(maker: Any, seen: Seen) -> bytes:
+    """The code of what is called to make an object anew: its name, by which it has to be found."""
+    if type(maker) is functools.partial:
+        bound = encode_items((maker.args, maker.keywords), seen)
+        return b"@partial:" + bound + _encode_maker(maker.func, seen)
+    name = type_name(maker if hasattr(maker, "__name__") else type(maker))
+    if not hasattr(maker, "__name__") or imported(maker) is not maker:
+        raise UnhashableArgumentError(type(maker), reason=f"{name} cannot be imported")
+    return dumps(name, 2)
 
 
 def _encode_global(value: Any, name: str, seen: Seen) -> bytes:

@@ -11,15 +11,16 @@ from mlcache.errors import UnhashableArgumentError
 from mlcache.keys.arrays import Array, dtype_code, encode_array
 from mlcache.keys.classes import encode_class, type_name
 from mlcache.keys.digest import Encoder, Seen, encode, encode_items, tracked
+from mlcache.keys.structures import encode_own
 
 
 def encoder_for(kind: type) -> Encoder | None:
     """How a type of numpy's, or one derived from it, is encoded; None if not here."""
     table: dict[type, Encoder] = {
-        np.ma.MaskedArray: _encode_masked,
+        np.ma.MaskedArray: tracked(_encode_masked),
         np.memmap: _encode_memmap,
         np.ndarray: tracked(_encode_subclass),
-        np.generic: _encode_scalar,
+        np.generic: _encode_scalar if kind.__module__ == "numpy" else tracked(_encode_derived_scalar),
         np.dtype: lambda value, _: dtype_code(value),
         np.random.BitGenerator: _encode_bit_generator,
         np.random.Generator: _encode_generator,
@@ -35,14 +36,16 @@ def encoder_for(kind: type) -> Encoder | None:
 
 
 def _encode_scalar(value: np.generic, seen: Seen) -> bytes:
-    return b"@scalar:" + dumps(type(value).__name__, 2) + encode_array(np.asarray(value), seen)
+    return b"@scalar:" + encode_array(np.asarray(value), seen)
+
+
+def _encode_derived_scalar(value: np.generic, seen: Seen) -> bytes:
+    """The code of a scalar of a class of its own: its dtype is that of the base."""
+    return b"@subscalar:" + encode_own(value, seen) + encode_array(np.asarray(value), seen)
 
 
 def _encode_subclass(array: Array, seen: Seen) -> bytes:
-    state = encode(getattr(array, "__dict__", None), seen)
-    return (
-        b"@subarray:" + encode_class(type(array), seen) + encode_array(array.view(np.ndarray), seen) + state
-    )
+    return b"@subarray:" + encode_own(array, seen) + encode_array(array.view(np.ndarray), seen)
 
 
 def _encode_memmap(array: Array, seen: Seen) -> bytes:
@@ -55,7 +58,9 @@ def _encode_masked(array: np.ma.MaskedArray[Any, Any], seen: Seen) -> bytes:
     if array is np.ma.masked:  # which cannot even be asked for its fill value
         return b"@maskedconstant:"
     fill = np.asarray(array.fill_value)
-    parts = (np.ma.getdata(array), np.ma.getmaskarray(array), fill, array.hardmask)
+    own = {name: content for name, content in vars(array).items() if not name.startswith("_")}
+    notes = {**getattr(array, "_optinfo", {}), **own}
+    parts = (np.ma.getdata(array), np.ma.getmaskarray(array), fill, array.hardmask, notes)
     return b"@masked:" + encode_class(type(array), seen) + encode_items(parts, seen)
 
 

@@ -15,6 +15,7 @@ import types
 import uuid
 import zoneinfo
 from collections.abc import Callable
+from marshal import dumps
 from typing import Any
 
 from mlcache.errors import UnhashableArgumentError
@@ -37,26 +38,45 @@ def _zone_key(zone: zoneinfo.ZoneInfo) -> str:
     return zone.key
 
 
-def _moment(value: datetime.datetime) -> object:
-    return value.replace(tzinfo=None, fold=0).isoformat(), value.fold, value.tzinfo
+def _encode_moment(value: datetime.datetime, seen: Seen) -> bytes:
+    parts = (value.toordinal(), value.hour, value.minute, value.second, value.microsecond, value.fold)
+    return b"@datetime:" + dumps(parts, 2) + encode(value.tzinfo, seen)
 
 
-def _time(value: datetime.time) -> object:
-    return value.replace(tzinfo=None, fold=0).isoformat(), value.fold, value.tzinfo
+def _encode_time(value: datetime.time, seen: Seen) -> bytes:
+    parts = (value.hour, value.minute, value.second, value.microsecond, value.fold)
+    return b"@time:" + dumps(parts, 2) + encode(value.tzinfo, seen)
+
+
+def _encode_date(value: datetime.date, _: Seen) -> bytes:
+    return b"@date:" + dumps(value.toordinal(), 2)
+
+
+def _encode_timedelta(value: datetime.timedelta, _: Seen) -> bytes:
+    return b"@timedelta:" + dumps((value.days, value.seconds, value.microseconds), 2)
+
+
+def _encode_decimal(value: decimal.Decimal, _: Seen) -> bytes:
+    """Not by its text, which depends on the context of the thread."""
+    return b"@Decimal:" + dumps(tuple(value.as_tuple()), 2)
 
 
 def _offset(zone: datetime.timezone) -> object:
     return zone.utcoffset(None), zone.tzname(None)
 
 
+def _alias(value: Any) -> object:
+    return value.__origin__, value.__args__, value.__unpacked__
+
+
 _BY_PARTS: dict[Any, Encoder] = {
-    datetime.datetime: made_of("datetime", _moment),
-    datetime.date: made_of("date", datetime.date.isoformat),
-    datetime.time: made_of("time", _time),
-    datetime.timedelta: made_of("timedelta", lambda value: (value.days, value.seconds, value.microseconds)),
+    datetime.datetime: _encode_moment,
+    datetime.date: _encode_date,
+    datetime.time: _encode_time,
+    datetime.timedelta: _encode_timedelta,
     datetime.timezone: made_of("timezone", _offset),
     zoneinfo.ZoneInfo: made_of("ZoneInfo", _zone_key),
-    decimal.Decimal: made_of("Decimal", str),
+    decimal.Decimal: _encode_decimal,
     fractions.Fraction: made_of("Fraction", lambda value: (value.numerator, value.denominator)),
     uuid.UUID: made_of("UUID", lambda value: value.bytes),
     pathlib.PosixPath: made_of("PosixPath", str),
@@ -65,8 +85,8 @@ _BY_PARTS: dict[Any, Encoder] = {
     pathlib.PureWindowsPath: made_of("PureWindowsPath", str),
     types.SimpleNamespace: made_of("SimpleNamespace", vars),
     types.MappingProxyType: made_of("mappingproxy", dict),
-    types.GenericAlias: made_of("GenericAlias", lambda value: (value.__origin__, value.__args__)),
-    types.UnionType: made_of("UnionType", lambda value: value.__args__),
+    types.GenericAlias: made_of("GenericAlias", _alias),
+    types.UnionType: made_of("UnionType", lambda value: set(value.__args__)),
     collections.deque: made_of("deque", lambda value: (value.maxlen, list(value))),
     collections.OrderedDict: made_of("OrderedDict", lambda value: list(value.items())),
     collections.defaultdict: made_of("defaultdict", lambda value: (value.default_factory, dict(value))),

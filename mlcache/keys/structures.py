@@ -14,12 +14,20 @@ from mlcache.errors import UnhashableArgumentError
 from mlcache.keys.classes import encode_class
 from mlcache.keys.digest import Encoder, Seen, at, encode, tracked
 
+
+def _all_fields(value: Any) -> object:
+    """What a tuple holds; one made in C, such as a time, has fields to which no index leads."""
+    if hasattr(type(value), "n_sequence_fields"):
+        return value.__reduce__()[1]
+    return tuple(tuple.__iter__(value))
+
+
 _CONTENT: dict[type, Callable[[Any], object]] = {
     collections.OrderedDict: lambda value: list(dict.items(value)),
     collections.defaultdict: lambda value: (value.default_factory, dict(dict.items(value))),
     collections.deque: lambda value: (value.maxlen, list(value)),
     dict: lambda value: dict(dict.items(value)),
-    tuple: lambda value: tuple(tuple.__iter__(value)),
+    tuple: _all_fields,
     list: lambda value: list(list.__iter__(value)),
     set: lambda value: set(set.__iter__(value)),
     frozenset: lambda value: frozenset(frozenset.__iter__(value)),
@@ -112,6 +120,12 @@ def _subclass(kind: type, base: type, content: Callable[[Any], object]) -> Encod
         return b"@subclass:" + encode(base, seen) + encode(content(value), seen) + state(value, seen)
 
     return tracked(body)
+
+
+def encode_own(value: object, seen: Seen) -> bytes:
+    """The code of a value's class and of the attributes that it has besides the content of its base."""
+    names = [name for each in type(value).__mro__ for name in _slots(each)]
+    return _attributes(b"@own:", type(value), ["__dict__", *names])(value, seen)
 
 
 def _slots(kind: type) -> list[str]:

@@ -13,8 +13,7 @@ from typing import Any
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys.arrays import hash_array
 from mlcache.keys.classes import encode_class, type_name
-from mlcache.keys.digest import Encoder, Seen, encode, encode_items
-from mlcache.keys.structures import encode_state
+from mlcache.keys.digest import Encoder, Seen, encode, encode_items, tracked
 
 _INTEGERS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
 """Dtypes that numpy knows, by their size: what another dtype's bytes are seen as."""
@@ -27,8 +26,8 @@ def encoder_for(kind: type) -> Encoder | None:
     import torch
 
     table: dict[type, Encoder] = {
-        torch.Tensor: _encode_tensor if kind is torch.Tensor else _encode_derived,
-        torch.nn.Module: encode_state,
+        torch.Tensor: _readable(_encode_tensor if kind is torch.Tensor else _encode_derived),
+        torch.nn.Module: tracked(_encode_module),
         torch.Generator: _encode_generator,
         torch.dtype: lambda value, _: b"@torch.dtype:" + dumps(str(value), 2),
         torch.device: lambda value, _: b"@torch.device:" + dumps(str(value), 2),
@@ -37,6 +36,24 @@ def encoder_for(kind: type) -> Encoder | None:
         torch.Size: lambda value, seen: b"@torch.Size:" + encode(tuple(value), seen),
     }
     return next((encoder for base, encoder in table.items() if issubclass(kind, base)), None)
+
+
+def _encode_module(module: Any, seen: Seen) -> bytes:
+    """The code of a module: its class and its state when pickled, which leaves out weak references."""
+    return b"@module:" + encode_class(type(module), seen) + encode(module.__getstate__(), seen)
+
+
+def _readable(encoder: Encoder) -> Encoder:
+    """An encoder that refuses what holds no elements of its own: nested tensors, and those of ``vmap``."""
+
+    def encode_readable(tensor: Any, seen: Seen) -> bytes:
+        try:
+            return encoder(tensor, seen)
+        except RuntimeError as error:
+            reason = f"its elements cannot be read: {error}"
+            raise UnhashableArgumentError(type(tensor), reason=reason) from error
+
+    return encode_readable
 
 
 def _encode_tensor(tensor: Any, seen: Seen) -> bytes:

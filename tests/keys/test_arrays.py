@@ -308,3 +308,28 @@ def test_an_element_larger_than_a_chunk_is_read_alone() -> None:
     wide = np.zeros((4, 2), f"S{arrays._CHUNK + 1}")
     wide[2, 1] = b"x"
     assert digest(wide[::2]) == digest(wide[::2].copy()) != digest(wide[1::2])
+
+
+def test_what_an_array_of_texts_takes_counts() -> None:
+    text: Any = np.dtypes.StringDType
+    kinds = [text(), text(coerce=False), text(na_object=None)]
+    assert len({digest(np.array(["a", "b"], kind)) for kind in kinds}) == 3
+
+
+@pytest.mark.parametrize("fields", ["i4,f8,U3", "i4,(2,3)f8", [("a", "i4,i2"), ("b", "S3")]], ids=str)
+def test_fields_in_a_row_are_hashed_in_one(fields: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = np.dtype(fields)
+    array: Any = np.arange(12 * packed.itemsize, dtype="u1").view(packed)
+    hashed: list[int] = []
+    whole = arrays.hash_array
+
+    def counting(part: Any) -> bytes:
+        hashed.append(part.nbytes)
+        return whole(part)
+
+    monkeypatch.setattr(arrays, "hash_array", counting)
+    assert digest(np.repeat(array, 2)[::2]) == digest(array)
+    assert hashed == [array.nbytes] * 2
+    other = array.copy()
+    other.view("u1")[-1] ^= 1
+    assert digest(other) != digest(array)

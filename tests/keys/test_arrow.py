@@ -144,3 +144,54 @@ def test_polars_of_other_types() -> None:
     ]
     assert len({digest(each) for each in made}) == len(made)
     assert all(digest(each) == digest(each.clone()) for each in made)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_arrays_of_nothing_are_equal_whatever_the_chunks(name: str) -> None:
+    kind, _ = COLUMNS[name]
+    nothing = pa.array([], kind)
+    chunked = [pa.chunked_array(chunks, type=kind) for chunks in ([], [nothing], [nothing, nothing])]
+    assert len({digest(each) for each in chunked}) == 1
+
+
+def test_scalars_count_to_the_last_digit() -> None:
+    made = [pa.scalar(value, kind) for kind in (pa.time64("ns"), pa.duration("ns")) for value in (1, 2, None)]
+    made += [pa.scalar(2**62, pa.timestamp("s")), pa.scalar(2**62 + 1, pa.timestamp("s"))]
+    made += [pa.scalar(value) for value in ({"a": 1}, {"a": 2}, [1, 2], [1, 2, 3], "a")]
+    assert len({digest(each) for each in made}) == len(made)
+
+
+class Labelled(pl.DataFrame):  # type: ignore[misc,name-defined]
+    """A frame with a label."""
+
+    label: str = ""
+
+
+def test_polars_frames_of_derived_types_are_apart() -> None:
+    one, other, plain = Labelled({"a": [1]}), Labelled({"a": [1]}), pl.DataFrame({"a": [1]})
+    other.label = "x"
+    assert len({digest(one), digest(other), digest(plain)}) == 3
+    assert digest(one) == digest(Labelled({"a": [1]}))
+
+
+def test_polars_integers_wider_than_those_of_arrow() -> None:
+    made = [pl.Series([2**100 + n, None], dtype=pl.Int128) for n in range(3)]
+    assert len({digest(each) for each in made}) == 3
+    assert digest(made[0]) == digest(made[0].clone())
+
+
+def test_types_of_polars_can_be_keyed() -> None:
+    made = [
+        pl.Int8,
+        pl.Int16,
+        pl.Datetime("us"),
+        pl.Datetime("ns"),
+        pl.Datetime("us", "UTC"),
+        pl.List(pl.Int8),
+        pl.List(pl.Int16),
+        pl.Enum([f"a{n}" for n in range(300)]),
+        pl.Enum([*(f"a{n}" for n in range(299)), "b"]),
+        pl.Schema({"a": pl.Int8}),
+        pl.Schema({"a": pl.Int16}),
+    ]
+    assert len({digest(each) for each in made}) == len(made)

@@ -10,6 +10,7 @@ import struct
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
 
@@ -316,3 +317,101 @@ def test_nesting_beyond_all_bounds_is_refused() -> None:
         digest(deep)
     while deep:
         deep = deep.pop()
+
+
+def test_a_view_of_objects_stands_by_them_and_not_by_their_addresses() -> None:
+    made: list[Any] = [np.array([["a", 1], None, last], object) for last in (2.5, 2.5, 3.5)]
+    one, same, other = made
+    assert digest(memoryview(one)) == digest(memoryview(same))
+    assert digest(memoryview(one)) != digest(memoryview(other))
+
+
+def test_what_lies_in_the_gaps_of_a_view_does_not_count() -> None:
+    fields = np.dtype({"names": ["a", "b"], "formats": ["i1", "i8"], "offsets": [0, 8]})
+    one: Any = np.zeros(2, fields)
+    other = one.copy()
+    other.view("u1")[3] = 7
+    assert digest(memoryview(one)) == digest(memoryview(other))
+    other["b"][1] = 7
+    assert digest(memoryview(one)) != digest(memoryview(other))
+
+
+def test_a_view_that_was_released_is_refused() -> None:
+    view = memoryview(b"a")
+    view.release()
+    with pytest.raises(UnhashableArgumentError, match="released"):
+        digest([view])
+
+
+def test_a_strided_view_of_numbers_stands_by_its_content() -> None:
+    numbers: Any = np.arange(24.0).reshape(4, 6)
+    for view in (numbers[::2], numbers[:, ::3], numbers.T, numbers[::-1]):
+        assert digest(memoryview(view)) == digest(memoryview(view.copy()))
+
+
+def test_keys_of_a_dict_that_have_one_code_have_no_order() -> None:
+    one, other = float("nan"), float("nan")
+    assert digest({one: 1, other: 2}) == digest({other: 2, one: 1})
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "漢", "\ud800"])
+def test_every_letter_of_a_long_text_counts(letter: str) -> None:
+    text = letter * 200_000
+    places = (0, 65_535, 65_536, 199_999)
+    made = [text, text[1:], text + "\0", *(text[:at] + "x" + text[at + 1 :] for at in places)]
+    assert len({digest(each) for each in [*made, text.encode("utf-8", "surrogatepass")]}) == len(made) + 1
+    assert digest([text]) == digest(["".join(list(text))])
+
+
+INTEGERS: list[Any] = [
+    {1: "a", 2: "b"},
+    {1: "b", 2: "a"},
+    {True: "a", 2: "b"},
+    {1.0: "a", 2: "b"},
+    {1: "a", 2: b"b"},
+    {1: "a", 2: ["b"]},
+    {"1": "a", "2": "b"},
+    {1, 2},
+    {True, 2},
+    {1.0, 2},
+    {1, 2, 3},
+    frozenset({1, 2}),
+]
+
+
+def test_sets_and_dicts_of_integers() -> None:
+    assert len({digest(each) for each in INTEGERS}) == len(INTEGERS)
+    numbers = [7**n % 1_000_003 - 500_000 for n in range(1000)]
+    assert digest(set(numbers)) == digest({numbers[-n] for n in range(1000)})
+    assert digest(dict.fromkeys(numbers, "a")) == digest(dict.fromkeys(reversed(numbers), "a"))
+
+
+class Changing:
+    """An object that changes the container it is in while it is keyed, as another thread may."""
+
+    container: Any = None
+
+    def __ml_cache_key__(self) -> str:
+        self.container.clear()
+        return "changing"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: [value, 1, 2],
+        lambda value: {"a": value, "b": 1},
+        lambda value: {1: value, 2: 1},
+        lambda value: {"a": value, 2: 1},
+        lambda value: {value, 1, 2},
+    ],
+)
+def test_a_container_that_changes_meanwhile_is_keyed_as_it_was(make: Any) -> None:
+    changing = Changing()
+    container = changing.container = make(changing)
+    before = make(Changing())
+    for each in before.values() if isinstance(before, dict) else before:
+        if isinstance(each, Changing):
+            each.container = []
+    assert digest(container) == digest(before)
+    assert not container

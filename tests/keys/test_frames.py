@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import pickle
 from typing import Any
 
@@ -257,3 +258,32 @@ def test_a_cell_that_cannot_be_keyed_is_named() -> None:
     with pytest.raises(UnhashableArgumentError) as caught:
         digest((pd.DataFrame({"a": [1, 2], "b": [1, object()]}),))
     assert caught.value.path == "[0]['b'][1]"
+
+
+def test_zones_of_one_name_and_another_offset_are_apart() -> None:
+    moments = pd.to_datetime(["2020-01-01"]).tz_localize("UTC")
+    zones = [dt.timezone(dt.timedelta(hours=hours), "X") for hours in (1, 2)]
+    made = [pd.Series(moments.tz_convert(zone)) for zone in zones]
+    assert digest(made[0]) != digest(made[1])
+    assert digest(made[0]) == digest(made[0].copy())
+
+
+def test_all_that_offsets_differ_by_counts() -> None:
+    offsets = pd.offsets
+    made = [
+        offsets.CustomBusinessDay(holidays=["2020-01-01"]),
+        offsets.CustomBusinessDay(holidays=["2020-01-02"]),
+        offsets.CustomBusinessDay(weekmask="Mon Tue"),
+        offsets.BusinessHour(start="09:00"),
+        offsets.BusinessHour(start="10:00"),
+        offsets.MonthEnd(),
+        offsets.MonthEnd(normalize=True),
+        offsets.MonthEnd(2),
+        offsets.Week(weekday=0),
+        offsets.Week(weekday=1),
+        pd.DateOffset(months=1),
+        pd.DateOffset(months=1, normalize=True),
+        pd.DateOffset(month=1),
+    ]
+    assert len({digest(each) for each in made}) == len(made)
+    assert all(digest(each) == digest(pickle.loads(pickle.dumps(each))) for each in made)

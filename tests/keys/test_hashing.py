@@ -139,3 +139,21 @@ def test_blake3_asked_for_and_not_installed_says_how_to_install_it() -> None:
     ended = run({"MLCACHE_HASH": "blake3"}, "without")
     assert ended.returncode == 1
     assert "MissingExtraError: MLCACHE_HASH=blake3 needs the package 'blake3'" in ended.stderr
+
+
+@pytest.mark.parametrize("secret", [None, "one"])
+def test_blake3_hashes_whatever_xxh3_does(secret: str | None) -> None:
+    pytest.importorskip("blake3")
+    arrays: list[Any] = [np.zeros((0, 3)), np.zeros(2, ">i4"), np.zeros(2, "i4,f8"), np.zeros((4, 6))[::2]]
+    made: list[Any] = [
+        *(memoryview(array) for array in arrays),
+        "é" * 10_000,
+        "\ud800" * 10_000,
+        np.zeros(3, "S0"),
+        np.zeros(3, "i4,f8"),
+        np.zeros(3, "g"),
+        np.zeros(3, ">g")[::2],
+        np.zeros((), "f4"),
+    ]
+    hashing.choose("blake3", secret)
+    assert len({digest(value) for value in made}) == len(made)

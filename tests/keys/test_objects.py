@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import decimal
 import ipaddress
+import operator
 import random
 import re
 import threading
@@ -199,3 +200,49 @@ def test_an_object_that_answers_to_every_name_is_refused() -> None:
 
     with pytest.raises(UnhashableArgumentError):
         digest(Proxy())
+
+
+def test_how_many_parts_an_object_is_pickled_in_counts() -> None:
+    noted = ValueError("a")
+    noted.note = 1  # type: ignore[attr-defined]
+    assert len(noted.__reduce__()) > len(ValueError("a").__reduce__())
+    one = [noted, 5, ValueError("a"), {"note": 1}]
+    other = [ValueError("a"), {"note": 1}, 5, noted]
+    assert digest(one) != digest(other)
+
+
+class Restless(Opaque):
+    """An object that is pickled in another way each time."""
+
+    def __reduce__(self) -> Any:
+        self.x += 1
+        return Restless, (self.x,)
+
+
+class Senseless(Opaque):
+    """An object that says it is pickled, and not how."""
+
+    def __reduce__(self) -> Any:
+        return ()
+
+
+def test_being_pickled_in_another_way_each_time_is_refused() -> None:
+    with pytest.raises(UnhashableArgumentError, match="another way each time"):
+        digest(Restless())
+
+
+def test_being_pickled_in_no_way_is_refused() -> None:
+    with pytest.raises(UnhashableArgumentError, match="it reduces to"):
+        digest([Senseless()])
+
+
+def test_objects_that_a_partial_function_makes_are_keyed_by_all_of_it() -> None:
+    made = [
+        operator.methodcaller("a", b=1),
+        operator.methodcaller("a", b=2),
+        operator.methodcaller("a", 1),
+        operator.methodcaller("a"),
+        operator.methodcaller("b"),
+    ]
+    assert len({digest(each) for each in made}) == len(made)
+    assert digest(made[0]) == digest(operator.methodcaller("a", b=1))

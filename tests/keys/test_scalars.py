@@ -79,3 +79,62 @@ def test_universal_functions_stand_by_their_names() -> None:
 def test_functions_of_numpy_can_be_keyed() -> None:
     assert digest(np.mean) == digest(np.mean)
     assert digest(np.mean) != digest(np.sum)
+
+
+class Measured(np.float64):
+    """A number with a unit."""
+
+    unit: str
+
+
+def measured(value: float, unit: str) -> Measured:
+    made = Measured(value)
+    made.unit = unit
+    return made
+
+
+class Placed(np.ndarray):
+    """An array with a place in a slot."""
+
+    __slots__ = ("place",)
+    place: str
+
+
+def placed(place: str) -> Placed:
+    made = np.arange(3).view(Placed)
+    made.place = place
+    return made
+
+
+def noted(note: str) -> Any:
+    made: Any = np.ma.array([1, 2], mask=[False, True])
+    made.note = note
+    return made
+
+
+def test_what_values_of_derived_types_carry_counts() -> None:
+    made = [
+        measured(1, "m"),
+        measured(1, "s"),
+        measured(2, "m"),
+        np.float64(1),
+        placed("a"),
+        placed("b"),
+        np.arange(3),
+        noted("a"),
+        noted("b"),
+        np.ma.array([1, 2], mask=[False, True]),
+    ]
+    assert len({digest(each) for each in made}) == len(made)
+    assert digest(measured(1, "m")) == digest(measured(1, "m"))
+    assert digest(placed("a")) == digest(placed("a"))
+    assert digest(noted("a")) == digest(noted("a"))
+
+
+def test_a_derived_type_of_the_same_name_is_another_type() -> None:
+    named: Any = type("float64", (np.float64,), {})
+    assert digest(named(1)) != digest(np.float64(1))
+
+
+def test_equal_scalars_are_equal_whatever_c_calls_their_type() -> None:
+    assert digest(np.longlong(1)) == digest(np.int64(1)) != digest(np.uint64(1))

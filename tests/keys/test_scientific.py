@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,3 +112,77 @@ def test_an_image_from_a_file_is_an_image_like_another() -> None:
     buffer = io.BytesIO()
     image().save(buffer, "png")
     assert digest(pil_image.open(buffer)) == digest(image())
+
+
+def test_diagonals_are_equal_whatever_their_order_and_what_lies_outside() -> None:
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    made = [
+        scipy_sparse.dia_array((np.array([[1, 2, 3], [4, 5, 6]]), [0, 1]), shape=(3, 3)),
+        scipy_sparse.dia_array((np.array([[4, 5, 6], [1, 2, 3]]), [1, 0]), shape=(3, 3)),
+        scipy_sparse.dia_array((np.array([[1, 2, 3], [9, 5, 6]]), [0, 1]), shape=(3, 3)),
+    ]
+    assert len({digest(each) for each in made}) == 1
+    assert digest(made[0]) != digest(made[0] * 2)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "bsr", "coo"])
+def test_how_wide_indices_are_does_not_matter(kind: str) -> None:
+    wide = sparse(kind)
+    if kind == "coo":
+        wide.coords = tuple(places.astype(np.int64) for places in wide.coords)
+    else:
+        wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    assert digest(wide) == digest(sparse(kind))
+
+
+def test_what_a_sparse_array_of_a_derived_class_carries_counts() -> None:
+    base = type(sparse())
+    derived = type("Derived", (base,), {})
+    made = [derived(sparse()) for _ in range(3)]
+    made[1].note, made[2].note = "a", "b"
+    assert len({digest(each) for each in [*made, sparse()]}) == 4
+
+
+def animation(*shifts: int, kind: str = "gif") -> Any:
+    buffer = io.BytesIO()
+    first, *more = (image(shift) for shift in shifts)
+    first.save(buffer, kind, save_all=True, append_images=more)
+    return pytest.importorskip("PIL.Image").open(buffer)
+
+
+@pytest.mark.parametrize("kind", ["gif", "tiff", "png", "webp"])
+def test_every_frame_of_an_image_counts(kind: str) -> None:
+    made = [animation(*shifts, kind=kind) for shifts in [(0, 90, 180), (0, 45, 180), (0, 90, 135), (0, 90)]]
+    made.append(animation(0, 90, 180, kind=kind))
+    made[-1].seek(1)
+    assert len({digest(each) for each in made}) == len(made)
+    assert made[-1].tell() == 1
+    assert digest(made[0]) == digest(animation(0, 90, 180, kind=kind))
+
+
+@pytest.mark.parametrize("kind", ["gif", "tiff", "png"])
+def test_an_image_whose_file_was_closed_stays_what_it_is(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(animation(0, 90, kind=kind).fp.getvalue())
+    with pytest.importorskip("PIL.Image").open(path) as closed:
+        closed.load()
+        digest(closed)
+    pixels = np.asarray(closed.convert("RGB"))
+    assert digest(closed) != digest(animation(0, 90, kind=kind))
+    assert (np.asarray(closed.convert("RGB")) == pixels).all()
+
+
+def test_how_transparent_a_palette_is_counts() -> None:
+    made = []
+    for opacity in (255, 100):
+        coloured = image().quantize(4)
+        coloured.putpalette([1, 2, 3, opacity] * 4, "RGBA")
+        made.append(coloured)
+    assert digest(made[0]) != digest(made[1])
+
+
+def test_an_image_with_a_resolution_can_be_keyed() -> None:
+    buffer = io.BytesIO()
+    image().save(buffer, "tiff", dpi=(72, 72))
+    opened = pytest.importorskip("PIL.Image").open(buffer)
+    assert digest(opened) == digest(pickle.loads(pickle.dumps(opened)))

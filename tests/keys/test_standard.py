@@ -8,7 +8,7 @@ import pickle
 import types
 import uuid
 import zoneinfo
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
@@ -89,3 +89,16 @@ def test_a_zone_without_a_name_is_refused() -> None:
 def _packaged() -> str:
     tzdata = pytest.importorskip("tzdata")
     return str(pathlib.Path(tzdata.__file__).parent / "zoneinfo")
+
+
+def test_a_decimal_does_not_depend_on_its_context() -> None:
+    before = digest(Decimal("1e30"))
+    with localcontext(capitals=0):
+        assert digest(Decimal("1e30")) == before
+
+
+def test_types_of_equal_meaning() -> None:
+    assert digest(int | str) == digest(str | int)
+    assert digest(int | str) != digest(int | bytes)
+    alias: Any = list[int]
+    assert digest(alias) != digest(next(iter(alias)))

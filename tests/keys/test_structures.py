@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import enum
 import functools
+import time
 import typing
 from typing import Any
 
@@ -324,3 +325,12 @@ def test_attributes_of_pydantic_models_that_are_no_fields_count() -> None:
     model = pydantic.create_model("model", a=(int, 1))
     made = [model(), _with(model(), x=1), _with(model(), x=2)]
     assert len({digest(each) for each in made}) == len(made)
+
+
+def test_fields_of_a_time_that_no_index_leads_to_count() -> None:
+    parts = (2020, 1, 1, 0, 0, 0, 0, 1, 0)
+    made = [
+        time.struct_time(parts, {"tm_zone": zone, "tm_gmtoff": offset})
+        for zone, offset in [("A", 0), ("A", 3600), ("B", 0)]
+    ]
+    assert len({digest(each) for each in [*made, parts]}) == 4

@@ -108,3 +108,28 @@ def test_small_things_of_torch() -> None:
 def test_a_tensor_without_elements_is_refused() -> None:
     with pytest.raises(UnhashableArgumentError, match="on meta"):
         digest(torch.zeros(3, device="meta"))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_a_tensor_of_tensors_is_refused() -> None:
+    nested = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])
+    with pytest.raises(UnhashableArgumentError, match="cannot be read"):
+        digest([nested])
+
+
+def test_a_tensor_inside_a_transformed_function_is_refused() -> None:
+    def keyed(tensor: Any) -> Any:
+        with pytest.raises(UnhashableArgumentError, match="cannot be read"):
+            digest(tensor)
+        return tensor
+
+    assert torch.vmap(keyed)(torch.ones(2, 3)).shape == (2, 3)
+
+
+def test_recurrent_modules_can_be_keyed() -> None:
+    def module(seed: int) -> Any:
+        torch.manual_seed(seed)
+        return torch.nn.LSTM(2, 3)
+
+    assert digest(module(0)) == digest(module(0))
+    assert digest(module(0)) != digest(module(1))
