@@ -193,17 +193,16 @@ async def _wait(step: Wait, parts: Parts) -> Any:
     """Wait for a flight, and end it if it will never land."""
     import asyncio
 
-    flight = step.flight
-    landed = asyncio.wrap_future(flight.future)
-    try:
-        with waiting_for(flight):
-            while flight.task is not None and not landed.done():
-                await asyncio.wait((landed,), timeout=LOOK_EVERY)
-                if flight.is_stranded:
-                    _abandon(flight, flight.task, parts)
-            return await landed
-    finally:
-        landed.cancel()  # has no effect on one that is done
+    flight, arrival = step.flight, step.flight.arrival()
+    with waiting_for(flight):
+        if flight.task is None or flight.task.get_loop() is asyncio.get_running_loop():
+            await arrival.wait()
+        while not arrival.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(arrival.wait(), LOOK_EVERY)
+            if flight.task is not None and flight.is_stranded:
+                _abandon(flight, flight.task, parts)
+    return flight.future.result()
 
 
 def _abandon(flight: Flight, task: asyncio.Task[Any], parts: Parts) -> None:
@@ -290,8 +289,8 @@ _AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Compute: _compute,
     Keep: lambda step, parts: run_suspending(parts.store.keeping(step.key, step.entry)),
     GetLock: lambda step, parts: in_thread("store", partial(parts.store.lock, step.key)),
-    TryLock: lambda step, parts: in_thread("store", partial(parts.store.try_lock, step.lock)),
-    Unlock: lambda step, parts: in_thread("store", partial(parts.store.unlock, step.lock)),
+    TryLock: lambda step, parts: run_suspending(parts.store.locking(step.lock)),
+    Unlock: lambda step, parts: run_suspending(parts.store.unlocking(step.lock)),
     Pause: _pause,
     Drop: _drop_suspending,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class Flight:
     """
 
     __slots__ = (
+        "_arrivals",
         "_end",
         "_future",
         "_lock",
@@ -71,6 +72,7 @@ class Flight:
         # Nothing is called or made while it is held: a finalizer that came then might wait for this flight.
         self._lock = threading.Lock()
         self._future: Future[Any] | None = None
+        self._arrivals: dict[Any, asyncio.Event] = {}
         self._end: tuple[Any, BaseException | None] | None = None
 
     @property
@@ -87,6 +89,17 @@ class Flight:
             if end is not None:
                 _set(made, *end)
         return self._future
+
+    def arrival(self) -> asyncio.Event:
+        """What is set once it has landed: one for all tasks of the running event loop."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        event = self._arrivals.get(loop)
+        if event is None:
+            event = self._arrivals[loop] = asyncio.Event()
+            self.future.add_done_callback(lambda _: _set_on(loop, event))
+        return event
 
     @property
     def landed(self) -> bool:
@@ -161,6 +174,11 @@ def _running() -> Future[Any]:
     future: Future[Any] = Future()
     future.set_running_or_notify_cancel()  # else a task that gives up waiting would cancel it for all
     return future
+
+
+def _set_on(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # it is closed, and nobody waits there any more
+        loop.call_soon_threadsafe(event.set)
 
 
 def _set(future: Future[Any], result: Any, error: BaseException | None) -> None:
