@@ -21,6 +21,7 @@ from mlcache import clock
 from mlcache.backends.connections import Connections
 from mlcache.backends.filelocks import one_at_a_time
 from mlcache.backends.mapped import MappedFile, read_file
+from mlcache.backends.orphans import remove_orphans
 
 LOCK_TIMEOUT = 10
 """Seconds to wait for another process that writes; after that, the tier failed."""
@@ -148,7 +149,9 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
     def open(cls, directory: Path, max_bytes: int, policy: str, *, mapping: bool) -> Index:
         """The index in ``directory``, while no other process opens it."""
         with one_at_a_time(directory):
-            return cls(directory, max_bytes, policy, mapping=mapping)
+            index = cls(directory, max_bytes, policy, mapping=mapping)
+            remove_orphans(directory, index.files)
+            return index
 
     @property
     def _con(self) -> Any:
@@ -214,6 +217,11 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
                 self.delete(digest)
                 return False
         return True
+
+    @_whole
+    def files(self) -> list[str]:
+        """The files of all entries, as paths within the folder."""
+        return [str(name) for (name,) in self._sql("SELECT filename FROM Cache WHERE filename IS NOT NULL")]
 
     @_whole
     def digests(self, tag: str) -> list[bytes]:
