@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mlcache import clock, forks, keys, switch
+from mlcache import clock, engines, forks, keys, switch
 from mlcache.cache import Cache, Options
 from mlcache.call import Call, Parameters, Values, text_name
 from mlcache.drive import blocking, suspending
@@ -52,7 +52,7 @@ class Actions:
         self.function = function
         self.options = options
         self.suspends = suspends
-        self.parameters = Parameters(function)
+        self.parameters = Parameters(function, engines.names_passed(function, options.offload))
         self._lock = threading.RLock()
         forks.tend(self)
         self._cache: Cache | None = None
@@ -88,6 +88,11 @@ class Actions:
         """Be ready to open in a child that was forked while another thread did."""
         self._lock = threading.RLock()
 
+    @cached_property
+    def local(self) -> Callable[..., Any]:
+        """The function with its resources, as it is called in this process without a cache."""
+        return engines.with_resources(self.function, self.options.offload)
+
     @property
     def opened(self) -> Cache | None:
         """The parts, if they have been opened."""
@@ -101,8 +106,8 @@ class Actions:
     def compile_call(self, *, suspends: bool) -> Callable[..., Any]:
         """What is called in place of the function, in a thread or on an event loop."""
         cache = self.cache
-        if cache.settings.disabled and suspends == self.suspends:
-            return self.function
+        if cache.settings.disabled and suspends == self.suspends and not cache.offloads:
+            return self.local
         exits = Exits(
             miss=self._miss_suspending if suspends else self._miss,
             detour=self._detour_suspending if suspends else self._detour,
@@ -161,7 +166,7 @@ class Actions:
 
     async def uncached(self, args: Values, kwargs: Kwargs) -> Any:
         """The flow that only calls the function."""
-        call = Call(Key(self.cache.namespace, b""), args, lambda args: self.function(*args, **kwargs))
+        call = Call(Key(self.cache.namespace, b""), args, lambda args: self.cache.invoke(*args, **kwargs))
         made: Made = await Compute(call)
         return made.value
 

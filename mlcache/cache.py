@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mlcache import clock, events, keys, sealing, settings
+from mlcache import events, keys, sealing, settings
 from mlcache.backends.address import Address
 from mlcache.backends.invalidation import listen
 from mlcache.backends.protocol import AnyBackend
 from mlcache.backends.tiered import Tiers
 from mlcache.call import Call, Parameters, Values
+from mlcache.computing import Computing, Offloading
+from mlcache.engines import Checked, open_engine, with_resources
 from mlcache.entry import Entry, Expiry, Key
 from mlcache.errors import (
     BackendError,
@@ -35,11 +37,10 @@ from mlcache.events import (
     Tally,
 )
 from mlcache.fastpath import Digest, Keying
-from mlcache.flight import Flights, aboard, shared
+from mlcache.flight import Flights, shared
 from mlcache.flow import UNCOPIABLE, Terms
 from mlcache.mutation import watch
 from mlcache.settings import Settings
-from mlcache.steps import Compute, Made
 from mlcache.stores import Returns, open_stores
 
 
@@ -54,6 +55,7 @@ class Options(msgspec.Struct, frozen=True):
     when: Callable[[Any], object] | None
     returns: Returns
     name: str | None
+    offload: Checked = None
 
 
 class CacheInfo(NamedTuple):
@@ -124,34 +126,17 @@ class Cache:
             stand_ins=options.stand_ins,
         )
         self.digest: Digest = self.keying.compile_digest()
-        self.apply = parameters.compile_apply(function)
-        if self.settings.check == "mutation":
+        computing = _computing(function, parameters, options.offload, self.settings, forced)
+        self.offloads, self.invoke, self.apply = computing.offloads, computing.invoke, computing.apply
+        self.compute, self.ship = computing.compute, computing.ship
+        self.compute_suspending = computing.compute_suspending
+        if self.settings.check == "mutation" and not self.offloads:
             self.apply = watch(self.apply, self.keying, self._warn_of_change, suspends=suspends)
         self._warned: set[tuple[str, str]] = set()
 
     def call(self, digest: bytes, values: Values) -> Call:
         """The call with these bound arguments and their digest."""
         return Call(Key(self.namespace, digest), values, self.apply)
-
-    def compute(self, step: Compute) -> Made:
-        """Call the function in this thread."""
-        started = clock.ticks()
-        if step.flight is None:
-            value = step.call.apply(step.call.values)
-        else:
-            with aboard(step.flight):
-                value = step.call.apply(step.call.values)
-        return Made(value, clock.now(), clock.ticks() - started)
-
-    async def compute_suspending(self, step: Compute) -> Made:
-        """Await the coroutine function."""
-        started = clock.ticks()
-        if step.flight is None:
-            value = await step.call.apply(step.call.values)
-        else:
-            with aboard(step.flight):
-                value = await step.call.apply(step.call.values)
-        return Made(value, clock.now(), clock.ticks() - started)
 
     def hand_out(self, entry: Entry) -> Any:
         """What a caller gets of an entry."""
@@ -228,6 +213,20 @@ def _read_settings(name: str) -> tuple[Settings, dict[str, Any]]:
     suffixes = tuple(".".join(parts[place:]) for place in range(len(parts) - 1, -1, -1))
     forced = settings.read_for(suffixes)
     return msgspec.structs.replace(settings.read(), **forced), forced
+
+
+def _computing(
+    function: Callable[..., Any],
+    parameters: Parameters,
+    spec: Checked,
+    settings: Settings,
+    forced: Mapping[str, Any],
+) -> Computing:
+    engine = open_engine(spec, forced.get("offload_workers"), settings.offload_workers)
+    local = with_resources(function, spec)
+    if engine is None:
+        return Computing(local, parameters)
+    return Offloading(function, engine, local, parameters)
 
 
 _terms_by_namespace: dict[str, str] = {}

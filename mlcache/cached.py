@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
-from mlcache import units
+from mlcache import switch, units
 from mlcache.actions import Actions
 from mlcache.cache import CacheInfo
 from mlcache.cached_async import AsyncCachedFunction
@@ -43,6 +43,8 @@ class CachedFunction(Face[P, R]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer: from the cache, or computed once for all who ask meanwhile."""
+        if switch.is_plain():
+            return cast("R", self._actions.local(*args, **kwargs))
         return cast("R", self._install(suspends=False)(*args, **kwargs))
 
     # From a class, neither mypy nor pyright can tell a class method from a static or a plain one.
@@ -113,7 +115,7 @@ class CachedFunction(Face[P, R]):
 
     def uncached(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself; nothing is looked up or kept."""
-        return cast("R", self._actions.function(*self._bound, *args, **kwargs))
+        return cast("R", self._run(self._actions.uncached(self._bound + args, kwargs)))
 
     def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> Key:
         """What the answer to this call is kept under."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
-from mlcache import units
+from mlcache import switch, units
 from mlcache.actions import Actions
 from mlcache.cache import Cache, CacheInfo
 from mlcache.drive import suspending
@@ -44,6 +44,8 @@ class AsyncCachedFunction(Face[P, R]):
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer: from the cache, or computed once for all who ask meanwhile."""
+        if switch.is_plain() and self._actions.suspends:
+            return cast("R", await self._actions.local(*args, **kwargs))
         await self._open()
         return cast("R", await self._install(suspends=True)(*args, **kwargs))
 

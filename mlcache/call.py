@@ -57,13 +57,18 @@ class Parameters:
     Args:
         function: any callable. One whose signature cannot be read, such as some C
             functions, is taken as ``(*args, **kwargs)``.
+        without: parameters that its callers do not pass, as somebody else does, by name.
 
     Raises:
-        ConfigurationError: a parameter has a name that compiled text uses itself.
+        ConfigurationError: a parameter has a name that compiled text uses itself, or ``*args`` come
+            after one of ``without``.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._all = list(_signature(function).parameters.values())
+    def __init__(self, function: Callable[..., Any], without: Collection[str] = ()) -> None:
+        everything = list(_signature(function).parameters.values())
+        self.without = frozenset(without) & {parameter.name for parameter in everything}
+        self._all = [parameter for parameter in everything if parameter.name not in self.without]
+        self._by_name = _displaced(everything, self.without)
         self.names = tuple(parameter.name for parameter in self._all)
         self._local = {each.name: _local_name(each, place) for place, each in enumerate(self._all)}
         self.defaults = {
@@ -111,7 +116,11 @@ class Parameters:
 
     def forward(self) -> str:
         """The text between the parentheses of a call that passes the arguments on."""
-        return ", ".join(_FORWARD[p.kind].format(p.name, self._local[p.name]) for p in self._all)
+        return ", ".join(self._forward(parameter) for parameter in self._all)
+
+    def signature(self) -> inspect.Signature:
+        """These parameters, as ``inspect`` shows them."""
+        return inspect.Signature(self._all)
 
     def compile_apply(self, function: Callable[..., Any]) -> Callable[[Values], Any]:
         """A function that calls ``function`` with a tuple of bound arguments."""
@@ -136,6 +145,11 @@ class Parameters:
                 raise ConfigurationError(
                     f"{option} names {name!r}, which is no parameter here (there are: {known})"
                 )
+
+    def _forward(self, parameter: Parameter) -> str:
+        name = parameter.name
+        form = "{0}={1}" if name in self._by_name else _FORWARD[parameter.kind]
+        return form.format(name, self._local[name])
 
     def _declare(self, place: int, parameter: Parameter) -> str:
         name = self._local[parameter.name]
@@ -168,6 +182,24 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(function, follow_wrapped=False)
     except (ValueError, TypeError):
         return inspect.Signature(anything)
+
+
+def _displaced(everything: list[Parameter], without: Collection[str]) -> frozenset[str]:
+    """The parameters that have to be passed by name, as one before them is not passed by its place."""
+    gap: Parameter | None = None
+    found: list[str] = []
+    for parameter in everything:
+        if parameter.kind is Parameter.POSITIONAL_OR_KEYWORD:
+            if parameter.name in without:
+                gap = gap or parameter
+            elif gap is not None:
+                found.append(parameter.name)
+        elif parameter.kind is Parameter.VAR_POSITIONAL and gap is not None:
+            raise ConfigurationError(
+                f"the resource {gap.name!r} stands before *{parameter.name}, and is passed by name: move it "
+                f"behind *{parameter.name}"
+            )
+    return frozenset(found)
 
 
 def _local_name(parameter: Parameter, place: int) -> str:

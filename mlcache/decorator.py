@@ -11,6 +11,7 @@ from mlcache.actions import Actions
 from mlcache.cache import Options
 from mlcache.cached import CachedFunction
 from mlcache.cached_async import AsyncCachedFunction
+from mlcache.engines import OffloadSpec, check_offload
 from mlcache.entry import Expiry, Ttl
 from mlcache.errors import ConfigurationError
 from mlcache.face import ClassMethod, Face
@@ -64,7 +65,7 @@ def ml_cache(
     when: Callable[[Any], object] | None = None,
     returns: Returns = "readonly",
     batch: None = None,
-    offload: int | None = None,
+    offload: OffloadSpec = None,
     name: str | None = None,
 ) -> Decorator: ...
 
@@ -81,7 +82,7 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
     when: Callable[[Any], object] | None = None,
     returns: Returns = "readonly",
     batch: None = None,
-    offload: int | None = None,
+    offload: OffloadSpec = None,
     name: str | None = None,
 ) -> Any:
     """Cache what a function returns, by the content of its arguments.
@@ -107,7 +108,10 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
         returns: ``"readonly"``: arrays come back read-only and shared, containers fresh.
             ``"copy"``: everything is the caller's own. ``"reference"``: the very object that is kept.
         batch: not available in this version.
-        offload: not available in this version.
+        offload: what computes misses: a number of worker processes, shared with all functions that name
+            the same number; a ``Pool``; or a ``concurrent.futures.Executor``. 0: the caller itself. None:
+            ``MLCACHE_OFFLOAD_WORKERS``, else 0. Parameters that its ``resources`` name are passed by it,
+            and are neither the callers' nor part of the key.
         name: the name under which answers are kept, where module and qualified name will not do.
 
     Returns:
@@ -120,7 +124,6 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
     """
     _refuse_coroutine("ttl", ttl)
     _refuse("batch", batch, batch is not None)
-    _refuse("offload", offload, offload not in (None, 0))
     options = Options(
         backend=check_backend(backend),
         expiry=ttl if isinstance(ttl, Expiry) else None if ttl is None else Expiry(ttl),
@@ -130,6 +133,7 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
         when=_when(when),
         returns=_returns(returns),
         name=_name(name),
+        offload=check_offload(offload),
     )
     if function is None:
         return lambda function: _decorate(function, options)
@@ -181,11 +185,6 @@ def _check_function(function: Any, options: Options) -> bool:
 
 def _any(test: Callable[[Any], bool], *functions: Any) -> bool:
     return any(map(test, functions))
-
-
-def _refuse(option: str, value: object, given: bool) -> None:  # noqa: FBT001 - private
-    if given:
-        raise ConfigurationError(f"{option}={value!r}: {option} is not available in this version of mlcache")
 
 
 def _refuse_coroutine(option: str, function: object) -> None:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from mlcache import chance, clock
 from mlcache.backends.tiered import Tiers
 from mlcache.backends.walk import run_suspending
+from mlcache.computing import Computes
 from mlcache.crew import crew
 from mlcache.events import Event
 from mlcache.flight import Flight, Flights, Job, on_its_own, waiting_for
+from mlcache.relay import relay
 from mlcache.steps import (
     Compute,
     Draw,
@@ -51,21 +53,13 @@ LOOK_EVERY = 1.0
 """Seconds between looks whether the event loop that leads a flight still runs."""
 
 
-class Parts(Protocol):
+class Parts(Computes, Protocol):
     """What the steps are carried out with."""
 
     store: Tiers
     flights: Flights
     suspends: bool
     """Whether the function is a coroutine function."""
-
-    def compute(self, step: Compute) -> Made:
-        """Call the function."""
-        ...
-
-    async def compute_suspending(self, step: Compute) -> Made:
-        """Await the function."""
-        ...
 
     def tell(self, event: Event) -> None:
         """Count the event and tell the hooks."""
@@ -220,7 +214,7 @@ def _abandon(flight: Flight, task: asyncio.Task[Any], parts: Parts) -> None:
 
 
 async def _compute(step: Compute, parts: Parts) -> Made:
-    if parts.suspends:
+    if parts.suspends or parts.offloads:
         return await parts.compute_suspending(step)
     return await in_thread("compute", partial(parts.compute, step))
 
@@ -229,8 +223,9 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
     """Start the computation so that it belongs to the flight, and wait for it like everybody else.
 
     Cancelling the caller then only cancels the waiting. A coroutine function is awaited in a
-    task of its own, any other function is called in a thread, by a blocking driver: so the
-    flight does not need the event loop to land, which may be blocked by somebody who waits.
+    task of its own, any other function is called in a thread, by a blocking driver, or given to
+    an engine by one: so the flight does not need the event loop to land, which may be blocked by
+    somebody who waits.
     """
     import asyncio
 
@@ -242,7 +237,7 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
         else:
             job = Job(partial(_lead_here, step, parts))
             flight.offer(job)
-            start("compute", job.run)
+            start("ship" if parts.offloads else "compute", job.run)
     except BaseException as error:
         parts.flights.crash(flight, error)
         step.flow.close()
@@ -256,6 +251,9 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
 
 
 def _lead_here(step: Lead | Later, parts: Parts) -> None:
+    if parts.offloads:
+        relay(step.flow, parts, lambda step: _ACTIONS[type(step)](step, parts))
+        return
     with suppress(BaseException):  # it has landed in the flight, where all callers wait for it
         blocking(step.flow, parts)
 

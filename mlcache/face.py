@@ -42,6 +42,8 @@ class Face(Generic[P, R]):
         for name, value in getattr(actions.function, "__dict__", {}).items():
             if not hasattr(type(self), name):  # the function's own attributes must not hide ours
                 self.__dict__.setdefault(name, value)
+        if actions.parameters.without:
+            self.__signature__ = actions.parameters.signature()
         self._actions = actions
         self._lock = threading.RLock()
         forks.tend(self)
@@ -158,6 +160,8 @@ class Method:
         value = getattr(self.__func__, name)
         if name == "__wrapped__":
             return MethodType(value, self.__self__)
+        if name == "__signature__":
+            return value.replace(parameters=list(value.parameters.values())[1:])
         return value.__get__(self.__self__) if name == "aio" else value
 
     def __eq__(self, other: object) -> bool:

@@ -75,9 +75,7 @@ def _truth(text: str, what: str) -> bool:
 def _workers(text: str, what: str) -> int:
     if not text.strip().isdecimal():
         raise ConfigurationError(f"{what} is {text!r}: give a whole number of worker processes, 0 for none")
-    if int(text):
-        raise ConfigurationError(f"{what} is {text!r}: this version cannot offload to worker processes yet")
-    return 0
+    return int(text)
 
 
 def _text(text: str, what: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from functools import cache, partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    import asyncio
+    from concurrent.futures import Executor, Future
 
 T = TypeVar("T")
 
@@ -42,6 +44,33 @@ def _do(work: Callable[[], T]) -> T:
         raise RuntimeError("what was done in a thread raised StopIteration") from error
 
 
+async def finished(future: Future[Any]) -> None:
+    """Await the end of ``future``, whatever it is; it is cancelled with whoever awaits it.
+
+    Unlike ``asyncio.wrap_future``, it hands no exception on, of which there are some that it cannot take.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def tell(_: object) -> None:
+        with suppress(RuntimeError):  # the loop was closed, and nobody awaits it any more
+            loop.call_soon_threadsafe(_settle, done)
+
+    future.add_done_callback(tell)
+    try:
+        await done
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+
+
+def _settle(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
+
+
 def start(purpose: str, work: Callable[[], object]) -> None:
     """Have ``work`` done by a thread of the pool, or by one of its own where the caller is such a thread.
 
@@ -55,6 +84,6 @@ def start(purpose: str, work: Callable[[], object]) -> None:
 
 def close() -> None:
     """End all threads; new ones are made when they are needed."""
-    for purpose in ("compute", "store"):
+    for purpose in ("compute", "store", "ship", "land"):
         pool(purpose).shutdown()
     pool.cache_clear()

@@ -925,7 +925,7 @@ def test_options_come_by_keyword_alone() -> None:
         ({"name": " "}, "name is ' '"),
         ({"name": 5}, "name is 5"),
         ({"batch": "texts"}, "batch='texts'.*not available"),
-        ({"offload": 2}, "offload=2.*not available"),
+        ({"offload": "all"}, "offload is 'all'.*a number of worker processes"),
     ],
 )
 def test_a_wrong_value_is_refused_at_decoration_naming_the_option(

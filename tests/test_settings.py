@@ -30,6 +30,7 @@ def test_nothing_said_is_nothing_set() -> None:
         *(("DISABLED", text, "disabled", False) for text in ("0", "false", "No", "off", "")),
         ("STRICT", "1", "strict", True),
         ("OFFLOAD_WORKERS", "0", "offload_workers", 0),
+        ("OFFLOAD_WORKERS", " 2", "offload_workers", 2),
         ("CHECK", "mutation", "check", "mutation"),
         ("CHECK", " None", "check", None),
     ],
@@ -59,7 +60,7 @@ def test_each_variable_is_read_for_all_and_for_one(
         ("DISABLED", "maybe", "true or false"),
         ("STRICT", "2", "true or false"),
         ("OFFLOAD_WORKERS", "many", "whole number"),
-        ("OFFLOAD_WORKERS", "2", "cannot offload"),
+        ("OFFLOAD_WORKERS", "-1", "whole number"),
         ("CHECK", "everything", "give mutation"),
     ],
 )

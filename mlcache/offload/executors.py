@@ -79,6 +79,19 @@ class ExecutorEngine:
         self._inline = Inline(self.resources)
         self._shares_process = _is_of_threads(executor)
 
+    def check_function(self, function: Function) -> None:
+        """Refuse what could not be sent to the executor.
+
+        Raises:
+            MissingExtraError: as ``functions.check``; threads of this process take anything.
+        """
+        if not self._shares_process:
+            functions.check(function)
+
+    def __reduce__(self) -> Any:
+        """In another process, which does not have the executor, calls are computed inline."""
+        return Inline, (self.resources,)
+
     def submit(self, function: Function, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have the executor compute ``function(*args, **kwargs)``."""
         if self._shares_process:
