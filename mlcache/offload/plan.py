@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeAlias
 
 import msgspec
+
+from mlcache import units
+from mlcache.errors import ConfigurationError
+
+Duration: TypeAlias = float | str | timedelta
+METHODS = ("forkserver", "spawn", "fork")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,3 +32,74 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     max_memory: float
     recycle: float
     load_timeout: float
+
+
+def make_plan(options: Mapping[str, Any]) -> Plan:
+    """The options of a pool as its user gave them, checked and converted.
+
+    Raises:
+        ConfigurationError: one of them cannot be understood.
+    """
+    workers = _cores() if options["workers"] is None else _count(options, "workers")
+    return Plan(
+        workers=workers,
+        resources=_factories(options["resources"] or {}),
+        when_full=_one_of(options, "when_full", ("wait", "raise", "inline")),
+        start_method=_start_method(options),
+        threads=fair_share(workers) if options["threads"] is None else _count(options, "threads"),
+        max_queue=math.inf if options["max_queue"] is None else _count(options, "max_queue"),
+        max_calls=math.inf if options["max_calls"] is None else _count(options, "max_calls"),
+        **{name: _bytes(options[name], name) for name in ("max_queue_bytes", "max_memory")},
+        **{name: _seconds(options[name], name) for name in ("timeout", "recycle", "load_timeout")},
+    )
+
+
+def fair_share(workers: int) -> int:
+    """The threads that each of so many workers may use, so that they do not fight for cores."""
+    return max(_cores() // workers, 1)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _count(options: Mapping[str, Any], name: str) -> int:
+    value = options[name]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name} is {value!r}: give a whole number above zero")
+    return value
+
+
+def _seconds(value: Duration | None, name: str) -> float:
+    return math.inf if value is None else units.seconds(value, what=name)
+
+
+def _bytes(value: int | str | None, name: str) -> float:
+    return math.inf if value is None else units.size(value, what=name)
+
+
+def _one_of(options: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    if options[name] not in choices:
+        raise ConfigurationError(f"{name} is {options[name]!r}: give one of {', '.join(map(repr, choices))}")
+    return str(options[name])
+
+
+def _start_method(options: Mapping[str, Any]) -> str:
+    if not hasattr(os, "fork"):
+        raise ConfigurationError(
+            "worker processes of mlcache need a POSIX system: here, give an executor, "
+            "such as concurrent.futures.ProcessPoolExecutor(), in place of a Pool"
+        )
+    return _one_of(options, "start_method", METHODS)
+
+
+def _factories(resources: Mapping[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
+    for name, factory in resources.items():
+        if not isinstance(name, str) or not name.isidentifier() or not callable(factory):
+            raise ConfigurationError(
+                f"resources has {name!r}: {factory!r}: give the name of a parameter, and a function without "
+                "arguments that loads what is passed for it in each worker"
+            )
+    return dict(resources)

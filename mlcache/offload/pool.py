@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import msgspec
 
 from mlcache import forks, units
-from mlcache.errors import ConfigurationError, PoolClosedError, PoolFullError
+from mlcache.errors import PoolClosedError, PoolFullError
 from mlcache.offload import report
 from mlcache.offload.engine import CallOptions
-from mlcache.offload.hire import METHODS
 from mlcache.offload.inline import Inline
 from mlcache.offload.intake import take_in
-from mlcache.offload.plan import Plan
+from mlcache.offload.plan import Duration, Plan, fair_share, make_plan
 from mlcache.offload.supervisor import Supervisor
 from mlcache.threads import in_thread
 
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from mlcache.offload.health import Health
     from mlcache.offload.metrics import PoolMetrics
 
-Duration = float | str | timedelta
 Submit: TypeAlias = "Callable[[Callable[..., Any], Any, Any], Future[Any]]"
 Run: TypeAlias = "Callable[[Callable[..., Any], Any, Any], Awaitable[Any]]"
 _NOTHING_ASKED = CallOptions()
@@ -74,28 +70,15 @@ class Pool:
         max_queue: int | None = 1000,
         max_queue_bytes: int | str | None = "256MiB",
         when_full: str = "wait",
-        start_method: str | None = None,
+        start_method: str = "forkserver",
         threads: int | None = None,
         max_calls: int | None = None,
         max_memory: int | str | None = None,
         recycle: Duration | None = None,
         load_timeout: Duration | None = 120.0,
     ) -> None:
-        number = _cores() if workers is None else _count(workers, "workers")
-        self._plan = Plan(
-            workers=number,
-            resources=_factories(resources or {}),
-            timeout=_seconds(timeout, "timeout"),
-            max_queue=math.inf if max_queue is None else _count(max_queue, "max_queue"),
-            max_queue_bytes=_bytes(max_queue_bytes, "max_queue_bytes"),
-            when_full=_one_of(when_full, ("wait", "raise", "inline"), "when_full"),
-            start_method=_start_method(start_method),
-            threads=_fair_share(number) if threads is None else _count(threads, "threads"),
-            max_calls=math.inf if max_calls is None else _count(max_calls, "max_calls"),
-            max_memory=_bytes(max_memory, "max_memory"),
-            recycle=_seconds(recycle, "recycle"),
-            load_timeout=_seconds(load_timeout, "load_timeout"),
-        )
+        options = {name: value for name, value in locals().items() if name != "self"}
+        self._plan = make_plan(options)
         self._inline = Inline(self._plan.resources)
         self._closed = False
         self._supervisor: Supervisor | None = None
@@ -170,7 +153,7 @@ class Pool:
         return report.health(self._plan, self._supervisor, closed=self._closed)
 
     def after_fork(self) -> None:
-        """In a fork of this process: let go of the workers, which are not its own, and start others if needed."""
+        """In a fork of this process: let go of the workers, and start others if they are needed."""
         self._lock = threading.RLock()
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
@@ -257,58 +240,9 @@ class PoolWithOptions:
         self._pool.close(timeout)
 
 
-def _cores() -> int:
-    """How many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
-def _fair_share(workers: int) -> int:
-    return max(_cores() // workers, 1)
-
-
 def _again(plan: Plan, workers: int) -> Pool:
     """A pool of so many workers with the options of ``plan``."""
     options = msgspec.structs.asdict(plan)
-    same = {name: None if value == math.inf else value for name, value in options.items()}
-    threads = None if plan.threads == _fair_share(plan.workers) else plan.threads
+    same: dict[str, Any] = {name: None if value == math.inf else value for name, value in options.items()}
+    threads = None if plan.threads == fair_share(plan.workers) else plan.threads
     return Pool(**same | {"workers": workers, "threads": threads})
-
-
-def _count(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{what} is {value!r}: give a whole number above zero")
-    return value
-
-
-def _seconds(value: Duration | None, what: str) -> float:
-    return math.inf if value is None else units.seconds(value, what=what)
-
-
-def _bytes(value: int | str | None, what: str) -> float:
-    return math.inf if value is None else units.size(value, what=what)
-
-
-def _one_of(value: str, choices: tuple[str, ...], what: str) -> str:
-    if value not in choices:
-        raise ConfigurationError(f"{what} is {value!r}: give one of {', '.join(map(repr, choices))}")
-    return value
-
-
-def _start_method(value: str | None) -> str:
-    if not hasattr(os, "fork"):
-        raise ConfigurationError(
-            "worker processes of mlcache need a POSIX system: here, give an executor, "
-            "such as concurrent.futures.ProcessPoolExecutor(), in place of a Pool"
-        )
-    return _one_of(value or "forkserver", METHODS, "start_method")
-
-
-def _factories(resources: Mapping[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
-    for name, factory in resources.items():
-        if not isinstance(name, str) or not name.isidentifier() or not callable(factory):
-            raise ConfigurationError(
-                f"resources has {name!r}: {factory!r}: give the name of a parameter, and a function without "
-                "arguments that loads what is passed for it in each worker"
-            )
-    return dict(resources)
