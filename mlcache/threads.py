@@ -17,16 +17,30 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@cache
 def pool(purpose: str) -> Executor:
     """The threads for one purpose: those that wait for stores must not queue behind those that compute."""
+    with _making:
+        return _made(purpose)
+
+
+@cache
+def _made(purpose: str) -> Executor:
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 4), f"mlcache-{purpose}")
 
 
+_making = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _making  # noqa: PLW0603 - a thread that the child does not have may hold it
+    _making = threading.Lock()
+    _made.cache_clear()  # threads do not survive a fork
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 async def in_thread(purpose: str, do: Callable[[], T]) -> T:
@@ -86,4 +100,4 @@ def close() -> None:
     """End all threads; new ones are made when they are needed."""
     for purpose in ("compute", "store", "ship", "land"):
         pool(purpose).shutdown()
-    pool.cache_clear()
+    _made.cache_clear()
