@@ -207,6 +207,7 @@ def _abandon(flight: Flight, task: asyncio.Task[Any], parts: Parts) -> None:
     if not task.get_loop().is_closed():
         return  # its loop has stopped, and may go on later
     _tasks.discard(task)
+    setattr(task, "_log_destroy_pending", False)  # noqa: B010 - so asyncio itself says that it knows
     coroutine = task.get_coro()
     if coroutine is not None:
         with suppress(BaseException):  # whatever the function does when it is thrown away
