@@ -74,6 +74,7 @@ class Tiers:
         cap: Callable[[Entry], Entry] = lambda entry: entry,
     ) -> None:
         self.backends = tuple(backends)
+        self.names = _apart([backend.name for backend in self.backends])
         self._cap = cap
         self._recent = Recent()
         self._on_failure = on_failure
@@ -120,9 +121,9 @@ class Tiers:
             if verdict is Verdict.FRESH:
                 if place:
                     await self._promote(key, entry, self.backends[:place], mark)
-                return Found(entry, backend.name, now)
+                return Found(entry, self.names[place], now)
             if verdict is Verdict.STALE and (best is None or best.entry.fresh_until < entry.fresh_until):
-                best = Found(entry, backend.name, now)
+                best = Found(entry, self.names[place], now)
         return best
 
     def forget_nearest(self, namespace: str) -> None:
@@ -245,7 +246,8 @@ class Tiers:
 
     def look(self, key: Key) -> dict[str, Entry | None]:
         """What each tier has, without promotion."""
-        return {backend.name: self._try(backend, "get", key).carry_out() for backend in self.backends}
+        found = [self._try(backend, "get", key).carry_out() for backend in self.backends]
+        return dict(zip(self.names, found, strict=True))
 
     def close(self) -> None:
         """Close those that can be closed."""
@@ -258,6 +260,14 @@ class Tiers:
 
     def __repr__(self) -> str:
         return " → ".join(map(repr, self.backends)) or "<no tier>"
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind those that have come before: ``disk``, ``disk 2``."""
+    return [
+        f"{name} {number}" if (number := names[: place + 1].count(name)) > 1 else name
+        for place, name in enumerate(names)
+    ]
 
 
 def _is_entry(found: object, backend: Backend, key: Key, tell: OnFailure) -> bool:

@@ -151,6 +151,19 @@ def test_a_look_promotes_nothing() -> None:
     assert near.get(KEY) is None
 
 
+def test_tiers_of_one_name_are_told_apart() -> None:
+    stores = [Named("disk"), Named("lru"), Named("disk"), Named("disk")]
+    tiers = Tiers(stores, fail)
+    for store in stores[2:]:
+        store.put(KEY, entry(id(store)))
+    looked = tiers.look(KEY)
+    assert list(looked) == ["disk", "lru", "disk 2", "disk 3"]
+    assert [found is None for found in looked.values()] == [True, True, False, False]
+    found = tiers.find(KEY)
+    assert found is not None
+    assert found.tier == "disk 2"
+
+
 def test_without_tiers_nothing_is_found() -> None:
     tiers = Tiers((), fail)
     tiers.keep(KEY, entry("kept"))
