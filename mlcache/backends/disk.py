@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from mlcache import clock
 from mlcache.backends.address import DISK_BYTES, Address, Defaults, Opener, a_compression, a_size
 from mlcache.backends.filesystems import shared_kind
+from mlcache.backends.folders import FileId, claim, default_directory, file_id
 from mlcache.backends.listing import Head
 from mlcache.backends.mapped import MappedFile, Verified
 from mlcache.backends.protocol import Decode, Usage
@@ -85,18 +86,18 @@ class Disk:
         self._shared_kind: str | None = None
         self._is_new = True
         self._file = self.directory / FILE
-        self._opened: tuple[Any, _FileId] | None = None
+        self._opened: tuple[Any, FileId] | None = None
         self._failure: tuple[float, str] | None = None
         self._lock = threading.Lock()
         _index_class()  # says at once what to install
         _alive.add(self)
 
     def get(self, key: Key) -> bytes | memoryview | None:
-        found: bytes | MappedFile | None = self._index().frame(key.digest)
+        found: bytes | MappedFile | None = self._asked("frame", key.digest)
         return found.data if isinstance(found, MappedFile) else found
 
     def get_decoded(self, key: Key, decode: Decode[T]) -> T | None:
-        found: bytes | MappedFile | None = self._index().frame(key.digest)
+        found: bytes | MappedFile | None = self._asked("frame", key.digest)
         if type(found) is bytes:
             return decode(found, verified=False)
         if not isinstance(found, MappedFile):
@@ -112,28 +113,28 @@ class Disk:
             self.delete(key)
             raise self._too_large(data)
         seconds = None if math.isinf(expires_at) else max(expires_at - clock.now(), 0.0)
-        if not self._index_in_place().keep(key.digest, data, expire=seconds, tag=key.namespace):
+        self._index_in_place()
+        if not self._asked("keep", key.digest, data, seconds, key.namespace):
             raise self._too_large(data)
 
     def delete(self, key: Key) -> bool:
-        return bool(self._index().delete(key.digest))
+        return bool(self._asked("delete", key.digest))
 
     def clear(self, namespace: str) -> int:
-        return int(self._index().evict(namespace))
+        return int(self._asked("evict", namespace))
 
     def keys(self, namespace: str) -> Iterator[Key]:
-        return (Key(namespace, digest) for digest in self._index().digests(namespace))
+        return (Key(namespace, digest) for digest in self._asked("digests", namespace))
 
     def count(self, namespace: str) -> int:
-        return int(self._index().number_of(namespace))
+        return int(self._asked("number_of", namespace))
 
     def heads(self, namespace: str | None = None) -> Iterator[Head]:
-        for tag, digest, size, data in self._index().beginnings(namespace, HEAD_BYTES):
+        for tag, digest, size, data in self._asked("beginnings", namespace, HEAD_BYTES):
             yield Head(Key(tag, digest), size, data)
 
     def usage(self) -> Usage:
-        index = self._index()
-        return Usage(len(index), int(index.volume()), None, self._max_bytes)
+        return Usage(self._asked("__len__"), int(self._asked("volume")), None, self._max_bytes)
 
     def lock(self, key: Key) -> Any:
         from mlcache.backends.filelocks import KeyLock
@@ -154,6 +155,17 @@ class Disk:
         opened = self._opened
         return self._index_in_place() if opened is None else opened[0]
 
+    def _asked(self, operation: str, *args: Any) -> Any:
+        """What the index answers; asked anew if it failed because somebody removed the folder."""
+        index = self._index()
+        try:
+            return getattr(index, operation)(*args)
+        except Exception:
+            in_place = self._index_in_place()
+            if in_place is index:
+                raise
+            return getattr(in_place, operation)(*args)
+
     def _index_in_place(self) -> Any:
         """The index, sure to be that of the file that is in the folder now.
 
@@ -161,7 +173,7 @@ class Disk:
         lookup there that finds nothing is followed by a write; so it is enough that writes look.
         """
         with self._lock:
-            if self._opened is not None and self._opened[1] == _file_id(self._file):
+            if self._opened is not None and self._opened[1] == file_id(self._file):
                 return self._opened[0]
             return self._open()
 
@@ -170,7 +182,7 @@ class Disk:
             raise BackendError(self._failure[1])
         self._let_go()
         try:
-            _claim(self.directory)
+            claim(self.directory)
             index = _index_class().open(
                 self.directory, self._max_bytes, self._policy, mapping=not self._is_shared()
             )
@@ -178,7 +190,7 @@ class Disk:
             reason = f"the cache folder {self.directory} cannot be used: {error}"
             self._failure = (clock.now() + RETRY_AFTER, reason)
             raise BackendError(reason) from error
-        self._opened = (index, _file_id(self._file))
+        self._opened = (index, file_id(self._file))
         return index
 
     def _is_shared(self) -> bool:
@@ -231,36 +243,6 @@ def _index_class() -> type[Any]:
     except ImportError as error:
         raise MissingExtraError("backend 'disk'", error.name or "diskcache", "disk") from None
     return Index
-
-
-def default_directory() -> Path:
-    """The folder for caches of this user on this platform."""
-    try:
-        import platformdirs
-    except ImportError:
-        raise MissingExtraError("backend 'disk'", "platformdirs", "disk") from None
-    return Path(platformdirs.user_cache_dir("mlcache"))
-
-
-def _claim(directory: Path) -> None:
-    """Make the folder for its owner alone, or see that it is ours."""
-    if not directory.exists():
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        directory.mkdir(mode=0o700, exist_ok=True)
-    if hasattr(os, "geteuid") and directory.stat().st_uid != os.geteuid():
-        raise BackendError("another user owns it")
-
-
-_FileId = tuple[int, int] | None
-
-
-def _file_id(path: Path) -> _FileId:
-    """What tells a file from another one that has taken its place; None if it is not there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 _alive: weakref.WeakSet[Disk] = weakref.WeakSet()

@@ -199,7 +199,7 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
         return None
 
     @_whole
-    def keep(self, digest: bytes, data: bytes, *, expire: float | None, tag: str) -> bool:
+    def keep(self, digest: bytes, data: bytes, expire: float | None, tag: str) -> bool:
         """Keep ``data`` under ``digest``, and evict what has no room beside it.
 
         Args:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import xxhash
 
 from mlcache.backends.address import Address, Defaults, Opener, a_compression
-from mlcache.backends.disk import default_directory
+from mlcache.backends.folders import default_directory
 from mlcache.backends.protocol import Usage
 from mlcache.entry import Key
 from mlcache.errors import MissingExtraError

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from mlcache import clock
-from mlcache.backends.disk import Disk, default_directory
+from mlcache.backends.disk import Disk
+from mlcache.backends.folders import default_directory
 from mlcache.errors import BackendError, EntryTooLargeError
 from mlcache.stores import open_backend
 from mlcache.testing.backends import key, payload

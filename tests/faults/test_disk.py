@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,22 @@ def test_a_folder_that_is_removed_is_made_anew(case: Case) -> None:
     other = Case(case.folder)
     assert 1 not in other.answers(1)
     other.disk.close()
+    assert case.load.cache_info().errors == 0
+
+
+@pytest.mark.parametrize("remade", [False, True])
+def test_a_removed_folder_is_no_error_for_a_thread_that_comes_later(case: Case, remade: bool) -> None:  # noqa: FBT001
+    case.answers(SMALL)
+    shutil.rmtree(case.folder)
+    if remade:
+        case.folder.mkdir(mode=0o700)
+
+    def looks() -> list[Any]:
+        return [case.load.peek(SMALL), case.load.invalidate(SMALL), case.load.cache_info().currsize]
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(looks).result() == [None, False, 0]
+    assert case.answers(SMALL, SMALL) == [SMALL]
     assert case.load.cache_info().errors == 0
 
 
