@@ -187,6 +187,11 @@ def _any(test: Callable[[Any], bool], *functions: Any) -> bool:
     return any(map(test, functions))
 
 
+def _refuse(option: str, value: object, given: bool) -> None:  # noqa: FBT001 - private
+    if given:
+        raise ConfigurationError(f"{option}={value!r}: {option} is not available in this version of mlcache")
+
+
 def _refuse_coroutine(option: str, function: object) -> None:
     if inspect.iscoroutinefunction(function):
         raise ConfigurationError(f"{option} is a coroutine function, which nobody awaits: give a plain one")
