@@ -40,6 +40,7 @@ from mlcache.errors import (
 )
 from mlcache.events import hook
 from mlcache.keys import register_key
+from mlcache.offload.pool import Pool
 from mlcache.result import Result
 from mlcache.stores import open_backend
 from mlcache.switch import disabled
@@ -70,6 +71,7 @@ __all__ = [
     "ModelStoreError",
     "NoRoomError",
     "OffloadError",
+    "Pool",
     "PoolClosedError",
     "PoolFullError",
     "RecursiveCallError",

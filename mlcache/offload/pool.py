@@ -13,12 +13,9 @@ import msgspec
 
 from mlcache import forks, units
 from mlcache.errors import PoolClosedError, PoolFullError
-from mlcache.offload import report
 from mlcache.offload.engine import CallOptions
 from mlcache.offload.inline import Inline
-from mlcache.offload.intake import take_in
 from mlcache.offload.plan import Duration, Plan, fair_share, make_plan
-from mlcache.offload.supervisor import Supervisor
 from mlcache.threads import in_thread
 
 if TYPE_CHECKING:
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
 
     from mlcache.offload.health import Health
     from mlcache.offload.metrics import PoolMetrics
+    from mlcache.offload.supervisor import Supervisor
 
 Submit: TypeAlias = "Callable[[Callable[..., Any], Any, Any], Future[Any]]"
 Run: TypeAlias = "Callable[[Callable[..., Any], Any, Any], Awaitable[Any]]"
@@ -146,10 +144,14 @@ class Pool:
 
     def metrics(self) -> PoolMetrics:
         """What the pool has done so far, and what it does now."""
+        from mlcache.offload import report
+
         return report.metrics(self._supervisor)
 
     def health(self) -> Health:
         """Whether the pool does what it is for, and what is in its way."""
+        from mlcache.offload import report
+
         return report.health(self._plan, self._supervisor, closed=self._closed)
 
     def after_fork(self) -> None:
@@ -166,7 +168,7 @@ class Pool:
         when_full = self._plan.when_full
         wait = wait and when_full == "wait" and supervisor.thread is not threading.current_thread()
         try:
-            return take_in(self._plan, supervisor.desk, options, (function, args, kwargs), wait=wait)
+            return supervisor.take_in(options, (function, args, kwargs), wait=wait)
         except PoolFullError:
             if when_full != "inline":
                 raise
@@ -193,6 +195,8 @@ class Pool:
             if self._closed:
                 raise PoolClosedError("the pool is closed, and takes no more calls")
             if self._supervisor is None:
+                from mlcache.offload.supervisor import Supervisor  # takes a while to import
+
                 self._supervisor = Supervisor(self._plan)
                 weakref.finalize(self, self._supervisor.retire)
             return self._supervisor

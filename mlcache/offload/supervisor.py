@@ -10,14 +10,19 @@ import selectors
 import socket
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlcache import clock
 from mlcache.errors import PoolClosedError
 from mlcache.offload.desk import Desk
+from mlcache.offload.intake import take_in
 from mlcache.offload.staff import Staff
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from mlcache.offload.engine import CallOptions
     from mlcache.offload.plan import Plan
 
 
@@ -33,6 +38,7 @@ class Supervisor:
 
     def __init__(self, plan: Plan) -> None:
         self._process = os.getpid()
+        self._plan = plan
         self.desk = Desk(plan, self.wake)
         self._selector = selectors.DefaultSelector()
         self.staff = Staff(plan, self.desk, self._selector)
@@ -49,6 +55,12 @@ class Supervisor:
         """Have the thread look again at what there is to do. It takes no lock."""
         with contextlib.suppress(OSError):  # there is more than enough to hear, or it has ended
             self._bell.send(b"\0")
+
+    def take_in(
+        self, options: CallOptions, call: tuple[Callable[..., Any], Any, Any], *, wait: bool
+    ) -> Future[Any]:
+        """Take a call in, as ``intake.take_in``."""
+        return take_in(self._plan, self.desk, options, call, wait=wait)
 
     def retire(self) -> None:
         """End once all calls are answered. It takes no lock, as the pool may be collected at any moment."""
