@@ -19,9 +19,12 @@ from mlcache.call import Default, Parameters, Values, compile_function
 from mlcache.entry import Entry
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
+from mlcache.keys.builtin import LARGE
 
 Lookup = Callable[[bytes], Entry | None]
 Digest = Callable[[Values], bytes]
+
+_TEXTS = frozenset({str, bytes})
 
 _BODY = """\
 {define} {name}({declaration}):
@@ -45,6 +48,10 @@ _ALL_PLAIN = """\
     else:
         _mlcache_digest = _mlcache_digest_of({keyed})
 """
+_IS_PLAIN = (
+    "(_mlcache_type({text}) in _mlcache_numbers"
+    f" or _mlcache_type({{text}}) in _mlcache_texts and _mlcache_len({{text}}) < {LARGE})"
+)
 _ALWAYS = "    _mlcache_digest = _mlcache_digest_of({keyed})\n"
 
 
@@ -122,7 +129,7 @@ class Keying(msgspec.Struct, frozen=True):
         plain = self.parameters.tuple_of(["_mlcache_prefix", *texts])
         if self.stand_ins:
             return _ALWAYS.format(keyed=keyed)
-        test = " and ".join(f"_mlcache_type({text}) in _mlcache_plain" for text in texts) or "True"
+        test = " and ".join(_IS_PLAIN.format(text=text) for text in texts) or "True"
         return _ALL_PLAIN.format(test=test, plain=plain, keyed=keyed)
 
 
@@ -186,8 +193,10 @@ def compile_fast_path(
 def _globals(keying: Keying) -> dict[str, Any]:
     return {
         "_mlcache_prefix": keying.prefix,
-        "_mlcache_plain": keys.PLAIN,
+        "_mlcache_numbers": keys.PLAIN - _TEXTS,
+        "_mlcache_texts": _TEXTS,
         "_mlcache_type": type,
+        "_mlcache_len": len,
         "_mlcache_gone": KeyError,
         "_mlcache_hash": hashing.hash128,  # chosen by now: the prefix was made with it
         "_mlcache_dumps": marshal.dumps,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import marshal
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +66,21 @@ def test_the_digest_is_the_same_with_and_without_the_fast_path(a: object, b: obj
     digest = trace.keying.compile_digest()((a, b))
     assert trace.call(a, b)[1] == digest
     assert trace.call(b=b, a=a)[1] == digest
+
+
+def test_long_texts_and_bytes_are_hashed_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def dumps(value: Any, version: int) -> bytes:
+        made = marshal.dumps(value, version)
+        sizes.append(len(made))
+        return made
+
+    monkeypatch.setattr("mlcache.fastpath.marshal", types.SimpleNamespace(dumps=dumps))
+    trace = Trace(pair, {})
+    long: list[Any] = ["a" * 1_000_000, "b" * 1_000_000, b"a" * 1_000_000, b"b" * 1_000_000]
+    assert len({trace.call(value)[1] for value in [*long, "a", b"a"]}) == 6
+    assert len(sizes) == 2
 
 
 def test_the_digest_of_the_arguments_alone_depends_on_the_function() -> None:

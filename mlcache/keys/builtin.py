@@ -24,11 +24,12 @@ Version 2 of the format has no references, so that it does not show which object
 identical. Exact types, because marshal takes anything with a buffer for bytes.
 """
 
-LARGE = 1 << 12
+LARGE = 1 << 16
 """Characters or bytes from which on a text is hashed by itself: ``marshal`` would copy it."""
 
-_PIECE = 1 << 16
-"""Characters that are encoded at a time: few enough to stay in the caches of a processor."""
+_PIECE, _PIECES = 1 << 16, 4
+"""Characters that are encoded at a time, few enough to stay in the caches of a processor; as many of them are
+quicker in one."""
 
 _MANY = 32
 _DEEP, _WIDE = 16, 1 << 22
@@ -54,11 +55,14 @@ def encode_plain(value: Any, _: Seen) -> bytes:
 
 def encode_str(value: str, _: Seen) -> bytes:
     """The code of a text, piece by piece where it is long."""
-    if len(value) < LARGE:
+    size = len(value)
+    if size < LARGE:
         return dumps(value, 2)
-    starts = range(0, len(value), _PIECE)
-    pieces = (value[start : start + _PIECE].encode("utf-8", "surrogatepass") for start in starts)
-    return b"@text:" + dumps(len(value), 2) + hashing.hash128_stream(pieces)
+    head = b"@text:" + dumps(size, 2)
+    if size <= _PIECES * _PIECE:
+        return head + hashing.hash128(value.encode("utf-8", "surrogatepass"))
+    pieces = (value[start : start + _PIECE] for start in range(0, size, _PIECE))
+    return head + hashing.hash128_stream(piece.encode("utf-8", "surrogatepass") for piece in pieces)
 
 
 def encode_bytes(value: bytes, _: Seen) -> bytes:

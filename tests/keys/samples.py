@@ -59,7 +59,7 @@ def values() -> dict[str, Any]:
         "text": "naïve",
         "bytes": b"\0\1",
         "long text": "naïve " * 20_000,
-        "many bytes": bytes(10_000),
+        "many bytes": bytes(100_000),
         "memory view": memoryview(b"abcdef")[::2],
         "integers": {3, 1, 2**70},
         "dict of integers": {2: "b", 1: [None]},

@@ -16,6 +16,7 @@ from hypothesis import given
 
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import digest
+from mlcache.keys.builtin import LARGE
 
 LEAVES: list[Any] = [
     None,
@@ -227,12 +228,14 @@ LOOK_ALIKES: dict[str, list[Any]] = {
         "\0".join(["a"] * 40),
     ],
     "large bytes": [
-        bytes(5000),
-        bytes(5001),
-        bytearray(5000),
-        [bytes(5000)],
-        (bytes(5000),),
-        memoryview(bytes(5000)),
+        bytes(LARGE),
+        bytes(LARGE + 1),
+        bytearray(LARGE),
+        [bytes(LARGE)],
+        (bytes(LARGE),),
+        memoryview(bytes(LARGE)),
+        "\0" * LARGE,
+        "\0" * (5 * LARGE),
     ],
 }
 
@@ -356,8 +359,8 @@ def test_keys_of_a_dict_that_have_one_code_have_no_order() -> None:
 
 @pytest.mark.parametrize("letter", ["a", "é", "漢", "\ud800"])
 def test_every_letter_of_a_long_text_counts(letter: str) -> None:
-    text = letter * 200_000
-    places = (0, 65_535, 65_536, 199_999)
+    text = letter * 300_000
+    places = (0, 65_535, 65_536, 299_999)
     made = [text, text[1:], text + "\0", *(text[:at] + "x" + text[at + 1 :] for at in places)]
     assert len({digest(each) for each in [*made, text.encode("utf-8", "surrogatepass")]}) == len(made) + 1
     assert digest([text]) == digest(["".join(list(text))])
