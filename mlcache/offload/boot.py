@@ -27,7 +27,8 @@ def serve(control: socket.socket, *, forks: bool) -> None:
     from mlcache.offload.nursery import Nursery
 
     ignore_the_terminal()
-    end = Nursery(control, forks=forks, parent=os.getppid()).serve()
+    with control:
+        end = Nursery(control, forks=forks, parent=os.getppid()).serve()
     if end is not None:
         work(end)
 
@@ -45,7 +46,8 @@ def work(end: socket.socket) -> None:
     from mlcache.offload.worker import Worker
 
     ignore_the_terminal()
-    Worker(end).serve()
+    with end:
+        Worker(end).serve()
 
 
 def ignore_the_terminal() -> None:

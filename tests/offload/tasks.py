@@ -1,0 +1,233 @@
+"""What the tests of the pool have computed by workers, good and bad."""
+
+from __future__ import annotations
+
+import collections
+import ctypes
+import itertools
+import logging
+import os
+import resource
+import signal
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def echo(value: Any) -> Any:
+    return value
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+def hang() -> NoReturn:
+    while True:
+        threading.Event().wait()
+
+
+def hang_in_c() -> None:
+    """A loop of C that never gives the GIL away."""
+    collections.deque(itertools.repeat(0), maxlen=0)
+
+
+def hang_deaf() -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    hang()
+
+
+def tell_and_hang(path: str) -> NoReturn:
+    """Writes its process down, so that a test knows that it runs."""
+    tell(path)
+    hang()
+
+
+def tell_and_spin(path: str) -> None:
+    tell(path)
+    hang_in_c()
+
+
+def tell(path: str) -> None:
+    with Path(path).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+def tell_once_and_die(path: str) -> int:
+    """Dies the first time it is called."""
+    first = not Path(path).exists()
+    tell(path)
+    if first:
+        kill_myself()
+    return os.getpid()
+
+
+def kill_myself() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    hang()
+
+
+def tell_and_die(path: str) -> NoReturn:
+    tell(path)
+    kill_myself()
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def exit_hard() -> NoReturn:
+    os._exit(7)
+
+
+def exit_softly() -> NoReturn:
+    raise SystemExit(3)
+
+
+def interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def run_out_of_memory() -> int:
+    """A limit on memory is hit, as by a cgroup with polite code."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, hard))
+    try:
+        return len(bytearray(64 << 30))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+_held: list[object] = []
+
+
+def hold(megabytes: int) -> int:
+    """Takes memory and keeps it."""
+    _held.append(np.ones(megabytes << 17))
+    return os.getpid()
+
+
+def keep(value: Any) -> int:
+    _held.append(value)
+    return len(_held)
+
+
+def kept() -> list[Any]:
+    return [np.array(value) for value in _held]
+
+
+def drop() -> None:
+    _held.clear()
+
+
+def write_to(array: Array) -> None:
+    array[0] = 1
+
+
+def facts(array: Array) -> tuple[Any, ...]:
+    return array.dtype.str, array.shape, array.flags.writeable, array.flags.fnc, array.tolist()
+
+
+def zeros(megabytes: int) -> Array:
+    return np.zeros(megabytes << 17)
+
+
+def ones_and_die_sending(megabytes: int, after: float) -> Array:
+    """Is killed while its large result is on its way."""
+    threading.Timer(after, kill_myself).start()
+    return np.ones(megabytes << 17)
+
+
+def fork_and_return() -> int:
+    """A task that forks, and whose child returns, too."""
+    os.fork()
+    return 5
+
+
+def log(text: str) -> str:
+    logging.getLogger("tests.offload").warning(text)
+    return text
+
+
+def close_everything() -> int:
+    os.closerange(3, 256)
+    return 1
+
+
+def talk_rubbish() -> int:
+    """Writes to the socket that it should not know of."""
+    for file in list(Path("/proc/self/fd").iterdir()):
+        if file.is_symlink() and "socket" in os.readlink(file):
+            os.write(int(file.name), b"rubbish, and more of it")
+    hang()
+
+
+def truncate_memory() -> int:
+    """Tries to make shared memory smaller, on which the parent would stumble."""
+    failed = 0
+    for file in list(Path("/proc/self/fd").iterdir()):
+        if file.is_symlink() and "memfd" in os.readlink(file):
+            try:
+                os.truncate(int(file.name), 0)
+            except OSError:
+                failed += 1
+    return failed
+
+
+class CannotBePickled:
+    def __reduce__(self) -> Any:
+        raise ValueError("I cannot be pickled")
+
+
+class CannotBeUnpickled:
+    def __reduce__(self) -> Any:
+        return _refuse, ()
+
+
+def _refuse() -> NoReturn:
+    raise ValueError("I cannot be unpickled")
+
+
+class BadError(Exception):
+    """Cannot be pickled: it holds a lock."""
+
+    def __init__(self) -> None:
+        super().__init__("bad")
+        self.lock = threading.Lock()
+
+
+def make_unpicklable() -> CannotBePickled:
+    return CannotBePickled()
+
+
+def make_poison() -> CannotBeUnpickled:
+    return CannotBeUnpickled()
+
+
+def raise_unpicklable() -> NoReturn:
+    raise BadError
+
+
+def load_ten() -> int:
+    return 10
+
+
+def load_badly() -> NoReturn:
+    raise FileNotFoundError("no weights here")
+
+
+def use(x: int, *, model: int) -> int:
+    return x * model
+
+
+def load_and_tell() -> int:
+    tell(os.environ["TELL"])
+    return os.getpid()
+
+
+def which(*, model: int) -> int:
+    return model
