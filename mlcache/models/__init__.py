@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from mlcache.models.cached_infos import CachedModelInfoRepository
 from mlcache.models.cached_repository import CachedModelRepository
 from mlcache.models.callable_model import CallableModel
+from mlcache.models.fsspec_repository import FsspecModelRepository
 from mlcache.models.info import ModelCacheInfo
+from mlcache.models.infos_sqlalchemy import SQLAlchemyModelInfoRepository
 from mlcache.models.lease import Lease, LeasedModel
+from mlcache.models.onnx_model import OnnxModel
 from mlcache.models.protocols import (
     Closes,
     Describes,
@@ -17,20 +21,26 @@ from mlcache.models.protocols import (
     Sized,
     Versioned,
 )
+from mlcache.models.sklearn_model import SklearnModel
 
 __all__ = [
+    "CachedModelInfoRepository",
     "CachedModelRepository",
     "CallableModel",
     "Closes",
     "Describes",
     "Description",
+    "FsspecModelRepository",
     "Lease",
     "LeasedModel",
     "Model",
     "ModelCacheInfo",
     "ModelInfoRepository",
     "ModelRepository",
+    "OnnxModel",
     "Pings",
+    "SQLAlchemyModelInfoRepository",
     "Sized",
+    "SklearnModel",
     "Versioned",
 ]

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcache.errors import (
+    ConfigurationError,
+    InvalidModelError,
+    ModelStoreError,
+    UnknownModelError,
+    UntrustedModelError,
+)
+from mlcache.models import (
+    CallableModel,
+    Describes,
+    FsspecModelRepository,
+    Model,
+    ModelRepository,
+    Pings,
+)
+from tests.models.tenants import model, rows
+
+pytestmark = pytest.mark.usefixtures("s3_server")  # it starts what lasts before a test looks for leaks
+
+
+def text_model(data: bytes, version: str) -> Model:
+    """A model whose answer is what is in its file, which has to be one letter over and over."""
+    assert len(set(data)) == 1, "a torn file was read"
+    return CallableModel(lambda _: data, version=version)
+
+
+def texts(url: Any, **options: Any) -> FsspecModelRepository:
+    return FsspecModelRepository(url, readers={".txt": text_model}, **options)
+
+
+def test_what_is_put_there_comes_back(repository: FsspecModelRepository) -> None:
+    assert isinstance(repository, ModelRepository)
+    assert isinstance(repository, Describes)
+    assert isinstance(repository, Pings)
+    repository.ping()
+    for number in range(4):
+        version = repository.put_model(f"tenant {number}", model(number))
+        description = repository.describe(f"tenant {number}")
+        assert description.version == version
+        assert description.size == len(repository._files.read(repository._find(f"tenant {number}").path))
+    for number in range(4):
+        read: Any = repository.get_model(f"tenant {number}")
+        read.method = model(number).method
+        assert np.array_equal(read.predict(rows(number, 0)), model(number).predict(rows(number, 0)))
+    assert sorted(repository.model_ids()) == [f"tenant {number}" for number in range(4)]
+
+
+def test_the_version_changes_with_the_content_and_nothing_else(repository: FsspecModelRepository) -> None:
+    one, two = model(0).to_skops(), model(1).to_skops()
+    first = repository.put_model("a", one, ending=".skops")
+    assert repository.put_model("a", one, ending=".skops") == first
+    second = repository.put_model("a", two, ending=".skops")
+    assert second != first
+    assert repository.get_model("a").version == second  # type: ignore[attr-defined]
+    assert repository.put_model("b", two, ending=".skops") == second
+
+
+def test_what_is_not_there_is_unknown(repository: FsspecModelRepository) -> None:
+    for name in ("a", "", "x" * 300):
+        with pytest.raises(UnknownModelError):
+            repository.get_model(name)
+        with pytest.raises(UnknownModelError):
+            repository.describe(name)
+    assert not repository.delete_model("a")
+    repository.put_model("a", model(0))
+    assert repository.delete_model("a")
+    with pytest.raises(UnknownModelError):
+        repository.get_model("a")
+    assert list(repository.model_ids()) == []
+
+
+@pytest.mark.parametrize(
+    "model_id", ["../secret", "..", ".", "a/b", "/etc/passwd", "ü é", "a%2Fb", "a\\b", "C:x"]
+)
+def test_no_id_is_a_path(model_id: str, tmp_path: Path) -> None:
+    inside = tmp_path / "models"
+    inside.mkdir()
+    (tmp_path / "secret.txt").write_bytes(b"aaa")
+    repository = texts(inside)
+    with pytest.raises(UnknownModelError):
+        repository.get_model(model_id)
+    repository.put_model(model_id, b"bbb", ending=".txt")
+    assert repository.get_model(model_id).predict(None) == b"bbb"
+    assert list(repository.model_ids()) == [model_id]
+    assert [each.name for each in tmp_path.iterdir()] != ["models"]
+    assert len(list(inside.iterdir())) == 1
+
+
+def test_a_plain_file_is_a_model_and_its_version_follows_it(tmp_path: Path) -> None:
+    repository = texts(tmp_path)
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"one"[:1] * 10)
+    os.utime(file, (1000, 1000))
+    first = repository.describe("a")
+    assert first.size == 10
+    assert repository.get_model("a").version == first.version  # type: ignore[attr-defined]
+    os.utime(file, (1001, 1001))
+    assert repository.describe("a").version != first.version
+    file.write_bytes(b"x" * 11)
+    os.utime(file, (1000, 1000))
+    assert repository.describe("a").version != first.version
+    assert list(repository.model_ids()) == ["a"]
+    assert repository.delete_model("a")
+    assert not file.exists()
+
+
+def test_a_plain_file_in_s3_has_its_etag_for_a_version(s3: tuple[Any, str]) -> None:
+    import s3fs
+
+    server, url = s3
+    fs = s3fs.S3FileSystem(skip_instance_cache=True, **server.options)
+    repository = texts(url, storage_options=server.options)
+    fs.pipe_file(f"{url}/a.txt", b"a" * 5)
+    first = repository.describe("a").version
+    assert first == fs.info(f"{url}/a.txt")["ETag"].strip('"')
+    fs.pipe_file(f"{url}/a.txt", b"b" * 5)
+    assert repository.describe("a").version != first
+    assert repository.get_model("a").predict(None) == b"bbbbb"
+    fs.close_session(fs.loop, fs._s3)
+    repository.close()
+
+
+def _blob(folder: Path) -> Path:
+    (blob,) = (file for file in folder.iterdir() if file.suffix == ".txt")
+    return blob
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: _blob(folder).write_bytes(b"a" * 5),
+        lambda folder: _blob(folder).write_bytes(b"b" * 9),
+        lambda folder: _blob(folder).unlink(),
+        lambda folder: (folder / "model.json").write_bytes((folder / "model.json").read_bytes()[:-5]),
+        lambda folder: (folder / "model.json").write_bytes(b""),
+        lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe"),
+        lambda folder: (folder / "model.json").write_text('{"file": 3}'),
+    ],
+)
+def test_a_torn_or_changed_model_is_never_served(damage: Callable[[Path], object], tmp_path: Path) -> None:
+    repository = texts(tmp_path)
+    repository.put_model("a", b"a" * 9, ending=".txt")
+    damage(tmp_path / "a")
+    with pytest.raises(InvalidModelError):
+        repository.get_model("a")
+
+
+def test_a_manifest_that_points_elsewhere_reads_nothing_there(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "secret.txt").write_bytes(b"aaa")
+    repository = texts(tmp_path / "models")
+    repository.put_model("a", b"aaa", ending=".txt")
+    manifest = tmp_path / "models" / "a" / "model.json"
+    blob = _blob(tmp_path / "models" / "a").name
+    manifest.write_text(manifest.read_text().replace(blob, "../../secret.txt"))
+    with pytest.raises(InvalidModelError, match="names a file that nobody reads"):
+        repository.get_model("a")
+
+
+def test_putting_a_damaged_model_again_heals_it(tmp_path: Path) -> None:
+    repository = texts(tmp_path)
+    repository.put_model("a", b"a" * 9, ending=".txt")
+    _blob(tmp_path / "a").write_bytes(b"a")
+    repository.put_model("a", b"a" * 9, ending=".txt")
+    assert repository.get_model("a").predict(None) == b"a" * 9
+
+
+def test_older_files_are_removed_but_the_last_one() -> None:
+    repository = texts("memory://older/models")
+    for letter in b"abcd":
+        repository.put_model("a", bytes([letter]) * 3, ending=".txt")
+    names = [name for name, _ in repository._files.names("a")]
+    assert len(names) == 3
+    repository.delete_model("a")
+
+
+def test_readers_see_whole_models_while_they_are_replaced(repository: FsspecModelRepository) -> None:
+    repository._readers[".txt"] = text_model
+    letters = [bytes([letter]) * 200_000 for letter in b"abcdefghij"]
+    versions = {repository.put_model("a", each, ending=".txt"): each for each in letters}
+    stop = threading.Event()
+
+    def read() -> set[bytes]:
+        seen = set()
+        while not stop.is_set():
+            got: Any = repository.get_model("a")
+            assert got.predict(None) == versions[got.version]
+            seen.add(got.version)
+        return seen
+
+    with ThreadPoolExecutor(3) as pool:
+        reading = [pool.submit(read) for _ in range(3)]
+        for _ in range(3):
+            for each in letters:
+                repository.put_model("a", each, ending=".txt")
+        stop.set()
+        assert all(each.result(30) for each in reading)
+
+
+def test_a_plain_file_that_grows_while_it_is_read_is_read_again_or_refused(tmp_path: Path) -> None:
+    repository = texts(tmp_path)
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"a" * 10)
+    whole = repository._files.read
+    grown = iter([b"b", b"c"])
+
+    def read(path: str) -> bytes:
+        data = whole(path)
+        if path.endswith(".txt") and (letter := next(grown, None)):
+            file.write_bytes(letter * (len(data) + 1))
+        return data
+
+    repository._files.read = read  # type: ignore[method-assign]
+    assert repository.get_model("a").predict(None) == b"c" * 12
+    grown = iter([b"d", b"e", b"f"])
+    with pytest.raises(InvalidModelError, match="changes each time"):
+        repository.get_model("a")
+
+
+def test_joblib_files_and_unknown_types_need_trust(tmp_path: Path) -> None:
+    from sklearn.tree import DecisionTreeClassifier
+
+    from mlcache.models import SklearnModel
+
+    frame = rows(0, 0, 20)
+    tree = SklearnModel(DecisionTreeClassifier().fit(frame, range(20)))
+    plain, trusting = FsspecModelRepository(tmp_path), FsspecModelRepository(tmp_path, trusted=True)
+    naming = FsspecModelRepository(tmp_path, trusted=["sklearn.tree._tree.Tree"])
+    plain.put_model("j", tree.to_joblib(), ending=".joblib")
+    plain.put_model("s", tree)
+    for each in ("j", "s"):
+        with pytest.raises(UntrustedModelError):
+            plain.get_model(each)
+        assert np.array_equal(trusting.get_model(each).predict(frame), np.arange(20))
+    assert np.array_equal(naming.get_model("s").predict(frame), np.arange(20))
+    with pytest.raises(UntrustedModelError):
+        naming.get_model("j")
+
+
+def test_onnx_files_are_read_too(tmp_path: Path) -> None:
+    skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
+    from sklearn.linear_model import LinearRegression
+
+    x = np.arange(10, dtype=np.float32).reshape(-1, 1)
+    estimator = LinearRegression().fit(x, 2 * x.ravel())
+    repository = FsspecModelRepository(tmp_path)
+    data = skl2onnx.to_onnx(estimator, x[:1]).SerializeToString()
+    version = repository.put_model("a", data, ending=".onnx")
+    read: Any = repository.get_model("a")
+    assert read.version == version
+    assert np.allclose(read.predict(x).ravel(), 2 * x.ravel(), atol=1e-4)
+
+
+def test_a_store_that_is_down_is_neither_unknown_nor_silent(own_s3: tuple[Any, str]) -> None:
+    server, url = own_s3
+    repository = FsspecModelRepository(url, storage_options=server.options)
+    repository.put_model("a", model(0))
+    server.stop()
+    try:
+        for ask in (repository.get_model, repository.describe, lambda _: repository.ping()):
+            with pytest.raises(ModelStoreError, match="does not answer"):
+                ask("a")
+    finally:
+        server.start()
+    repository.ping()
+    assert repository.get_model("a").predict(rows(0, 0)) is not None
+    repository.close()
+
+
+def test_a_folder_that_is_gone_is_a_store_that_is_down(tmp_path: Path) -> None:
+    repository = FsspecModelRepository(tmp_path / "mounted")
+    with pytest.raises(ModelStoreError, match="there is no folder"):
+        repository.get_model("a")
+    with pytest.raises(ModelStoreError):
+        repository.ping()
+    (tmp_path / "mounted").mkdir()
+    with pytest.raises(UnknownModelError):
+        repository.get_model("a")
+
+
+@pytest.mark.parametrize(
+    ("model", "ending", "says"),
+    [(b"abc", None, "ending"), (b"abc", ".exe", ".skops"), (object(), None, "no format is known")],
+)
+def test_what_nobody_could_read_is_not_put(
+    model: object, ending: str | None, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        FsspecModelRepository(tmp_path).put_model("a", model, ending=ending)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_url_that_nobody_opens_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="nonsense://"):
+        FsspecModelRepository("nonsense://models")
+    with pytest.raises(ConfigurationError, match="endings"):
+        FsspecModelRepository("memory://models", readers={"txt": text_model})
