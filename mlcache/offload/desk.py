@@ -130,9 +130,17 @@ class Desk:
             self.queue.push(item)
             self._wake()
             return
+        except BaseException as error:  # of a signal's handler: whether it was sent nobody knows
+            self.lose(member, error)
+            raise
         self.horizon = min(self.horizon, timeout)
         if now + timeout < self.wakes_at:
             self._wake()
+
+    def lose(self, member: Member, reason: BaseException) -> None:
+        """Have the supervisor end a worker of which nobody knows what it does. The caller holds the lock."""
+        member.state, member.reason, member.due = "ending", reason, -math.inf
+        self._wake()
 
     def release(self, item: Item) -> None:
         """Give back the memory of a call's arguments."""

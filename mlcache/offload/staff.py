@@ -173,10 +173,11 @@ class Staff:
     def _time_out(self, member: Member) -> None:
         with self._desk.lock:
             item, member.item = member.item, None
+            due = member.due
             self._desk.meter.count("timed_out")
         self._end(member, expected=True)
         if item is not None:
-            took = f"took longer than {member.due - item.started:.3g} s, and was ended with its worker"
+            took = f"took longer than {due - item.started:.3g} s, and was ended with its worker"
             self._desk.fail(item, CallTimeoutError(f"the call of {item.name} {took}"))
 
     def _end(self, member: Member, reason: BaseException | None = None, *, expected: bool = False) -> None:

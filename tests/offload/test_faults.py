@@ -45,7 +45,7 @@ def beside(pool: Pool, bad: Callable[..., Any], *args: Any) -> BaseException | N
         (tasks.kill_myself, "killed by SIGKILL"),
         (tasks.segfault, "killed by SIGSEGV"),
         (tasks.exit_hard, "ended with status 7"),
-        (tasks.close_everything, "ended"),
+        (tasks.close_everything, "worker process"),
         (tasks.talk_rubbish, "killed by SIGKILL"),
     ],
 )
