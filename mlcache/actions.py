@@ -15,6 +15,7 @@ from mlcache.cache import Cache, Options
 from mlcache.call import Call, Parameters, Values, text_name
 from mlcache.drive import blocking, suspending
 from mlcache.entry import FOREVER, Entry, Failure, Key
+from mlcache.errors import ConfigurationError
 from mlcache.explanation import Explanation, describe
 from mlcache.fastpath import Exits, compile_fast_path
 from mlcache.flow import answer, bypass, invalidate, peek, put, refresh
@@ -139,7 +140,7 @@ class Actions:
     async def peek(self, args: Values, kwargs: Kwargs) -> Result[Any] | None:
         """The flow that only looks."""
         outcome = await peek(self.call(args, kwargs).key)
-        return None if outcome is None or _is_failure(outcome.entry) else self._result(outcome)
+        return None if outcome is None or is_failure(outcome.entry) else self._result(outcome)
 
     async def put(self, value: Any, args: Values, kwargs: Kwargs) -> None:
         """The flow that keeps a value computed elsewhere."""
@@ -159,7 +160,7 @@ class Actions:
         """The flow that computes what is not kept; how many it computed."""
         computed = 0
         for each in calls:
-            args, kwargs = _arguments(each)
+            args, kwargs = arguments_of(each)
             outcome = await self.outcome(self.call(bound + args, kwargs))
             computed += outcome.status is Status.MISS
         return computed
@@ -169,6 +170,16 @@ class Actions:
         call = Call(Key(self.cache.namespace, b""), args, lambda args: self.cache.invoke(*args, **kwargs))
         made: Made = await Compute(call)
         return made.value
+
+    def keys(self, args: Values, kwargs: Kwargs) -> Any:
+        """What the answer to this call is kept under."""
+        return self.call(args, kwargs).key
+
+    async def one(self, _item: Any, _args: Values, _kwargs: Kwargs) -> Any:
+        """The flow of one item, which only a function of many has."""
+        raise ConfigurationError(
+            f"{self.identity.name} is not decorated with batch: one() is for functions of many items"
+        )
 
     def in_words(self) -> dict[str, Any]:
         """How the cache was set up."""
@@ -253,11 +264,12 @@ class Actions:
         )
 
 
-def _is_failure(entry: Entry) -> bool:
+def is_failure(entry: Entry) -> bool:
+    """Whether an entry keeps an exception."""
     return isinstance(entry.value, Failure)
 
 
-def _arguments(each: Any) -> tuple[Values, Kwargs]:
+def arguments_of(each: Any) -> tuple[Values, Kwargs]:
     """A tuple is positional arguments, a mapping keyword arguments, anything else the one argument."""
     if isinstance(each, tuple):
         return each, {}

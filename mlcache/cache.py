@@ -12,6 +12,7 @@ from mlcache import events, keys, sealing, settings
 from mlcache.backends.address import Address
 from mlcache.backends.invalidation import listen
 from mlcache.backends.protocol import AnyBackend
+from mlcache.backends.many import ManyTiers
 from mlcache.backends.tiered import Tiers
 from mlcache.call import Call, Parameters, Values
 from mlcache.computing import Computing, Offloading
@@ -114,7 +115,7 @@ class Cache:
         backends = forced.get("backend") or options.backend or self.settings.backend or "lru"
         how = self.settings, options.returns, forced
         stores = [] if self.settings.disabled else open_stores(backends, *how)
-        self.store = Tiers(stores, self._on_failure, terms.expiry.capped)
+        self.store = ManyTiers(stores, self._on_failure, terms.expiry.capped)
         _forget_other_terms(self.namespace, f"{terms.expiry!r}", self.store)
         wait = self.settings.wait or shared.WAIT
         self.terms = msgspec.structs.replace(terms, shared=self.store.shared, wait=wait)

@@ -117,9 +117,24 @@ class CachedFunction(Face[P, R]):
         """Call the function itself; nothing is looked up or kept."""
         return cast("R", self._run(self._actions.uncached(self._bound + args, kwargs)))
 
+    def one(self, item: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """The answer to one item of a function of many, decorated with ``batch``.
+
+        Items that are asked for while a batch is being computed are computed together in the next one.
+
+        Args:
+            item: one of the items.
+            args: of the parameters beside the items, in their order.
+            kwargs: of the same.
+
+        Raises:
+            BatchTimeoutError: its batch did not begin within the ``timeout`` of the ``Batch``.
+        """
+        return self._run(self._actions.one(item, self._bound + args, kwargs))
+
     def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> Key:
         """What the answer to this call is kept under."""
-        return self._actions.call(self._bound + args, kwargs).key
+        return cast("Key", self._actions.keys(self._bound + args, kwargs))
 
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What goes into the key of this call, and what each tier has for it."""

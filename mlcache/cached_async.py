@@ -120,10 +120,14 @@ class AsyncCachedFunction(Face[P, R]):
         """Call the function itself; nothing is looked up or kept."""
         return cast("R", await self._run(self._actions.uncached(self._bound + args, kwargs)))
 
+    async def one(self, item: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """The answer to one item of a function of many; see ``CachedFunction.one``."""
+        return await self._run(self._actions.one(item, self._bound + args, kwargs))
+
     async def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> Key:
         """What the answer to this call is kept under."""
         await self._open()
-        return self._actions.call(self._bound + args, kwargs).key
+        return cast("Key", self._actions.keys(self._bound + args, kwargs))
 
     async def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What goes into the key of this call, and what each tier has for it."""

@@ -87,6 +87,11 @@ class Parameters:
         kind = self._all[self.names.index(name)].kind
         return kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
+    def is_positional(self, name: str) -> bool:
+        """Whether ``name`` may be passed by its place."""
+        kind = self._all[self.names.index(name)].kind
+        return kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
     def local(self, name: str) -> str:
         """What the parameter ``name`` is called in compiled text."""
         return self._local[name]

@@ -8,6 +8,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from mlcache import keys
 from mlcache.actions import Actions
+from mlcache.batch.actions import BatchActions
+from mlcache.batch.options import Batch, as_batch
 from mlcache.cache import Options
 from mlcache.cached import CachedFunction
 from mlcache.cached_async import AsyncCachedFunction
@@ -64,7 +66,7 @@ def ml_cache(
     version: str | None = "code",
     when: Callable[[Any], object] | None = None,
     returns: Returns = "readonly",
-    batch: None = None,
+    batch: str | Batch | None = None,
     offload: OffloadSpec = None,
     name: str | None = None,
 ) -> Decorator: ...
@@ -81,7 +83,7 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
     version: str | None = "code",
     when: Callable[[Any], object] | None = None,
     returns: Returns = "readonly",
-    batch: None = None,
+    batch: str | Batch | None = None,
     offload: OffloadSpec = None,
     name: str | None = None,
 ) -> Any:
@@ -107,7 +109,8 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
         when: a function of the value; where it is false, the value is not kept.
         returns: ``"readonly"``: arrays come back read-only and shared, containers fresh.
             ``"copy"``: everything is the caller's own. ``"reference"``: the very object that is kept.
-        batch: not available in this version.
+        batch: the name of the parameter that takes many items, or a ``Batch``: the function is then cached
+            item by item, and called with the items that are missing.
         offload: what computes misses: a number of worker processes, shared with all functions that name
             the same number; a ``Pool``; or a ``concurrent.futures.Executor``. 0: the caller itself. None:
             ``MLCACHE_OFFLOAD_WORKERS``, else 0. Parameters that its ``resources`` name are passed by it,
@@ -123,7 +126,7 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
         UnhashableArgumentError: the function closes over something that has no stable key.
     """
     _refuse_coroutine("ttl", ttl)
-    _refuse("batch", batch, batch is not None)
+    many = as_batch(batch)
     options = Options(
         backend=check_backend(backend),
         expiry=ttl if isinstance(ttl, Expiry) else None if ttl is None else Expiry(ttl),
@@ -136,18 +139,22 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
         offload=check_offload(offload),
     )
     if function is None:
-        return lambda function: _decorate(function, options)
-    return _decorate(function, options)
+        return lambda function: _decorate(function, options, many)
+    return _decorate(function, options, many)
 
 
-def _decorate(function: Any, options: Options) -> Any:
+def _decorate(function: Any, options: Options, batch: Batch | None) -> Any:
     if isinstance(function, staticmethod):
-        return staticmethod(_decorate(function.__func__, options))
+        return staticmethod(_decorate(function.__func__, options, batch))
     if isinstance(function, classmethod):
-        return ClassMethod(_decorate(function.__func__, options))
+        return ClassMethod(_decorate(function.__func__, options, batch))
     suspends = _check_function(function, options)
     face = AsyncCachedFunction if suspends else CachedFunction
-    actions = Actions(function, options, suspends=suspends)
+    actions = (
+        Actions(function, options, suspends=suspends)
+        if batch is None
+        else BatchActions(function, options, batch, suspends=suspends)
+    )
     _check_names(actions, options)
     return face(actions)
 
@@ -185,11 +192,6 @@ def _check_function(function: Any, options: Options) -> bool:
 
 def _any(test: Callable[[Any], bool], *functions: Any) -> bool:
     return any(map(test, functions))
-
-
-def _refuse(option: str, value: object, given: bool) -> None:  # noqa: FBT001 - private
-    if given:
-        raise ConfigurationError(f"{option}={value!r}: {option} is not available in this version of mlcache")
 
 
 def _refuse_coroutine(option: str, function: object) -> None:

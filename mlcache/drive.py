@@ -56,10 +56,14 @@ LOOK_EVERY = 1.0
 class Parts(Computes, Protocol):
     """What the steps are carried out with."""
 
-    store: Tiers
     flights: Flights
     suspends: bool
     """Whether the function is a coroutine function."""
+
+    @property
+    def store(self) -> Tiers:
+        """Where entries are kept."""
+        ...
 
     def tell(self, event: Event) -> None:
         """Count the event and tell the hooks."""
@@ -72,7 +76,7 @@ def blocking(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
         step = flow.send(None)
         while True:
             try:
-                reply = _ACTIONS[type(step)](step, parts)
+                reply = ACTIONS[type(step)](step, parts)
             except BaseException as error:  # noqa: BLE001 - all errors of a step are the flow's to deal with
                 step = flow.throw(error)
             else:
@@ -135,7 +139,7 @@ def _give_up(step: Later, parts: Parts) -> None:
     parts.flights.land(step.flight, None)
 
 
-_ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
+ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Find: lambda step, parts: parts.store.find(step.key, again=step.again),
     Join: _join,
     Lead: lambda step, parts: blocking(step.flow, parts),
@@ -157,8 +161,8 @@ _ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
 
 
 async def _carry_out(step: Step, parts: Parts) -> Any:
-    awaited = _AWAITED.get(type(step))
-    return _ACTIONS[type(step)](step, parts) if awaited is None else await awaited(step, parts)
+    awaited = AWAITED.get(type(step))
+    return ACTIONS[type(step)](step, parts) if awaited is None else await awaited(step, parts)
 
 
 async def _drop_suspending(step: Drop, parts: Parts) -> bool:
@@ -243,9 +247,7 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
         parts.flights.crash(flight, error)
         step.flow.close()
         raise
-    outcome: Outcome | None = await asyncio.wrap_future(flight.future)
-    if outcome is None and flight.own is not None:
-        return cast("Outcome", flight.own)
+    outcome: Outcome | None = await asyncio.wrap_future(flight.future) or flight.own
     if outcome is None:
         raise flight.error or asyncio.CancelledError
     return outcome
@@ -253,7 +255,7 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
 
 def _lead_here(step: Lead | Later, parts: Parts) -> None:
     if parts.offloads:
-        relay(step.flow, parts, lambda step: _ACTIONS[type(step)](step, parts))
+        relay(step.flow, parts, lambda step: ACTIONS[type(step)](step, parts))
         return
     with suppress(BaseException):  # it has landed in the flight, where all callers wait for it
         blocking(step.flow, parts)
@@ -270,7 +272,8 @@ def _spawn(step: Lead | Later, parts: Parts) -> None:
         if not task.cancelled():
             task.exception()  # it has landed in the flight: asyncio need not complain that nobody looked
 
-    task = step.flight.task = asyncio.get_running_loop().create_task(suspending(step.flow, parts))
+    task = asyncio.get_running_loop().create_task(suspending(step.flow, parts))
+    step.flight.belong_to(task)
     _tasks.add(task)
     task.add_done_callback(finish)
 
@@ -279,7 +282,7 @@ _tasks: set[Any] = set()
 """The event loop itself keeps only weak references to tasks."""
 
 
-_AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
+AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Find: lambda step, parts: run_suspending(parts.store.finding(step.key, again=step.again)),
     Join: _join_suspending,
     Lead: _lead,

@@ -186,7 +186,7 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
         await Tell(Raised(call.key, error))
         if old is not None and terms.expiry.is_served_on_error(old.entry, old.at):
             return await _hit(call.key, old)
-        await _keep_error(call.key, error, terms, flight)
+        await keep_error(call.key, error, terms, flight)
         raise
     await Tell(Computed(call.key, made.cost))
     entry, objection = make_entry(made, terms, await Draw() if terms.expiry.jitter else 0.0)
@@ -231,7 +231,8 @@ def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]
     return Entry(sealed.value, made.at, *until, made.cost, sealed.size, sealed.renew), objection
 
 
-async def _keep_error(key: Key, error: Exception, terms: Terms, flight: Flight) -> None:
+async def keep_error(key: Key, error: Exception, terms: Terms, flight: Flight) -> None:
+    """Keep an exception as the answer, for as long as the terms say."""
     span = terms.expiry.keeps_error(error)
     if span and not flight.superseded:
         at: float = await Now()

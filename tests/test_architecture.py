@@ -42,6 +42,7 @@ LAYERS = [
     ["stores"],
     ["cache"],
     ["actions"],
+    ["batch"],
     ["sending"],
     ["face"],
     ["cached_async"],

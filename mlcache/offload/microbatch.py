@@ -112,12 +112,12 @@ class Queue:
         if not self._size:
             return [], gone, 0.0
         bucket = min(self._buckets, key=self._oldest)
-        wait = self._oldest(bucket) + self._rules.max_wait - now
+        wait = self._oldest(bucket) + self._rules.max_wait - now if self._rules.max_wait else 0.0
         if wait > 0:
-            ready = next(filter(self._is_full, self._buckets), None)
-            if ready is None:
+            full = [each for each in self._buckets if self._is_full(each)]
+            if not full:
                 return [], gone, wait
-            bucket = ready
+            bucket = full[0]
         return self._fill(bucket), gone, 0.0
 
     def _sweep(self, now: float) -> list[Ticket]:

@@ -1,0 +1,233 @@
+"""The queue of single requests, and who computes them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, Queue, Rules, Ticket
+from mlcache.testing import FakeClock
+
+
+class Request(Ticket):
+    """A request with a name, whose answer may be unwanted."""
+
+    __slots__ = ("done", "left", "name", "wanted")
+
+    def __init__(self, name: str, **rest: Any) -> None:
+        super().__init__(rest.pop("bucket", None), **rest)
+        self.name = name
+        self.wanted = True
+        self.left: list[bool] = []
+        self.done = threading.Event()
+
+    def is_wanted(self) -> bool:
+        return self.wanted
+
+    def leave(self, *, late: bool) -> None:
+        self.left.append(late)
+
+
+def names(batch: list[Any]) -> str:
+    return "".join(request.name for request in batch)
+
+
+def fill(queue: Queue, *requests: Request) -> Queue:
+    for request in requests:
+        queue.add(request)
+    return queue
+
+
+def take_all(queue: Queue, now: float = 1e9) -> list[str]:
+    taken: list[str] = []
+    while len(queue):
+        batch, _, wait = queue.take(now)
+        assert not wait
+        taken.append(names(batch))
+    return taken
+
+
+def test_batches_have_the_size_asked_for_and_the_order_of_arrival() -> None:
+    queue = fill(Queue(Rules(max_size=3)), *map(Request, "abcdefg"))
+    assert take_all(queue) == ["abc", "def", "g"]
+
+
+def test_nothing_is_taken_from_an_empty_queue() -> None:
+    assert Queue(Rules()).take(0.0) == ([], [], 0.0)
+
+
+def test_tenants_take_turns() -> None:
+    queue = Queue(Rules(max_size=4))
+    fill(queue, *(Request(name, tenant="busy") for name in "abcdef"))
+    fill(queue, *(Request(name, tenant=name) for name in "xy"))
+    assert take_all(queue) == ["axyb", "cdef"]
+
+
+def test_a_tenant_who_was_served_comes_last_next_time() -> None:
+    queue = Queue(Rules(max_size=1))
+    fill(queue, *(Request(name, tenant="first") for name in "ab"), *(Request(n, tenant="second") for n in "xy"))
+    assert take_all(queue) == ["a", "x", "b", "y"]
+
+
+def test_buckets_are_not_mixed_and_the_oldest_goes_first() -> None:
+    with FakeClock() as clock:
+        queue = Queue(Rules())
+        for name, bucket in ("a1", "b2", "c1", "d2"):  # type: ignore[misc]
+            queue.add(Request(name, bucket=bucket))
+            clock.advance(1)
+    assert take_all(queue) == ["ac", "bd"]
+
+
+def test_what_is_heavy_goes_alone_and_weights_add_up() -> None:
+    queue = Queue(Rules())
+    for name, weight in {"a": 0.5, "b": 0.5, "c": 0.1, "d": 7.0, "e": 0.2}.items():
+        queue.add(Request(name, weights=(0.0, weight)))
+    assert take_all(queue) == ["ab", "c", "d", "e"]
+
+
+def test_who_is_late_or_not_wanted_leaves_before_the_batch_is_made() -> None:
+    late, unwanted, good = Request("l", ends=5.0), Request("u"), Request("g", ends=7.0)
+    unwanted.wanted = False
+    batch, gone, _ = fill(Queue(Rules()), late, unwanted, good).take(5.0)
+    assert (names(batch), set(names(gone))) == ("g", {"l", "u"})
+
+
+def test_a_request_can_be_taken_back_until_it_is_taken() -> None:
+    request = Request("a")
+    queue = fill(Queue(Rules()), request)
+    assert queue.remove(request)
+    assert not queue.remove(request)
+    assert not len(queue)
+
+
+def test_a_wait_ends_with_a_full_batch_or_with_its_time() -> None:
+    with FakeClock() as clock:
+        start = Request("?").since
+        queue = fill(Queue(Rules(max_size=2, max_wait=3.0)), Request("a"))
+        clock.advance(1)
+        batch, _, wait = queue.take(start + 1)
+        assert (batch, wait) == ([], pytest.approx(2.0))
+        queue.add(Request("b"))
+        assert names(queue.take(start + 1)[0]) == "ab"
+        queue.add(Request("c"))
+        assert names(queue.take(start + 4)[0]) == "c"
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=30), st.integers(1, 5))
+def test_everyone_is_taken_once_in_the_order_of_his_tenant(
+    places: list[tuple[int, int]], most: int
+) -> None:
+    queue = Queue(Rules(max_size=most))
+    requests = [Request(str(n), bucket=bucket, tenant=tenant) for n, (bucket, tenant) in enumerate(places)]
+    fill(queue, *requests)
+    taken: list[Request] = []
+    while len(queue):
+        batch: list[Any] = queue.take(1e9)[0]
+        assert 1 <= len(batch) <= most
+        assert len({request.bucket for request in batch}) == 1
+        taken += batch
+    assert sorted(taken, key=id) == sorted(requests, key=id)
+    for line in {(request.bucket, request.tenant) for request in requests}:
+        mine = [request for request in taken if (request.bucket, request.tenant) == line]
+        assert mine == [request for request in requests if (request.bucket, request.tenant) == line]
+
+
+def test_who_finds_a_free_slot_serves_himself_and_the_others_gather() -> None:
+    batches: list[str] = []
+    inside, go = threading.Event(), threading.Event()
+
+    def compute(batch: list[Any]) -> None:
+        batches.append(names(batch))
+        inside.set()
+        assert go.wait(20)
+        for request in batch:
+            request.done.set()
+
+    batcher = MicroBatcher(compute, Rules())
+    first, *others = map(Request, "abcd")
+    thread = threading.Thread(target=lambda: batcher.add(first) and batcher.serve(first.done.is_set))
+    thread.start()
+    assert inside.wait(20)
+    assert not any([batcher.add(request) for request in others])
+    assert batcher.waiting == 3
+    go.set()
+    for request in others:
+        assert request.done.wait(20)
+    thread.join()
+    assert batches == ["a", "bcd"]
+
+
+def test_the_slot_is_free_again_when_what_computes_is_interrupted() -> None:
+    def compute(batch: list[Any]) -> None:
+        if names(batch) == "a":
+            raise KeyboardInterrupt
+        for request in batch:
+            request.done.set()
+
+    batcher = MicroBatcher(compute, Rules())
+    with pytest.raises(KeyboardInterrupt):
+        assert batcher.add(Request("a"))
+        batcher.serve()
+    second = Request("b")
+    assert batcher.add(second)
+    batcher.serve()
+    assert second.done.is_set()
+
+
+def test_a_request_within_a_batch_waits_for_no_slot() -> None:
+    answered: list[str] = []
+
+    def compute(batch: list[Any]) -> None:
+        for request in batch:
+            if request.name == "outer":
+                inner = Request("inner")
+                assert batcher.add(inner)
+                batcher.serve(inner.done.is_set)
+            answered.append(request.name)
+            request.done.set()
+
+    batcher = MicroBatcher(compute, Rules(slots=1))
+    assert batcher.add(Request("outer"))
+    batcher.serve()
+    assert answered == ["inner", "outer"]
+
+
+async def test_tasks_gather_while_a_batch_is_awaited() -> None:
+    batches: list[str] = []
+    go = asyncio.Event()
+
+    async def compute(batch: list[Any]) -> None:
+        batches.append(names(batch))
+        await go.wait()
+        for request in batch:
+            request.done.set()
+
+    batcher = LoopBatcher(compute, Rules(max_size=2))
+    requests = [Request(name) for name in "abcd"]
+    assert batcher.add(requests[0])
+    await asyncio.sleep(0)
+    assert not any([batcher.add(request) for request in requests[1:]])
+    go.set()
+    while not all(request.done.is_set() for request in requests):
+        await asyncio.sleep(0)
+    assert batches == ["a", "bc", "d"]
+
+
+async def test_a_full_batch_ends_the_wait_of_a_task() -> None:
+    batches: list[str] = []
+
+    async def compute(batch: list[Any]) -> None:
+        batches.append(names(batch))
+
+    batcher = LoopBatcher(compute, Rules(max_size=2, max_wait=60.0))
+    batcher.add(Request("a"))
+    await asyncio.sleep(0)
+    batcher.add(Request("b"))
+    assert batcher.task is not None
+    await asyncio.wait_for(batcher.task, 20)
+    assert batches == ["ab"]
