@@ -7,10 +7,11 @@ times, its cost and a checksum. Every contender has to give back an equal array 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.util
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -32,6 +33,7 @@ def run(*, quick: bool) -> Report:
     """Measure all sizes, or with ``quick`` the smallest."""
     sizes = ["1 KB"] if quick else list(SIZES)
     cases = [_measure(operation, size, quick=quick) for size in sizes for operation in (_get, _put)]
+    cases += [_measure_awaited(size, quick=quick) for size in sizes] if has_server() else []
     cases.append(measure(TIERS, [Contender(*each) for each in _CACHED.items()], plan(quick=quick)))
     about = "the time to get an array that is there, and to put one in the place of another"
     if not has_server():
@@ -60,6 +62,7 @@ class Kept:
 
 
 Open = Callable[[ExitStack], Kept]
+Awaited = Callable[..., Coroutine[Any, Any, Any]]
 
 
 def _measure(operation: Callable[[Open, Array, ExitStack], Call], size: str, *, quick: bool) -> Case:
@@ -70,6 +73,14 @@ def _measure(operation: Callable[[Open, Array, ExitStack], Call], size: str, *, 
         if name not in ON_A_SERVER or has_server()
     ]
     return measure(f"{operation.__name__.strip('_')} {size}", contenders, plan(quick=quick))
+
+
+def _measure_awaited(size: str, *, quick: bool) -> Case:
+    array = np.random.default_rng(0).random(SIZES[size] // 8)
+    contenders = [
+        Contender(name, functools.partial(_get, place, array)) for name, place in AWAITED_PLACES.items()
+    ]
+    return measure(f"{AWAITED} {size}", contenders, plan(quick=quick))
 
 
 def _get(place: Open, array: Array, stack: ExitStack) -> Call:
@@ -182,6 +193,53 @@ def start_server(stack: ExitStack) -> str:
     return stack.enter_context(Server()).url
 
 
+def _our_awaited_redis(stack: ExitStack) -> Kept:
+    from mlcache import clock, open_backend
+    from mlcache.backends.encoded import Encoded
+    from mlcache.codec import FrameCodec
+    from mlcache.entry import Entry, Key
+
+    opened: Any = open_backend(start_server(stack))
+    stack.callback(opened.close)
+    backend = Encoded(opened, FrameCodec())
+    key = Key("benchmarks.backends.f@0", bytes(range(16)))
+
+    async def put(array: Array) -> None:
+        await backend.put_async(key, Entry(array, clock.now(), cost=0.1, size=array.nbytes))
+
+    return _awaited(put, backend.get_async, key, stack)
+
+
+def _awaited_redis(stack: ExitStack) -> Kept:
+    import redis.asyncio
+
+    client: Any = redis.asyncio.Redis.from_url(start_server(stack))
+
+    async def put(array: Array) -> None:
+        await client.set(SOME, array.tobytes())
+
+    async def get(name: str) -> Array:
+        return np.frombuffer(await client.get(name))
+
+    return _awaited(put, get, SOME, stack, client.aclose)
+
+
+def _awaited(
+    put: Awaited, get: Awaited, name: object, stack: ExitStack, close: Awaited | None = None
+) -> Kept:
+    """A place on an event loop, on which several gets follow each other: to enter it takes time as well."""
+    runner = stack.enter_context(asyncio.Runner())
+    if close is not None:
+        stack.callback(lambda: runner.run(close()))
+
+    async def gets(name: object) -> Any:
+        for _ in range(IN_A_ROW - 1):
+            await get(name)
+        return await get(name)
+
+    return Kept(lambda array: runner.run(put(array)), lambda name: runner.run(gets(name)), name)
+
+
 def _hit(backend: str, stack: ExitStack) -> Call:
     """A cached function whose answer is in the nearest of its tiers."""
     from mlcache import ml_cache, open_backend
@@ -208,6 +266,8 @@ LRU, DISK, JOBLIB, DOGPILE = (
 )
 REDIS, ONE, TWO = "mlcache redis", "mlcache lru alone", "mlcache lru before disk"
 TIERS = "hit of a cached function"
+IN_A_ROW = 20
+AWAITED = f"{IN_A_ROW} gets awaited in a row,"
 
 PLACES: dict[str, Open] = {
     LRU: _ours("lru?max_bytes=512MiB"),
@@ -223,6 +283,7 @@ PLACES: dict[str, Open] = {
     "redis-py": _redis,
 }
 ON_A_SERVER = (REDIS, "redis-py")
+AWAITED_PLACES: dict[str, Open] = {REDIS: _our_awaited_redis, "redis-py": _awaited_redis}
 
 _CACHED = {
     ONE: functools.partial(_hit, "lru?max_bytes=512MiB"),
@@ -233,6 +294,6 @@ TARGETS: Sequence[AtMost] = (
     *(AtMost(f"get {size}", LRU, 1.5, "cachetools") for size in SIZES),
     AtMost("get 1 KB", DISK, 1.0, "diskcache"),
     AtMost("get 10 MB", DISK, 0.1, "diskcache"),
-    *(AtMost(f"get {size}", REDIS, 1.25, "redis-py") for size in SIZES),
+    *(AtMost(f"{how} {size}", REDIS, 1.25, "redis-py") for how in ("get", AWAITED) for size in SIZES),
     AtMost(TIERS, TWO, 1.1, ONE),
 )
