@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlcache.flight.flight import Flight, aboard, on_its_own, waiting_for
+from mlcache.flight.aboard import aboard, on_its_own, waiting_for
+from mlcache.flight.flight import Flight
 from mlcache.flight.job import Job
 from mlcache.flight.local import Flights
 

@@ -13,7 +13,8 @@ import weakref
 from typing import Any
 
 from mlcache.entry import Key
-from mlcache.flight.flight import Flight, is_led_here, recursion
+from mlcache.flight.aboard import is_led_here, recursion
+from mlcache.flight.flight import Flight
 
 
 class Flights:

@@ -1,0 +1,125 @@
+"""Who runs for which flight, and what each flight waits for: so that nobody waits in a circle."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING
+
+from mlcache.entry import Key
+from mlcache.errors import RecursiveCallError
+
+if TYPE_CHECKING:
+    from mlcache.flight.flight import Flight
+
+_leading: ContextVar[tuple[Flight, ...]] = ContextVar("mlcache_leading", default=())
+
+
+def is_led_here(flight: Flight) -> bool:
+    """Whether what runs here runs for ``flight``."""
+    return flight in _leading.get()
+
+
+class aboard:  # noqa: N801 - used as a function is; as a generator it would take several times as long
+    """Note that what runs in this block runs for ``flight``.
+
+    Raises:
+        RecursiveCallError: as ``waiting_for``.
+    """
+
+    __slots__ = ("_before", "_flight", "_token")
+
+    def __init__(self, flight: Flight) -> None:
+        self._flight = flight
+        self._before = _leading.get()
+        self._token: Token[tuple[Flight, ...]] | None = None
+
+    def __enter__(self) -> None:
+        if self._before:
+            _note_need(self._before, self._flight)
+        self._token = _leading.set((*self._before, self._flight))
+
+    def __exit__(self, *_: object) -> None:
+        if self._before:
+            _forget_need(self._before, self._flight)
+        try:  # noqa: SIM105 - contextlib.suppress takes several times as long
+            _leading.reset(self._token)  # type: ignore[arg-type]
+        except ValueError:  # a coroutine that is thrown away ends in a context not its own
+            pass
+
+
+@contextmanager
+def on_its_own() -> Iterator[None]:
+    """Note that nobody waits for what runs in this block, wherever it was started."""
+    token = _leading.set(())
+    try:
+        yield
+    finally:
+        _leading.reset(token)
+
+
+@contextmanager
+def waiting_for(flight: Flight) -> Iterator[None]:
+    """Note that the flight we run for, if there is one, needs another one.
+
+    Raises:
+        RecursiveCallError: that one waits for ours, by way of other threads or tasks maybe.
+    """
+    ours = _leading.get()
+    if ours:
+        _note_need(ours, flight)
+    flight.count_waiter(1)
+    try:
+        yield
+    finally:
+        flight.count_waiter(-1)
+        if ours:
+            _forget_need(ours, flight)
+
+
+_needs_lock = threading.RLock()  # a finalizer may come at any time, and call a cached function
+
+
+def _note_need(ours: tuple[Flight, ...], flight: Flight) -> None:
+    with _needs_lock:
+        if _needs_any(flight, set(ours)):
+            raise recursion(flight.key)
+        ours[-1].needs.add(flight)
+
+
+def _forget_need(ours: tuple[Flight, ...], flight: Flight) -> None:
+    with _needs_lock:
+        ours[-1].needs.discard(flight)
+
+
+def _needs_any(flight: Flight, ours: set[Flight]) -> bool:
+    seen: set[Flight] = set()
+    left = [flight]
+    while left:
+        each = left.pop()
+        if each in ours:
+            return True
+        if each not in seen:
+            seen.add(each)
+            left.extend(each.needs)
+    return False
+
+
+def recursion(key: Key) -> RecursiveCallError:
+    """The error for who would wait for itself."""
+    return RecursiveCallError(
+        f"{key.namespace} calls itself with the same arguments, directly or through others: "
+        "it would wait for its own result"
+    )
+
+
+def _after_fork() -> None:
+    global _needs_lock  # noqa: PLW0603 - one for the process; a thread that the child lacks may have held it
+    _needs_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
