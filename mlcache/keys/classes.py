@@ -90,13 +90,18 @@ def _code_of(kind: type, outer: tuple[type, ...]) -> bytes:
     return b"@local_class:" + name + hashing.hash128(_encode_members(kind, _Inside(*outer, kind)))
 
 
+def encode_members(kind: type) -> bytes:
+    """The code of what a class consists of, wherever it can be found."""
+    return _encode_members(kind, _Inside(kind))
+
+
 def _encode_members(kind: type, seen: Seen) -> bytes:
     bases = b"".join([encode_class(base, seen) for base in kind.__bases__])
     members = {name: _unpack(member) for name, member in kind.__dict__.items()}
     codes = [
         dumps(name, 2) + _encode_member(member, seen)
         for name, member in sorted(members.items())
-        if not _is_derived(name, member)
+        if not is_derived(name, member)
     ]
     return bases + b"@members:" + b"".join(codes)
 
@@ -110,7 +115,7 @@ def _unpack(member: object) -> object:
     return (member.fget, member.fset, member.fdel) if isinstance(member, property) else member
 
 
-def _is_derived(name: str, member: object) -> bool:
+def is_derived(name: str, member: object) -> bool:
     """Whether Python, or the library that made the class, made a member out of the others.
 
     That holds of ``__doc__``, of what is known of fields (in which pydantic puts addresses),

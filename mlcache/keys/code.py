@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 from collections.abc import Iterator
 from types import CodeType
+from typing import NamedTuple
 
 from mlcache.keys.digest import Seen, encode
 
@@ -19,6 +20,10 @@ _HAS_JUMP = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 _HAS_NAME = (
     frozenset(dis.hasname) | frozenset(dis.haslocal) | frozenset(dis.hasfree) | frozenset(dis.hascompare)
 )
+
+
+_LOADS_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+_LOADS_ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"})
 
 
 def encode_code(code: CodeType, seen: Seen) -> bytes:
@@ -34,6 +39,42 @@ def encode_code(code: CodeType, seen: Seen) -> bytes:
         code.co_freevars,
     )
     return b"@code:" + encode((signature, _instructions(code), _handlers(code)), seen)
+
+
+class Names(NamedTuple):
+    """The names in a function's code, that of functions and classes inside it included.
+
+    Args:
+        globals: of variables.
+        attributes: of attributes, whatever they are taken from, and of what is imported from a module.
+        imports: of modules, each with how many packages further up it is, and what is taken from it.
+    """
+
+    globals: set[str]
+    attributes: set[str]
+    imports: set[tuple[int, str, tuple[str, ...]]]
+
+
+def names_in(code: CodeType) -> Names:
+    """What the code refers to by a name."""
+    names = Names(set(), set(), set())
+    steps = [each for each in dis.get_instructions(code) if each.opname not in _NO_EFFECT]
+    own = {step.argval for step in steps if step.opname == "STORE_NAME"}  # of the body of a class
+    for place, step in enumerate(steps):
+        if step.opname in _LOADS_GLOBAL and step.argval not in own:
+            names.globals.add(step.argval)
+        elif step.opname in _LOADS_ATTRIBUTE:
+            names.attributes.add(step.argval)
+        elif step.opname == "IMPORT_NAME":
+            level, taken = (each.argval for each in steps[place - 2 : place])
+            names.imports.add((level, step.argval, taken or ()))
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            inner = names_in(constant)
+            names.globals.update(inner.globals)
+            names.attributes.update(inner.attributes)
+            names.imports.update(inner.imports)
+    return names
 
 
 def _instructions(code: CodeType) -> list[object]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -63,7 +65,8 @@ def build(change: tuple[str, str] = ("", ""), **more: Any) -> Callable[[str], An
         module.__dict__.update(more)
         sys.modules |= {"made_up": package, module.__name__: module}
         setattr(package, name, module)
-        exec(source.replace(*change) if change[0] else source, module.__dict__)  # noqa: S102  # a package of text
+        text = source.replace(*change) if change[0] else source
+        exec(compile(text, f"{name}.py", "exec"), module.__dict__)  # noqa: S102  # a package of text
     return lambda name: getattr(package, "main").__dict__[name]  # noqa: B009  # modules have no such attribute
 
 
@@ -120,3 +123,218 @@ def test_recursion_ends() -> None:
 def test_it_warns_of_what_it_cannot_see_into() -> None:
     with pytest.warns(MlcacheWarning, match=r"made_up\.main\.lock"):
         identify(build(lock=threading.Lock())("locked"), version="deps")
+
+
+SCALE = "def scale(x):\n    return x * 1\n"
+FROM = "from made_up.helper import "
+WAYS: dict[str, tuple[str, str]] = {
+    "a global": (FROM + "scale as s\ndef main(x):\n    return s(x)", SCALE),
+    "a module": ("from made_up import helper\ndef main(x):\n    return helper.scale(x)", SCALE),
+    "a package": ("import made_up.helper\ndef main(x):\n    return made_up.helper.scale(x)", SCALE),
+    "a module by another name": (
+        """
+from made_up import helper
+def main(x):
+    h = helper
+    return h.scale(x)
+""",
+        SCALE,
+    ),
+    "an import inside": (
+        """
+import made_up.helper
+def main(x):
+    from made_up.helper import scale
+    return scale(x)
+""",
+        SCALE,
+    ),
+    "a relative import inside": (
+        """
+import made_up.helper
+def main(x):
+    from . import helper
+    return helper.scale(x)
+""",
+        SCALE,
+    ),
+    "an import inside by another name": (
+        """
+import made_up.helper
+def main(x):
+    import made_up.helper as h
+    return h.scale(x)
+""",
+        SCALE,
+    ),
+    "its own closure": (
+        FROM
+        + """make
+def around(inner):
+    def main(x):
+        return inner(x)
+    return main
+main = around(make())
+""",
+        SCALE
+        + """
+def make():
+    def used(x):
+        return scale(x)
+    return used
+""",
+    ),
+    "a default": (
+        FROM
+        + """scale
+def used(x):
+    return scale(x)
+def main(x, way=used):
+    return way(x)
+""",
+        SCALE,
+    ),
+    "what a decorator wraps": (
+        FROM
+        + """around, scale
+@around
+def main(x):
+    return scale(x)
+""",
+        SCALE
+        + """
+import functools
+def around(f):
+    @functools.wraps(f)
+    def wrapper(*a):
+        return f(*a)
+    return wrapper
+""",
+    ),
+}
+
+HELD_BY: dict[str, str] = {
+    "a table": """
+def used(x):
+    return scale(x)
+made = {"a": [used]}
+""",
+    "a partial object": """
+import functools
+def used(x, y):
+    return scale(x)
+made = functools.partial(used, y=1)
+""",
+    "a closure": """
+def make():
+    def used(x):
+        return scale(x)
+    return used
+made = make()
+""",
+    "a kept result": """
+import functools
+@functools.lru_cache
+def made(x):
+    return scale(x)
+""",
+    "another cached function": """
+from mlcache import ml_cache
+@ml_cache
+def made(x):
+    return scale(x)
+""",
+    "a property": """
+class made:
+    @property
+    def y(self):
+        return scale(1)
+""",
+    "a cached property": """
+import functools
+class made:
+    @functools.cached_property
+    def y(self):
+        return scale(1)
+""",
+    "an attribute of a class": """
+class made:
+    factor = scale(1 * 1)
+""",
+    "a member of an enumeration": """
+import enum
+class made(enum.Enum):
+    A = scale(1)
+""",
+    "a default of a field": """
+import dataclasses
+@dataclasses.dataclass
+class made:
+    factor: int = scale(1)
+""",
+    "a base": """
+class Base:
+    def go(self):
+        return scale(1)
+class made(Base):
+    pass
+""",
+    "a method of an object": """
+import dataclasses
+@dataclasses.dataclass
+class Made:
+    a: int = 1
+    def __call__(self, x):
+        return scale(x)
+made = Made()
+""",
+    "a function for a type": """
+import functools
+@functools.singledispatch
+def made(x):
+    return x
+@made.register
+def _(x: int):
+    return scale(x)
+""",
+}
+CALLS = FROM + "made\ndef main(x):\n    return made(x)"
+WAYS |= {name: (CALLS, SCALE + way) for name, way in HELD_BY.items()}
+
+
+@pytest.mark.filterwarnings("ignore:version='deps' cannot see into made_up.helper.made.dispatch")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_helper_counts_whatever_way_leads_to_it(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, helper = WAYS[way]
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    versions = []
+    for place, source in enumerate([helper, helper, helper.replace("* 1", "* 2")]):
+        folder = tmp_path / str(place) / "made_up"
+        folder.mkdir(parents=True)
+        for name, text in (("__init__", ""), ("main", main), ("helper", source)):
+            (folder / f"{name}.py").write_text(text, "utf-8")
+        monkeypatch.syspath_prepend(folder.parent)
+        versions.append(identify(importlib.import_module("made_up.main").main, version="deps").digest)
+        for name in [name for name in sys.modules if name.startswith("made_up")]:
+            del sys.modules[name]
+    assert versions[0] == versions[1] != versions[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "unseen"),
+    [
+        ("from made_up.nowhere import it", r"made_up\.nowhere, which is not imported"),
+        ("from made_up import nowhere", "nowhere, which is not imported"),
+        ("return later(x)", r"made_up\.main\.later, which is not defined"),
+    ],
+)
+def test_it_warns_of_what_is_not_there_yet(line: str, unseen: str) -> None:
+    with pytest.warns(MlcacheWarning, match=unseen):
+        identify(build(("return sum(x)", line))("plain"), version="deps")
+
+
+def test_names_inside_a_class_inside_a_function_are_no_globals() -> None:
+    inside = "class Inside:\n        a = 1\n        b = a\n    return Inside"
+    assert identify(build(("return sum(x)", inside))("plain"), version="deps")
