@@ -122,7 +122,12 @@ class Offloading(Computing):
 
     async def compute_suspending(self, step: Compute) -> Made:
         """Give the call to the engine, and await its answer."""
-        shipped = await in_thread("ship", partial(self.ship, step))  # there may be no room at once
+        errand = _Errand(partial(self.ship, step))
+        try:
+            shipped = await in_thread("ship", errand.run)  # there may be no room at once
+        except BaseException:
+            errand.recall()
+            raise
         if isinstance(shipped, Shipped):
             await finished(shipped.future)
             return shipped.made()
@@ -158,6 +163,28 @@ class Shipped:
         finally:
             del future, self.future  # which hold the error, whose traceback holds this frame: a circle
         return Made(value, clock.now(), clock.ticks() - self._started if seconds is None else seconds)
+
+
+class _Errand:
+    """Giving a call to an engine, in a thread, for somebody who may not wait for that to be done."""
+
+    def __init__(self, ship: Callable[[], Made | Shipped]) -> None:
+        self._ship = ship
+        self._shipped: Made | Shipped | None = None
+        self._recalled = False
+
+    def run(self) -> Made | Shipped:
+        """Give the call to the engine."""
+        self._shipped = shipped = self._ship()
+        if self._recalled:
+            self.recall()
+        return shipped
+
+    def recall(self) -> None:
+        """Take the call back, now or when it has been given."""
+        self._recalled = True
+        if isinstance(self._shipped, Shipped):
+            self._shipped.future.cancel()
 
 
 def _made(value: Any, started: float) -> Made:

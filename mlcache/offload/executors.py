@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -46,12 +46,16 @@ class Relayed(Future[Any]):
         """Whether that library says so."""
         return self._inner.running()
 
+    def explain(self, error: BaseException) -> BaseException:
+        """What to raise where that library failed to bring an answer."""
+        return error
+
     def _settle(self, inner: Future[Answer]) -> None:
         if inner.cancelled():
             super().cancel()
             self.set_running_or_notify_cancel()
         elif (error := inner.exception()) is not None:
-            self.set_exception(error)
+            self.set_exception(self.explain(error))
         else:
             returned, value, self.seconds = inner.result()
             if returned:
@@ -142,11 +146,16 @@ def compute(function: bytes, data: bytes, load: Mapping[str, bytes]) -> Answer:
         data: the positional and the keyword arguments, pickled.
         load: the packed functions that load its resources, by name.
     """
+    return answer(function, data, lambda: {name: _resource(factory) for name, factory in load.items()})
+
+
+def answer(function: bytes, data: bytes, load: Callable[[], Mapping[str, Any]]) -> Answer:
+    """Call the function, whatever becomes of that; see ``compute``. ``load`` gives its resources."""
     started = clock.ticks()
     try:
         args, kwargs = pickle.loads(data)  # noqa: S301 - packed by this program
         call = functions.unpack(function)
-        resources = {name: _resource(factory) for name, factory in load.items()}
+        resources = load()
         started = clock.ticks()
         value = call(*args, **kwargs, **resources)
     except BaseException as error:  # noqa: BLE001 - also what means to end the process

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcache import ConfigurationError, RemoteError
+from mlcache import ConfigurationError, MissingExtraError, RemoteError
 from mlcache.offload.engine import CallOptions
 from mlcache.offload.executors import ExecutorEngine
+from mlcache.offload.ray_actors import RayEngine
 from tests.offload import samples
 
 ROOT = Path(__file__).parents[2]
@@ -174,6 +176,28 @@ def test_threads_see_the_context_of_the_caller() -> None:
         with disabled():
             assert engine.submit(switch.is_disabled).result(10)
         assert not engine.submit(switch.is_disabled).result(10)
+
+
+def test_ray_computes() -> None:
+    """In a process of its own, as Ray starts a whole cluster; in a folder whose name is short."""
+    pytest.importorskip("ray")
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="r") as folder:
+        command = [sys.executable, "-m", "tests.offload.on_ray", folder]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("right\n"), done.stderr
+
+
+def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"ray.*mlcache\[ray\]"):
+        RayEngine(1)
+
+
+@pytest.mark.parametrize("actors", [0, -1, True, "2", 1.5])
+def test_ray_needs_a_number_of_actors(actors: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"actors is .*above zero"):
+        RayEngine(actors)
 
 
 def test_dask_computes(tmp_path: Path) -> None:

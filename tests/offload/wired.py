@@ -35,8 +35,8 @@ async def with_model_suspending(text: str, *, model: dict[str, int]) -> Any:
     return text, model
 
 
-def spread(model: object, *rest: int) -> tuple[int, ...]:
-    return rest
+def spread(model: object, *rest: int) -> Any:
+    return model, rest
 
 
 def behind(first: int, *rest: int, model: dict[str, int]) -> Any:
@@ -74,7 +74,7 @@ def refuse(x: int) -> None:
 
 
 @ml_cache(offload=Pool(1, resources={"model": samples.load_weight}))
-def nested_inner(x: int, *, model: dict[str, int]) -> tuple[int, int, int]:
+def nested_inner(x: int, *, model: Any = None) -> tuple[int, int, int]:
     return x, os.getpid(), model["process"]
 
 
