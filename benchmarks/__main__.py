@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("hits", "keys", "backends", "stampede")
+NAMES = ("hits", "keys", "backends", "stampede", "offload")
 
 
 def main(arguments: list[str] | None = None) -> int:
