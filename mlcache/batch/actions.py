@@ -75,8 +75,8 @@ class BatchActions(Actions):
     def compile_call(self, *, suspends: bool) -> Callable[..., Any]:
         """What is called in place of the function, in a thread or on an event loop."""
         cache, bind = self.cache, self.bind
-        if cache.settings.disabled and suspends == self.suspends:
-            return self.function
+        if cache.settings.disabled and suspends == self.suspends and not cache.offloads:
+            return self.local
 
         def call(*args: Any, **kwargs: Any) -> Any:
             return blocking(self._answer(bind(*args, **kwargs), cache.terms), cache)

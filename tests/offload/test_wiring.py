@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 
 from mlcache import (
+    Batch,
     CallTimeoutError,
     ConfigurationError,
     Expiry,
@@ -39,7 +40,7 @@ from mlcache.offload.executors import ExecutorEngine
 from mlcache.offload.inline import Inline
 from mlcache.offload.pool import Pool
 from mlcache.testing import FakeClock
-from tests.offload import samples, wired
+from tests.offload import batched, samples, wired
 from tests.offload.engines import Played
 
 
@@ -254,6 +255,36 @@ def test_an_inline_engine_loads_resources_in_this_process_once() -> None:
     assert first[1] == second[1]
     assert first[1]["process"] == os.getpid()
     assert f.uncached("a")[1] == first[1]
+
+
+# Functions of many items
+
+
+def test_what_is_missing_of_many_items_is_computed_elsewhere() -> None:
+    with Pool(1, resources={"model": samples.load_weight}) as pool:
+        f = ml_cache(batch=Batch("texts", max_size=2), offload=pool)(batched.embed_many)
+        first = f(["a", "b", "c"])
+        process = first[0][1]
+        assert process != os.getpid()
+        assert first == [(text, process, process) for text in "ABC"]
+        assert f(["a", "x"]) == [("A", process, process), ("X", process, process)]
+        assert f.cache_info().misses == 4
+        assert f.one("y") == ("Y", process, process)
+
+        async def main() -> list[Any]:
+            return await asyncio.gather(f.aio(["z"]), *(f.aio.one(text) for text in "uvw"))
+
+        together, *singles = asyncio.run(main())
+        assert together == [("Z", process, process)]
+        assert singles == [(text, process, process) for text in "UVW"]
+
+
+def test_many_items_with_the_cache_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLCACHE_DISABLED", "1")
+    monkeypatch.setenv("MLCACHE__EMBED_MANY__OFFLOAD_WORKERS", "0")
+    pool = Pool(1, resources={"model": samples.load_weight})
+    f = ml_cache(batch="texts", offload=pool)(batched.embed_many)
+    assert f(["a"]) == [("A", os.getpid(), os.getpid())]
 
 
 # What the environment says
