@@ -118,7 +118,9 @@ def _future_of(make: Callable[[ExitStack], Any], stack: ExitStack) -> Submit:
 
 def _joblib(stack: ExitStack) -> Submit:
     from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
 
+    stack.callback(lambda: get_reusable_executor().shutdown(wait=True, kill_workers=True))
     parallel = stack.enter_context(Parallel(n_jobs=2))  # with one it would compute in this process
     return lambda function, *args: parallel([delayed(function)(*args)])[0]
 

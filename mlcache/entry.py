@@ -184,7 +184,7 @@ class Expiry:
         if self._of_value is None:
             return self
         made, of_value = copy.copy(self), self._of_value
-        made._of_value = lambda value: of_value(view(value))
+        made._of_value = lambda value: of_value(view(value))  # noqa: SLF001 - of the same class
         return made
 
     def stale_until(self, deadline: float) -> float:

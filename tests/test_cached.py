@@ -689,7 +689,7 @@ async def test_a_miss_on_the_event_loop_does_not_hold_it() -> None:
         return x
 
     task = asyncio.create_task(f.aio(1))
-    while not running.is_set():  # noqa: ASYNC110 - that the loop turns meanwhile is the point
+    while not running.is_set():
         await asyncio.sleep(0.001)
     go.set()
     assert await task == 1

@@ -61,7 +61,7 @@ def test_a_loop_that_has_stopped_strands_nobody() -> None:
 
     async def begin() -> None:
         asking = asyncio.ensure_future(compute(1))
-        while not calls:  # noqa: ASYNC110 - it has no event
+        while not calls:
             await asyncio.sleep(0)
         asking.cancel()
 

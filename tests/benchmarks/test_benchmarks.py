@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.__main__ import NAMES, main
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_quick_run_measures_mlcache_and_writes_json(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_quick_run_measures_mlcache_and_writes_json(name: str, tmp_path: Path) -> None:
     file = tmp_path / "report.json"
-    assert main([name, "--quick", "--json", str(file)]) == 0
-    assert capsys.readouterr().out.startswith(name)
+    command = [sys.executable, "-m", "benchmarks", name, "--quick", "--json", str(file)]
+    # In a process of its own, as some peers leave things behind until the end of theirs.
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert made.stdout.startswith(name)
     document = json.loads(file.read_text(encoding="utf-8"))
     ours = [
         result

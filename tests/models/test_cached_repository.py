@@ -221,7 +221,7 @@ def _until(true: Any) -> None:
 
 
 async def _comes(true: Any) -> None:
-    while not true():  # noqa: ASYNC110 - threads set no asyncio.Event
+    while not true():
         await asyncio.sleep(0)
 
 

@@ -70,14 +70,16 @@ def test_tenants_take_turns() -> None:
 
 def test_a_tenant_who_was_served_comes_last_next_time() -> None:
     queue = Queue(Rules(max_size=1))
-    fill(queue, *(Request(name, tenant="first") for name in "ab"), *(Request(n, tenant="second") for n in "xy"))
+    fill(
+        queue, *(Request(name, tenant="first") for name in "ab"), *(Request(n, tenant="second") for n in "xy")
+    )
     assert take_all(queue) == ["a", "x", "b", "y"]
 
 
 def test_buckets_are_not_mixed_and_the_oldest_goes_first() -> None:
     with FakeClock() as clock:
         queue = Queue(Rules())
-        for name, bucket in ("a1", "b2", "c1", "d2"):  # type: ignore[misc]
+        for name, bucket in ("a1", "b2", "c1", "d2"):
             queue.add(Request(name, bucket=bucket))
             clock.advance(1)
     assert take_all(queue) == ["ac", "bd"]
@@ -111,7 +113,8 @@ def test_a_wait_ends_with_a_full_batch_or_with_its_time() -> None:
         queue = fill(Queue(Rules(max_size=2, max_wait=3.0)), Request("a"))
         clock.advance(1)
         batch, _, wait = queue.take(start + 1)
-        assert (batch, wait) == ([], pytest.approx(2.0))
+        assert not batch
+        assert wait == pytest.approx(2.0)
         queue.add(Request("b"))
         assert names(queue.take(start + 1)[0]) == "ab"
         queue.add(Request("c"))
@@ -119,9 +122,7 @@ def test_a_wait_ends_with_a_full_batch_or_with_its_time() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=30), st.integers(1, 5))
-def test_everyone_is_taken_once_in_the_order_of_his_tenant(
-    places: list[tuple[int, int]], most: int
-) -> None:
+def test_everyone_is_taken_once_in_the_order_of_his_tenant(places: list[tuple[int, int]], most: int) -> None:
     queue = Queue(Rules(max_size=most))
     requests = [Request(str(n), bucket=bucket, tenant=tenant) for n, (bucket, tenant) in enumerate(places)]
     fill(queue, *requests)
@@ -150,10 +151,11 @@ def test_who_finds_a_free_slot_serves_himself_and_the_others_gather() -> None:
 
     batcher = MicroBatcher(compute, Rules())
     first, *others = map(Request, "abcd")
-    thread = threading.Thread(target=lambda: batcher.add(first) and batcher.serve(first.done.is_set))
+    assert batcher.add(first)
+    thread = threading.Thread(target=batcher.serve, args=(first.done.is_set,))
     thread.start()
     assert inside.wait(20)
-    assert not any([batcher.add(request) for request in others])
+    assert [batcher.add(request) for request in others] == [False] * 3
     assert batcher.waiting == 3
     go.set()
     for request in others:
@@ -170,8 +172,8 @@ def test_the_slot_is_free_again_when_what_computes_is_interrupted() -> None:
             request.done.set()
 
     batcher = MicroBatcher(compute, Rules())
+    assert batcher.add(Request("a"))
     with pytest.raises(KeyboardInterrupt):
-        assert batcher.add(Request("a"))
         batcher.serve()
     second = Request("b")
     assert batcher.add(second)
@@ -211,7 +213,7 @@ async def test_tasks_gather_while_a_batch_is_awaited() -> None:
     requests = [Request(name) for name in "abcd"]
     assert batcher.add(requests[0])
     await asyncio.sleep(0)
-    assert not any([batcher.add(request) for request in requests[1:]])
+    assert [batcher.add(request) for request in requests[1:]] == [False] * 3
     go.set()
     while not all(request.done.is_set() for request in requests):
         await asyncio.sleep(0)

@@ -439,7 +439,7 @@ async def test_refresh_and_renewal_go_to_the_engine(played: Played) -> None:
         assert await asyncio.to_thread(played.wait_for, 2)
         played.answer()
         assert await refreshed == (4, os.getpid())
-        while f(3) == (3, 0):  # noqa: ASYNC110 - until the renewal has landed, which no event tells
+        while f(3) == (3, 0):
             await asyncio.sleep(0)
     assert played.submitted == 2
 

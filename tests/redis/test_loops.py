@@ -108,11 +108,11 @@ async def test_closing_on_a_running_loop_ends_its_connections(server: Server) ->
     assert isinstance(backend, Redis)
     await backend.put_async(key(1), payload(1), math.inf)
     backend.close()
-    while others(server) > before:  # noqa: ASYNC110 - what happens, happens in Redis
+    while others(server) > before:
         await asyncio.sleep(0)
     assert await backend.get_async(key(1)) == payload(1)  # who asks again gets a new one
     backend.close()
-    while others(server) > before:  # noqa: ASYNC110 - what happens, happens in Redis
+    while others(server) > before:
         await asyncio.sleep(0)
 
 
