@@ -1,4 +1,4 @@
-"""Whatever the items lie in and however calls overlap: the plain function's answers, each item computed once."""
+"""Whatever the items lie in and however calls overlap: the plain answers, and each item computed once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ def frame(numbers: list[int]) -> pd.DataFrame:
     """Rows that differ by their numbers; the index says where each lay."""
     names = [f"name {number}" for number in numbers]
     place = [f"row {number}" for number in range(len(numbers))]
-    columns = {"number": np.array(numbers, np.int64), "half": np.array(numbers, np.float32) / 2, "name": names}
+    columns = {
+        "number": np.array(numbers, np.int64),
+        "half": np.array(numbers, np.float32) / 2,
+        "name": names,
+    }
     return pd.DataFrame(columns, index=pd.Index(place, name="place"))
 
 
@@ -87,7 +91,9 @@ def as_frame_of_own_index(items: Any) -> Any:
 
 def as_categories(items: Any) -> Any:
     kinds = pd.CategoricalDtype(["odd", "even"])
-    return pd.Series(["odd" if len(str(row)) % 2 else "even" for row in rows_of(items)], dtype=kinds, name="kind")
+    return pd.Series(
+        ["odd" if len(str(row)) % 2 else "even" for row in rows_of(items)], dtype=kinds, name="kind"
+    )
 
 
 def doubled(items: Any) -> Any:
@@ -122,7 +128,10 @@ def assert_same(found: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize(("container", "answer"), CASES, ids=lambda value: getattr(value, "__name__", value))
 @settings(max_examples=12)
-@given(batches=st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=8), min_size=1, max_size=6), data=st.data())
+@given(
+    batches=st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=8), min_size=1, max_size=6),
+    data=st.data(),
+)
 def test_any_split_gives_the_plain_answers_and_computes_each_item_once(
     container: str, answer: Function, batches: list[list[int]], data: st.DataObject
 ) -> None:

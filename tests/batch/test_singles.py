@@ -239,7 +239,9 @@ def test_loops_that_come_one_after_the_other_each_have_their_batches() -> None:
 def test_a_batch_that_asks_for_its_own_item_is_told_so_and_may_ask_for_others() -> None:
     @ml_cache(backend=LRU, batch="numbers")
     def depth(numbers: list[int]) -> list[int]:
-        return [depth.one(number - 1) + 1 if number > 0 else number and depth.one(number) for number in numbers]
+        return [
+            depth.one(number - 1) + 1 if number > 0 else number and depth.one(number) for number in numbers
+        ]
 
     assert depth.one(3) == 3
     with pytest.raises(RecursiveCallError):
