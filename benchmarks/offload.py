@@ -121,7 +121,7 @@ def _joblib(stack: ExitStack) -> Submit:
     from joblib.externals.loky import get_reusable_executor
 
     stack.callback(lambda: get_reusable_executor().shutdown(wait=True, kill_workers=True))
-    parallel = stack.enter_context(Parallel(n_jobs=2))  # with one it would compute in this process
+    parallel: Any = stack.enter_context(Parallel(n_jobs=2))  # with one it would compute in this process
     return lambda function, *args: parallel([delayed(function)(*args)])[0]
 
 

@@ -142,7 +142,8 @@ class ManyTiers(Tiers):
 
 
 async def _get_many(backend: Backend, keys: Sequence[Key], tell: OnFailure) -> list[Entry | None]:
-    replies = await _ask_many(backend, "get", [(key,) for key in keys], tell) or [None] * len(keys)
+    asked = await _ask_many(backend, "get", [(key,) for key in keys], tell)
+    replies: list[Any] = asked or [None] * len(keys)
     for place, reply in enumerate(replies):
         if reply is not None and not isinstance(reply, Entry):
             none = BackendError(f"it returned {reply!r:.80}, which is no entry")
