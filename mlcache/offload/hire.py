@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import signal
 import socket
 import subprocess
 import warnings
 from collections.abc import Iterator
 
+from mlcache import clock
 from mlcache.offload import limits
 from mlcache.offload.nursery import KILL, ORDER, REPORT, START, spawn
 
@@ -112,7 +115,7 @@ class Nursery:
                 self._process.wait()
         else:
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(self._process, 0)
+                _wait_for(self._process)
 
 
 def _spawn(method: str, end: socket.socket, threads: int) -> subprocess.Popen[bytes]:
@@ -122,16 +125,27 @@ def _spawn(method: str, end: socket.socket, threads: int) -> subprocess.Popen[by
 
 def _fork(ours: socket.socket, theirs: socket.socket) -> int:
     """A copy of this process that is a nursery, and never returns to what this one was doing."""
+    from mlcache.offload import boot, worker
+
+    del worker  # but imported: a thread that imports while we fork would leave its locks to the child
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # there are threads, and it is asked for
         process = os.fork()
     if process:
         return process
     try:
-        from mlcache.offload import boot
-
         ours.close()
         boot.serve(theirs, forks=True)
     finally:
         os._exit(0)
 
+
+def _wait_for(process: int) -> None:
+    """Wait for a child to end, and kill it if it takes long: a fork of a program with threads may be stuck."""
+    ends = clock.ticks() + GRACE
+    while not os.waitpid(process, os.WNOHANG)[0]:
+        if clock.ticks() > ends:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            return
+        select.select([], [], [], 0.002)

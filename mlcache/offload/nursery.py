@@ -69,10 +69,11 @@ class Nursery:
                     self._leave()
                     return mine
         self._kill_all()
+        self._leave()
         return None
 
     def _leave(self) -> None:
-        """In a forked worker: have nothing of the nursery."""
+        """Close what it has, at its end or in a forked worker."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (self._signals, self._notify, self._control):

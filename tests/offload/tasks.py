@@ -161,7 +161,7 @@ def close_everything() -> int:
 def talk_rubbish() -> int:
     """Writes to the socket that it should not know of."""
     for file in list(Path("/proc/self/fd").iterdir()):
-        if file.is_symlink() and "socket" in os.readlink(file):
+        if file.is_symlink() and "socket" in str(file.readlink()):
             os.write(int(file.name), b"rubbish, and more of it")
     hang()
 
@@ -170,7 +170,7 @@ def truncate_memory() -> int:
     """Tries to make shared memory smaller, on which the parent would stumble."""
     failed = 0
     for file in list(Path("/proc/self/fd").iterdir()):
-        if file.is_symlink() and "memfd" in os.readlink(file):
+        if file.is_symlink() and "memfd" in str(file.readlink()):
             try:
                 os.truncate(int(file.name), 0)
             except OSError:
