@@ -7,6 +7,7 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ async def test_a_coroutine_function_is_renewed_in_a_task(time: FakeClock) -> Non
     assert await compute(1) == 1
     await asyncio.wait_for(renewed.wait(), TIMEOUT)
     async with asyncio.timeout(TIMEOUT):
-        while (await compute.call_with_info(1)).status == "stale":  # noqa: ASYNC110 - it has no event
+        while (await compute.call_with_info(1)).status == "stale":
             await asyncio.sleep(0)
     assert await compute(1) == 2
 
@@ -311,26 +312,56 @@ def test_a_host_whose_clock_is_ahead_does_not_lengthen_a_lifetime(tmp_path: Path
     assert counted.calls == 1
 
 
-def test_no_call_sees_an_entry_beyond_its_time_and_the_schedule_says_how_often_it_runs(
-    time: FakeClock,
+STALE = pytest.mark.parametrize("stale", [None, 3.0], ids=["plain", "stale"])
+
+
+@STALE
+def test_of_a_hundred_thousand_calls_none_sees_an_entry_beyond_its_time(
+    time: FakeClock, stale: float | None
 ) -> None:
-    made: dict[int, float] = {}
+    """The clock stands while they ask, so the number of executions is known: all keys, each ten seconds."""
 
-    @ml_cache(ttl=10, ignore=("time", "made"))
+    @ml_cache(ttl=Expiry(10, stale=stale), ignore="time")
     def compute(x: int) -> float:
-        made[x] = time.now()
-        return made[x]
+        return time.now() + 0 * x
 
-    def ask(x: int) -> float:
-        before = time.now()
-        return before - compute(x)
+    def ask_often(x: int) -> float:
+        return max(time.now() - compute(x % 4) for _ in range(250))
 
     with ThreadPoolExecutor(8) as threads:
         for _ in range(50):
-            ages = list(threads.map(ask, [x % 4 for x in range(200)]))
-            assert max(ages) < 10
+            assert max(threads.map(ask_often, range(8))) < 10 + (stale or 0)
+            settle()
             time.advance(1)
-    assert compute.cache_info().misses == 4 * 5
+    info = compute.cache_info()
+    assert info.misses == 4 * 5
+    assert info.hits + info.stale + info.coalesced + info.misses >= 100_000
+
+
+@STALE
+def test_the_same_while_the_clock_goes_on(time: FakeClock, stale: float | None) -> None:
+    made: dict[int, list[float]] = {x: [] for x in range(4)}
+    end = time.now() + 60
+
+    @ml_cache(ttl=Expiry(10, stale=stale), ignore=("time", "made"))
+    def compute(x: int) -> float:
+        made[x].append(time.now())
+        return made[x][-1]
+
+    def ask_often(x: int) -> float:
+        oldest = 0.0
+        while (before := time.now()) < end:
+            # An entry's time begins when it is there, which is later than its computation began.
+            oldest = max(oldest, before - compute.call_with_info(x % 4).created_at.timestamp())
+            time.advance(0.002)
+        return oldest
+
+    with ThreadPoolExecutor(8) as threads:
+        assert max(threads.map(ask_often, range(8))) < 10 + (stale or 0)
+    settle()
+    for times in made.values():
+        assert 1 < len(times) <= 60 / 10 + 1
+        assert all(after - before >= 10 for before, after in pairwise(times))
 
 
 def test_the_crew_refuses_what_does_not_fit_and_drops_what_waits_when_closed() -> None:
@@ -387,7 +418,7 @@ async def test_who_waits_for_a_renewal_that_is_dropped_is_answered(
     flights = compute._actions.cache.flights
     flight = flights._flights[compute.cache_key(1).digest]
     answer = asyncio.ensure_future(compute.aio(1))
-    while not flight.watched:  # noqa: ASYNC110 - nobody tells
+    while not flight.watched:
         await asyncio.sleep(0)
     ending = threading.Thread(target=busy.close)
     ending.start()
