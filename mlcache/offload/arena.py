@@ -134,14 +134,14 @@ class Arena:
     def close(self) -> None:
         """Give all memory back."""
         with self._lock:
-            for segment in (*self._free, *self._alone):
-                segment.close()
-            self._free.clear()
-            self._alone.clear()
+            self.forget()
 
-    def files(self) -> list[int]:
-        """The descriptors of all segments."""
-        return [segment.file for segment in (*self._free, *self._alone)]
+    def forget(self) -> None:
+        """In a fork of the process, where another thread may have held the lock: give all memory back."""
+        for segment in (*self._free, *self._alone):
+            segment.close()
+        self._free.clear()
+        self._alone.clear()
 
     @property
     def held(self) -> int:

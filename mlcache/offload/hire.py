@@ -141,7 +141,7 @@ def _fork(ours: socket.socket, theirs: socket.socket) -> int:
 
 
 def _wait_for(process: int) -> None:
-    """Wait for a child to end, and kill it if it takes long: a fork of a program with threads may be stuck."""
+    """Wait for a child to end, and kill it if it takes long: a fork of a threaded program may be stuck."""
     ends = clock.ticks() + GRACE
     while not os.waitpid(process, os.WNOHANG)[0]:
         if clock.ticks() > ends:

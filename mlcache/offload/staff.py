@@ -111,7 +111,7 @@ class Staff:
         """In a fork of the process: close what came along."""
         for member in self._desk.members.values():
             member.close()
-        self._desk.arena.close()
+        self._desk.arena.forget()
         if self._nursery is not None:
             self._nursery.forget()
 
