@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -66,7 +67,8 @@ class CacheInfo(NamedTuple):
     bound the nearest tier, None where there is no bound; ``currsize`` is the number of this
     function's entries in it, ``bytes`` its size with all who share it. ``coalesced`` calls
     waited for another one's computation, ``bypasses`` went past the cache, ``not_kept``
-    values were delivered only, ``errors`` are failures of tiers, ``stale`` answers past their time.
+    values were delivered only, ``errors`` are failures of tiers and of the functions ``ttl`` and ``when``,
+    ``stale`` answers past their time.
     """
 
     hits: int
@@ -111,7 +113,7 @@ class Cache:
         self.suspends = suspends
         self.tally = Tally()
         self.flights = Flights()
-        terms = _terms(options, forced.get("ttl"), self.settings.ttl)
+        terms = self._guarded(_terms(options, forced.get("ttl"), self.settings.ttl))
         backends = forced.get("backend") or options.backend or self.settings.backend or "lru"
         how = self.settings, options.returns, forced
         stores = [] if self.settings.disabled else open_stores(backends, *how)
@@ -124,7 +126,7 @@ class Cache:
             prefix=keys.digest((identity.name, identity.digest, options.returns)),
             parameters=parameters,
             ignore=options.ignore & frozenset(parameters.names),
-            stand_ins=options.stand_ins,
+            stand_ins={name: keys.named(name, stand_in) for name, stand_in in options.stand_ins.items()},
         )
         self.digest: Digest = self.keying.compile_digest()
         computing = _computing(function, parameters, options.offload, self.settings, forced)
@@ -186,6 +188,27 @@ class Cache:
         self._warn(
             f"{tier} {type(error).__name__}", f"{tier} failed at {operation}; calls go on without: {error}"
         )
+
+    def _guarded(self, terms: Terms) -> Terms:
+        """``terms``, whose functions of the value cannot fail a call whose answer is there."""
+        when = terms.when
+
+        def judged(value: Any) -> bool:
+            try:
+                return bool(when is None or when(value))
+            except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+                self._on_option_failure("when", error)
+                return False
+
+        expiry = terms.expiry.guarded(partial(self._on_option_failure, "ttl"))
+        return msgspec.structs.replace(terms, expiry=expiry, when=when and judged)
+
+    def _on_option_failure(self, option: str, error: Exception) -> None:
+        self.tally.errors.add()
+        events.emit(Failed(Key(self.namespace, b""), option, "call", error))
+        if self.settings.strict:
+            raise error
+        self._warn(option, f"{option} raised {error!r}: such answers are delivered, and not kept")
 
     def _warn_of_change(self, parameter: str) -> None:
         message = f"the function changes its argument {parameter!r}, which no hit would do: copy it first"

@@ -123,6 +123,7 @@ class Expiry:
 
     __slots__ = (
         "_of_value",
+        "_on_error",
         "_span",
         "_ttl",
         "_until",
@@ -144,6 +145,7 @@ class Expiry:
         errors: Span | Mapping[type[Exception], Span] | None = None,
     ) -> None:
         self._of_value = ttl if callable(ttl) else None
+        self._on_error: Callable[[Exception], object] | None = None
         self._ttl: Lifetime = None if callable(ttl) else ttl
         if not callable(ttl) and _deadline(ttl, now := clock.now()) <= now:
             raise ConfigurationError(f"ttl is {ttl!r}, which is already past")
@@ -165,8 +167,24 @@ class Expiry:
             now: when.
             luck: between 0 and 1: how much of the jitter is applied.
         """
-        deadline = self._full_deadline(value, now)
+        try:
+            deadline = self._full_deadline(value, now)
+        except Exception as error:
+            if self._on_error is None:
+                raise
+            self._on_error(error)
+            return now
         return deadline if deadline == FOREVER else deadline - (deadline - now) * self.jitter * luck
+
+    def guarded(self, on_error: Callable[[Exception], object]) -> Expiry:
+        """The same terms, under which a value whose own lifetime cannot be told has none.
+
+        Args:
+            on_error: told what the function of the value raised, or what is wrong with what it returned.
+        """
+        guarded = copy.copy(self)
+        guarded._on_error = on_error  # noqa: SLF001 - of the same class
+        return guarded
 
     def capped(self, entry: Entry) -> Entry:
         """``entry``, ending no later than it would if it were made under these terms.

@@ -66,7 +66,7 @@ class NotKept(Event, frozen=True):
 
 
 class Failed(Event, frozen=True):
-    """A tier failed at ``operation``; the call went on without it."""
+    """A tier, or the function that was given as ``ttl`` or ``when``, failed; the call went on without it."""
 
     tier: str
     operation: str

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 
-from mlcache import BackendError, ConfigurationError, MlcacheWarning, ml_cache, open_backend
+from mlcache import BackendError, ConfigurationError, Expiry, MlcacheWarning, ml_cache, open_backend
 from mlcache.backends.disk import Disk
 from mlcache.backends.memory import Lru
 from mlcache.entry import Entry, Key
@@ -324,6 +324,35 @@ async def test_a_damaged_entry_is_one_error_and_one_warning(suspending: bool) ->
         assert (await f.aio(1) if suspending else f(1)) == 1
     assert len(warned) == f.cache_info().errors == 1
     assert f.call_with_info(1).status == "hit"
+
+
+BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"ttl": lambda value: value["ttl"]}, "ttl raised TypeError"),
+    ({"ttl": lambda _: "soon"}, "ttl raised ConfigurationError.*soon"),
+    ({"ttl": Expiry(lambda value: value.ttl, stale=5, jitter=0.1)}, "ttl raised AttributeError"),
+    ({"when": lambda value: value.is_good}, "when raised AttributeError"),
+    ({"when": np.ones}, "when raised ValueError.*ambiguous"),
+]
+
+
+@pytest.mark.parametrize("suspending", [False, True])
+@pytest.mark.parametrize(("options", "message"), BROKEN)
+async def test_an_option_that_raises_does_not_lose_the_answer(
+    options: dict[str, Any],
+    message: str,
+    suspending: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    f = ml_cache(**options)(lambda x: x)
+    with pytest.warns(MlcacheWarning, match=f"{message}.*delivered, and not kept"):
+        assert (await f.aio(3) if suspending else f(3)) == 3
+    assert (await f.aio(3) if suspending else f(3)) == 3  # and warns no more
+    info = f.cache_info()
+    assert (info.misses, info.not_kept, info.errors, info.currsize) == (2, 2, 2, 0)
+    monkeypatch.setenv("MLCACHE_STRICT", "1")
+    strict = ml_cache(**options)(lambda x: x)
+    with pytest.raises(Exception, match=r"soon|subscriptable|attribute|ambiguous"):
+        await strict.aio(3) if suspending else strict(3)
 
 
 def test_a_broken_tier_leaves_the_others() -> None:

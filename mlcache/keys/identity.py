@@ -17,6 +17,7 @@ from mlcache.keys.code import encode_code
 from mlcache.keys.dependencies import dependencies
 from mlcache.keys.digest import Seen, digest, encode
 from mlcache.keys.functions import closure_of, encode_cell
+from mlcache.keys.stand_ins import named
 
 _LRU_CACHE = type(functools.lru_cache(len))
 _NO_STAND_INS: Mapping[str, Callable[[Any], object]] = {}
@@ -72,10 +73,11 @@ def identify(
     script = None if name else script_of(_named(parts.inner))
     name = name or type_name(_named(parts.inner))
     seen: Seen = {id(parts.inner): 0}
-    codes = _variables(parts.inner, ignore, stand_ins, seen)
+    standing = {each: named(each, stand_in) for each, stand_in in stand_ins.items()}
+    codes = _variables(parts.inner, ignore, standing, seen)
     for bound in [*({"self": owner} for owner in parts.owners), *parts.held]:
         kept = [(each, content) for each, content in sorted(bound.items()) if each not in ignore]
-        codes += [b"@bound:", *(_bound(each, content, stand_ins.get(each), seen) for each, content in kept)]
+        codes += [b"@bound:", *(_bound(each, content, standing.get(each), seen) for each, content in kept)]
     if not isinstance(parts.inner, FunctionType):  # it may hold something, as an itemgetter does
         codes.append(encode(parts.inner, {}))
     asked = (sorted(ignore), [(each, _stand_in_code(stand_ins[each])) for each in sorted(stand_ins)])
