@@ -205,3 +205,27 @@ def test_a_call_can_be_made_later() -> None:
     parameters = Parameters(divmod)
     call = Call(Key("n", b""), parameters.compile_bind("divmod")(7, 2), parameters.compile_apply(divmod))
     assert call.apply(call.values) == (3, 1)
+
+
+def test_parameters_that_somebody_else_passes_are_left_out() -> None:
+    def function(a: int, model: str, b: int = 2, *, c: int = 3, tokenizer: str) -> tuple[Any, ...]:
+        return a, model, b, c, tokenizer
+
+    parameters = Parameters(function, ["model", "tokenizer", "unknown"])
+    assert parameters.names == ("a", "b", "c")
+    assert parameters.without == {"model", "tokenizer"}
+    assert str(parameters.signature()) == "(a: 'int', b: 'int' = 2, *, c: 'int' = 3)"
+    bind = parameters.compile_bind("function")
+    assert bind(1, 5) == bind(1, b=5) == (1, 5, 3)
+    with pytest.raises(TypeError, match="model"):
+        bind(1, model="m")
+    apply = parameters.compile_apply(partial(function, model="m", tokenizer="t"))
+    assert apply((1, 5, 3)) == (1, "m", 5, 3, "t")
+
+
+def test_arguments_of_any_number_cannot_follow_one_that_is_left_out() -> None:
+    def function(model: str, *rest: int) -> tuple[Any, ...]:
+        return model, rest
+
+    with pytest.raises(ConfigurationError, match=r"'model' stands before \*rest.*behind \*rest"):
+        Parameters(function, ["model"])

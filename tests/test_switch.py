@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,3 +159,51 @@ def test_detours_are_counted_over_threads() -> None:
     for thread in threads:
         thread.join()
     assert switch.detours == 0
+
+
+def test_where_functions_are_plain_no_cache_is_opened_and_nothing_is_counted() -> None:
+    f, calls = counting()
+    with switch.plain():
+        assert [f(1), f(1)] == [1, 2]
+        assert f._actions.opened is None
+        assert switch.is_disabled()
+    assert f(1) == 3
+    with switch.plain():
+        assert f(1) == 4
+        assert f.call_with_info(1).status == "bypass"
+    assert f(1) == 3
+    assert len(calls) == 5
+    assert switch.detours == 0
+
+
+async def test_coroutine_functions_are_plain_there_too() -> None:
+    calls: list[int] = []
+
+    @ml_cache
+    async def f(x: int) -> int:
+        calls.append(x)
+        return len(calls)
+
+    with switch.plain():
+        assert [await f(1), await f(1)] == [1, 2]
+        assert f._actions.opened is None
+    assert [await f(1), await f(1)] == [3, 3]
+    with switch.plain():
+        assert await f(1) == 4
+
+
+def test_a_process_can_be_plain_for_good() -> None:
+    code = (
+        "import threading\n"
+        "from mlcache import ml_cache, switch\n"
+        "calls = []\n"
+        "f = ml_cache(lambda x: calls.append(x))\n"
+        "switch.be_plain()\n"
+        "threads = [threading.Thread(target=f, args=(1,)) for _ in range(3)]\n"
+        "for each in threads: each.start()\n"
+        "for each in threads: each.join()\n"
+        "print(len(calls))\n"
+    )
+    command = [sys.executable, "-c", code]
+    root = Path(__file__).parents[1]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout == "3\n"

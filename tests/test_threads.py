@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent import futures
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -34,3 +36,37 @@ def test_all_who_come_first_share_one_pool(monkeypatch: pytest.MonkeyPatch) -> N
         asker.join()
     assert got == made * 4
     threads.close()
+
+
+async def test_the_end_of_a_future_is_awaited_whatever_it_ends_with() -> None:
+    ends: list[Future[int]] = [Future() for _ in range(3)]
+    waiting = [asyncio.create_task(threads.finished(future)) for future in ends]
+    await asyncio.sleep(0)
+    ends[0].set_result(1)
+    ends[1].set_exception(StopIteration(1))
+    ends[2].cancel()
+    assert await asyncio.gather(*waiting) == [None] * 3
+    await threads.finished(ends[0])
+
+
+async def test_a_future_is_cancelled_with_who_awaits_its_end() -> None:
+    future: Future[int] = Future()
+    waiting = asyncio.create_task(threads.finished(future))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    assert future.cancelled()
+
+
+def test_a_future_that_ends_after_its_event_loop_says_nothing() -> None:
+    future: Future[int] = Future()
+
+    async def give_up() -> None:
+        waiting = asyncio.create_task(threads.finished(future))
+        future.set_running_or_notify_cancel()
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    asyncio.run(give_up())
+    future.set_result(1)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from mlcache import AsyncCachedFunction, CachedFunction, CacheInfo, Expiry, Result, ml_cache
+from mlcache import AsyncCachedFunction, CachedFunction, CacheInfo, Expiry, Pool, Result, ml_cache
 from mlcache.backends.memory import Lru
 from mlcache.entry import Key
 from mlcache.explanation import Explanation
+from mlcache.offload.engine import CallOptions
 
 
 @ml_cache
@@ -150,3 +152,7 @@ def keywords() -> None:
     ml_cache(ttl=datetime(2999, 1, 1, tzinfo=UTC), ignore="x")
     ml_cache(ttl=lambda value: 5 if value else None, ignore={"x"})
     ml_cache(ttl=Expiry("1h"), key={"x": len})
+    ml_cache(offload=2)
+    ml_cache(offload=Pool(workers=2, resources={"model": object}))
+    ml_cache(offload=Pool().with_options(CallOptions(timeout=5)))
+    ml_cache(offload=ThreadPoolExecutor(), batch="texts")
