@@ -12,8 +12,8 @@ import msgspec
 from mlcache import events, keys, sealing, settings
 from mlcache.backends.address import Address
 from mlcache.backends.invalidation import listen
-from mlcache.backends.protocol import AnyBackend
 from mlcache.backends.many import ManyTiers
+from mlcache.backends.protocol import AnyBackend
 from mlcache.backends.tiered import Tiers
 from mlcache.call import Call, Parameters, Values
 from mlcache.computing import Computing, Offloading
@@ -131,7 +131,7 @@ class Cache:
         self.digest: Digest = self.keying.compile_digest()
         computing = _computing(function, parameters, options.offload, self.settings, forced)
         self.offloads, self.invoke, self.apply = computing.offloads, computing.invoke, computing.apply
-        self.compute, self.ship = computing.compute, computing.ship
+        self.compute, self.ship, self.workers = computing.compute, computing.ship, computing.workers
         self.compute_suspending = computing.compute_suspending
         if self.settings.check == "mutation" and not self.offloads:
             self.apply = watch(self.apply, self.keying, self._warn_of_change, suspends=suspends)

@@ -49,6 +49,8 @@ class Computing:
     """
 
     offloads: bool = False
+    workers: int = 1
+    """How many calls are computed at a time, where an engine says so."""
 
     def __init__(self, function: Function, parameters: Parameters) -> None:
         self.invoke = function
@@ -95,6 +97,7 @@ class Offloading(Computing):
         super().__init__(self._send, parameters)
         self._function = function
         self._engine = engine
+        self.workers = getattr(engine, "workers", 1)
         self._local = local
 
     def _send(self, /, *args: Any, **kwargs: Any) -> Any:

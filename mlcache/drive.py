@@ -200,7 +200,7 @@ async def _wait(step: Wait, parts: Parts) -> Any:
                 await asyncio.wait_for(arrival.wait(), LOOK_EVERY)
             if flight.task is not None and flight.is_stranded:
                 _abandon(flight, flight.task, parts)
-    return flight.future.result()
+    return flight.outcome()
 
 
 def _abandon(flight: Flight, task: asyncio.Task[Any], parts: Parts) -> None:

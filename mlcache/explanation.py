@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from mlcache import clock
@@ -42,3 +44,10 @@ def describe(entry: Entry | None) -> str:
     state = f"the exception {entry.value.error!r:.60}, {state}" if isinstance(entry.value, Failure) else state
     age = show_seconds(max(now - entry.created, 0.0))
     return f"{state}, {age} old, {show_size(entry.size)}, took {show_seconds(entry.cost)} to compute"
+
+
+def count_states(entries: Sequence[Entry | None]) -> str:
+    """How many of a tier's entries are in what state."""
+    now = clock.now()
+    states = ["nothing" if entry is None else judge(entry, now).value for entry in entries]
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))

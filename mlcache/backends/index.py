@@ -191,6 +191,8 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
                 rowid, mode, filename, value = row
                 if self._policy["get"] is not None:
                     self._note_use(rowid)
+            if type(value) is bytes and mode == MODE_RAW:  # as ``fetch`` would say, but most hits come here
+                return value
             try:
                 found: bytes | MappedFile | None = self._disk.fetch(mode, filename, value, read=False)
             except FileNotFoundError:  # evicted since, or replaced

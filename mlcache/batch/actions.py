@@ -22,10 +22,10 @@ from mlcache.batch.steps import DropMany, KeepMany, SupersedeMany, TellMany
 from mlcache.cache import Options
 from mlcache.call import Call, Values
 from mlcache.drive import blocking, suspending
-from mlcache.entry import FOREVER, Entry, Key, judge
+from mlcache.entry import FOREVER, Entry, Key
 from mlcache.errors import BatchAnswerError, ConfigurationError
 from mlcache.events import NotKept
-from mlcache.explanation import Explanation
+from mlcache.explanation import Explanation, count_states
 from mlcache.flow import Terms, bypass, make_entry
 from mlcache.key_tree import KeyTree
 from mlcache.result import Result, moment
@@ -261,7 +261,7 @@ class BatchActions(Actions):
         arguments[self.batch.items] = f"{kind} of {many}, each with a key"
         looks = [self.cache.store.look(key) for key in order.keys]
         names = dict.fromkeys(name for look in looks for name in look)
-        tiers = {name: _counted([look.get(name) for look in looks]) for name in names}
+        tiers = {name: count_states([look.get(name) for look in looks]) for name in names}
         shown = str(order.keys[0]) + (", …" if len(order.keys) > 1 else "") if order.keys else "none"
         return Explanation(shown, arguments, tiers, str(self.cache.terms.expiry))
 
@@ -295,11 +295,3 @@ class _Answered(msgspec.Struct, frozen=True, eq=False):
             expires_at=None if until == FOREVER else moment(until),
             kept=all(outcome.kept for outcome in self.outcomes),
         )
-
-
-def _counted(entries: Sequence[Entry | None]) -> str:
-    """How many of a tier's entries are in what state."""
-    now = clock.now()
-    states = ["nothing" if entry is None else judge(entry, now).value for entry in entries]
-    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-

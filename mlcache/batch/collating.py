@@ -28,10 +28,13 @@ def collate_of(function: Callable[..., Any], batch: Batch) -> Collate:
 
 def _annotation(function: Callable[..., Any], name: str) -> str:
     """The annotation of the parameter ``name``, as text."""
-    try:
-        said = inspect.signature(function).parameters[name].annotation
-    except (ValueError, TypeError, KeyError):
-        return ""
+    said: Any = inspect.Parameter.empty
+    for evaluated in (True, False):  # what it stands for, or its text where that cannot be found out
+        try:
+            said = inspect.signature(function, eval_str=evaluated).parameters[name].annotation
+        except Exception:  # noqa: BLE001, S112 - evaluating an annotation runs any code
+            continue
+        break
     if said is inspect.Parameter.empty:
         return ""
     if isinstance(said, type) and not hasattr(said, "__origin__"):

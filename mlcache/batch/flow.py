@@ -23,7 +23,7 @@ import msgspec
 from mlcache.backends.tiered import Found
 from mlcache.batch.leading import Plan, Seat, convoy_of, lead
 from mlcache.batch.order import Order
-from mlcache.batch.steps import FindMany, JoinMany, LandMany, TellMany
+from mlcache.batch.steps import FindMany, JoinMany, TellMany
 from mlcache.entry import FOREVER
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Coalesced, Event, Hit, Stale
@@ -149,10 +149,7 @@ async def _renew(order: Order, plan: Plan, aging: dict[int, float]) -> None:
         return
     convoy = convoy_of(led)
     renewal: Any = lead(order, plan, led, convoy)
-    if not await Later(convoy, renewal):
-        renewal.close()
-        convoy.disband()
-        await LandMany([(seat.flight, None) for seat in led])
+    await Later(convoy, renewal)
 
 
 async def refresh(order: Order, plan: Plan) -> list[Outcome]:

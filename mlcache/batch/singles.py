@@ -86,7 +86,7 @@ class Singles:
         self._cache = cache
         self._batch = batch
         self._plan: Plan = plan(cache.terms, isolate=batch.isolate)
-        slots = batch.concurrency or 1
+        slots = batch.concurrency or cache.workers
         self._rules = Rules(max_size=batch.limits.max_size, max_wait=batch.max_wait, slots=slots)
         self.batcher = MicroBatcher(self._compute, self._rules)
         self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopBatcher]

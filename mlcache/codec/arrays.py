@@ -27,8 +27,9 @@ def _read_array(node: Node, source: Reader) -> Array:
     _, dtype, shape, fortran, offset, size = node
     # Unlike np.ndarray(), this lets nobody make it writeable again.
     flat: Array = np.frombuffer(source.buffer(offset, size), read_dtype(dtype))
-    lengths = expect_shape(shape)
-    return flat if lengths == flat.shape else flat.reshape(lengths, order="F" if fortran else "C")
+    if type(shape) is list and len(shape) == 1 and type(shape[0]) is int and shape[0] == flat.size:
+        return flat
+    return flat.reshape(expect_shape(shape), order="F" if fortran else "C")
 
 
 def _write_objects(value: Array, out: Writer) -> Node:

@@ -48,6 +48,8 @@ _Fields: TypeAlias = tuple[bytes, int, int, int, float, float, float, float, int
 _START = struct.Struct("<4sHHQ")
 _REST = struct.Struct("<4dQQ")
 _HEAD = struct.Struct("<4sHHQ4dQQ")
+_COVERED, _BODY = _START.size, _HEAD.size
+"""Where that begins what the checksum is over, and the tree, if it is not compressed."""
 
 _digest = xxhash.xxh3_64_intdigest
 
@@ -127,9 +129,9 @@ def unseal(data: bytes | memoryview, *, verified: bool) -> tuple[_Fields, memory
     head = _read_head(data)
     _, version, flags, checksum, _, _, _, _, _, length = head
     view = memoryview(data) if type(data) is bytes else memoryview(data).toreadonly().cast("B")
-    if not verified and _digest(view[_START.size :], _seed(version, flags)) != checksum:
+    if not verified and _digest(view[_COVERED:], _seed(version, flags)) != checksum:
         raise CorruptEntryError("the frame's checksum does not match: it was damaged or cut short")
-    start = _HEAD.size
+    start = _BODY
     if flags & COMPRESSED:
         view, start = memoryview(decompress(view[start:])), 0
     return head, view[start : start + length], view[start + align(length) :]

@@ -68,7 +68,13 @@ class Flights:
             flight.superseded = True
 
     def land(self, flight: Flight, result: Any) -> None:
-        """Give ``result`` to all who wait; None sends them back to find another leader."""
+        """Give ``result`` to all who wait; None sends them back to find another leader.
+
+        Those that it carries, and that have not landed, have no result.
+        """
+        for each in flight.carried:
+            self.land(each, None)
+        flight.disband()
         self._remove(flight)
         flight.end(result)
 

@@ -117,6 +117,11 @@ class Pool:
                 units.seconds(getattr(options, name), what=name)
         return PoolWithOptions(self, partial(self._submit, options), partial(self._run, options))
 
+    @property
+    def workers(self) -> int:
+        """How many there are, but for those that are just being replaced."""
+        return self._plan.workers
+
     def with_workers(self, workers: int) -> Pool:
         """Another pool, of so many workers, with the same options otherwise."""
         return _again(self._plan, workers)
@@ -227,6 +232,11 @@ class PoolWithOptions:
         """Those of the pool."""
         return self._pool.resources
 
+    @property
+    def workers(self) -> int:
+        """Those of the pool."""
+        return self._pool.workers
+
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As ``Pool.submit``."""
         return self._submit(function, args, kwargs)
@@ -249,4 +259,5 @@ def _again(plan: Plan, workers: int) -> Pool:
     options = msgspec.structs.asdict(plan)
     same: dict[str, Any] = {name: None if value == math.inf else value for name, value in options.items()}
     threads = None if plan.threads == fair_share(plan.workers) else plan.threads
-    return Pool(**same | {"workers": workers, "threads": threads})
+    same["workers"], same["threads"] = workers, threads
+    return Pool(**same)
