@@ -9,6 +9,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,7 @@ class S3:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3 | None]:
     """A server for all tests, and the threads that s3fs shares with the whole process; None without moto."""
-    try:
-        import moto.server  # noqa: F401
-        import s3fs  # noqa: F401
-    except ImportError:
+    if not (find_spec("moto") and find_spec("s3fs")):
         yield None
         return
     from fsspec.asyn import get_loop

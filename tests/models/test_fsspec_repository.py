@@ -120,7 +120,7 @@ def test_a_plain_file_in_s3_has_its_etag_for_a_version(s3: tuple[Any, str]) -> N
     import s3fs
 
     server, url = s3
-    fs = s3fs.S3FileSystem(skip_instance_cache=True, **server.options)
+    fs: Any = s3fs.S3FileSystem(skip_instance_cache=True, **server.options)
     repository = texts(url, storage_options=server.options)
     fs.pipe_file(f"{url}/a.txt", b"a" * 5)
     first = repository.describe("a").version

@@ -61,7 +61,7 @@ def test_a_table_of_the_users_own(tmp_path: Path) -> None:
         connection.execute("create table customers (email text primary key, predictor integer)")
         connection.execute("insert into customers values ('a@b.c', 7)")
     connection.close()
-    names = {"table": "customers", "user_column": "email", "model_column": "predictor"}
+    names: dict[str, Any] = {"table": "customers", "user_column": "email", "model_column": "predictor"}
     infos = SQLAlchemyModelInfoRepository(f"sqlite:///{file}", **names)
     assert infos.get_model_id("a@b.c") == "7"
     infos.close()

@@ -18,8 +18,8 @@ def trained() -> tuple[Any, Any, bytes]:
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
 
-    frame, target = load_iris(return_X_y=True, as_frame=True)
-    frame = frame.astype(np.float32)
+    bunch: Any = load_iris(as_frame=True)
+    frame, target = bunch.data.astype(np.float32), bunch.target
     estimator = LogisticRegression(max_iter=500).fit(frame.to_numpy(), target)
     data = skl2onnx.to_onnx(estimator, frame.to_numpy()[:1], options={"zipmap": False})
     return frame, estimator, data.SerializeToString()

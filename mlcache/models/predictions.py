@@ -1,0 +1,130 @@
+"""Predictions for users: who has which model, what was predicted before, and the model for the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mlcache.decorator import ml_cache
+from mlcache.entry import Expiry, Ttl
+from mlcache.models.cached_infos import CachedModelInfoRepository
+from mlcache.models.cached_repository import CachedModelRepository
+from mlcache.models.protocols import ModelInfoRepository
+from mlcache.result import Result
+from mlcache.stores import BackendSpec
+from mlcache.threads import in_thread
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from mlcache.batch import Batch
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """An answer for a user.
+
+    Args:
+        model_id: of the model that answers for the user.
+        version: of the model that has answered.
+        result: the answer and how it came about.
+    """
+
+    model_id: str
+    version: str
+    result: Result[Any]
+
+
+class Predictor:
+    """Predicts for users, on an event loop.
+
+    A prediction is kept under the id and version of its model. One that is known is given without
+    the model, so that it does not take another one's room.
+
+    Args:
+        models: the models.
+        infos: which of them answers for whom.
+        backend: where predictions are kept, as for ``ml_cache``.
+        ttl: for how long.
+        batch: ``Batch("frame", ...)``: rows are kept one by one, and requests of one row that come together
+            for one model are computed together.
+        offload: as for ``ml_cache``: the model travels with each call, so it must be one that can be pickled.
+        name: under which predictions are kept; services that share a backend and have models of the
+            same ids need names of their own.
+    """
+
+    def __init__(
+        self,
+        models: CachedModelRepository,
+        infos: ModelInfoRepository,
+        *,
+        backend: BackendSpec = None,
+        ttl: Ttl | Expiry = "1m",
+        batch: Batch | None = None,
+        offload: Any = None,
+        name: str = "mlcache.models.predict",
+    ) -> None:
+        self.models = models
+        self.infos = infos
+        self._batches = batch is not None
+        self._running: set[asyncio.Future[Any]] = set()
+        self.cached: Any = ml_cache(
+            backend=backend, ttl=ttl, batch=batch, offload=offload, name=name, ignore="model", version="1"
+        )(_predict)
+
+    async def predict(self, user_id: str, frame: Any) -> Prediction:
+        """What the user's model says of each row.
+
+        Raises:
+            ModelError: there is no such user or model, it does not take these rows, or it cannot be had now.
+        """
+        model_id = await self._model_id(user_id)
+        version = self.models.known_version(model_id)
+        if version is not None:
+            kept = await self.cached.aio.peek(frame, model_id, version)
+            if kept is not None and kept.status == "hit":
+                return Prediction(model_id, version, kept)
+        return await self._to_its_end(self._compute(model_id, frame))
+
+    async def settle(self) -> None:
+        """Wait for predictions that are being computed."""
+        import asyncio
+
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def _compute(self, model_id: str, frame: Any) -> Prediction:
+        lease = self.models.lease(model_id)
+        async with lease as model:
+            call = frame, model_id, lease.version, model
+            single = self._batches and len(frame) == 1
+            if single:
+                await self.cached.aio.one(*call)
+            result = await self.cached.aio.call_with_info(*call)
+            if single:  # it was computed just now, with others
+                result = msgspec.structs.replace(result, status="miss")
+            return Prediction(model_id, lease.version, result)
+
+    async def _to_its_end(self, work: Any) -> Prediction:
+        """Await ``work``, which goes on if we are cancelled: its lease lasts as long as the model is used."""
+        import asyncio
+
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        prediction: Prediction = await asyncio.shield(task)
+        return prediction
+
+    def _done(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone
+
+    async def _model_id(self, user_id: str) -> str:
+        if isinstance(self.infos, CachedModelInfoRepository):
+            return await self.infos.get_model_id_async(user_id)
+        return await in_thread("store", lambda: self.infos.get_model_id(user_id))
+
+
+def _predict(frame: Any, model_id: str, version: str, model: Any = None) -> Any:  # noqa: ARG001 - the key is made of them
+    return model.predict(frame)

@@ -1,0 +1,244 @@
+"""A service of many models over HTTP, made with FastAPI."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from mlcache import clock, units
+from mlcache.entry import Expiry, Ttl
+from mlcache.errors import (
+    ConfigurationError,
+    MissingExtraError,
+    ModelError,
+    ModelInputError,
+    ModelStoreError,
+    UnknownModelError,
+    UnknownUserError,
+    UntrustedModelError,
+)
+from mlcache.models.bodies import SHAPES, BodyTooLargeError, frame_of, read_body
+from mlcache.models.cached_repository import CachedModelRepository
+from mlcache.models.metrics import Metrics
+from mlcache.models.predictions import Prediction, Predictor
+from mlcache.models.protocols import ModelInfoRepository, Pings
+from mlcache.stores import BackendSpec
+from mlcache.threads import in_thread
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from mlcache.batch import Batch
+
+RETRY_AFTER = 5
+"""Seconds after which a client may ask again, where nothing better is known."""
+
+PING_PATIENCE = 2.0
+"""Seconds after which a store that is asked for a sign of life counts as down."""
+
+_log = logging.getLogger(__name__)
+
+
+def make_app(
+    models: CachedModelRepository,
+    infos: ModelInfoRepository,
+    *,
+    backend: BackendSpec = None,
+    ttl: Ttl | Expiry = "1m",
+    batch: Batch | None = None,
+    offload: Any = None,
+    max_body: int | str = "1MiB",
+    max_rows: int = 10_000,
+    name: str = "mlcache.models.predict",
+) -> FastAPI:
+    """A service that answers ``POST /predict/{user_id}`` with the predictions of that user's model.
+
+    It has ``/health/live``, ``/health/ready`` and ``/metrics`` too. The repositories are not closed with it.
+
+    Args:
+        models: the models.
+        infos: which of them answers for whom; wrapped in a ``CachedModelInfoRepository``, known users go on
+            while the database is down.
+        backend: where predictions are kept, as for ``ml_cache``.
+        ttl: how long a prediction may be used, here and by whoever gets it.
+        batch: ``Batch("frame", ...)``: rows are kept one by one, and requests of one row that come together
+            for one model are computed together.
+        offload: as for ``ml_cache``: predictions are computed in worker processes, to which the model travels
+            with each call.
+        max_body: bytes of a request, at most.
+        max_rows: rows of a request, at most.
+        name: under which predictions are kept; services that share a backend and have models of the
+            same ids need names of their own.
+
+    Raises:
+        ConfigurationError: an option that cannot be understood.
+        MissingExtraError: the extra ``server`` is not installed.
+    """
+    if max_rows < 1:
+        raise ConfigurationError(f"max_rows is {max_rows!r}: it must be above zero")
+    predictor = Predictor(models, infos, backend=backend, ttl=ttl, batch=batch, offload=offload, name=name)
+    service = Service(predictor, units.size(max_body, what="max_body"), max_rows)
+    fastapi = _fastapi()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await predictor.settle()
+
+    app: FastAPI = fastapi.FastAPI(title="Predictions", lifespan=lifespan)
+    for path, handler, method in (
+        ("/predict/{user_id:path}", service.predict, "POST"),
+        ("/health/live", service.live, "GET"),
+        ("/health/ready", service.ready, "GET"),
+        ("/metrics", service.metrics, "GET"),
+    ):
+        app.add_route(path, handler, methods=[method])
+    app.openapi = lambda: _openapi(app.title)  # type: ignore[method-assign] - as FastAPI's docs have it
+    return app
+
+
+class Service:
+    """The handlers of ``make_app``.
+
+    Args:
+        predictor: that answers.
+        max_body: bytes of a request, at most.
+        max_rows: rows of a request, at most.
+    """
+
+    def __init__(self, predictor: Predictor, max_body: int, max_rows: int) -> None:
+        self._predictor = predictor
+        self._max_body = max_body
+        self._max_rows = max_rows
+        self._metrics = Metrics(predictor)
+
+    async def predict(self, request: Any) -> Any:
+        """``POST /predict/{user_id}``."""
+        started, status = clock.ticks(), 500
+        try:
+            answer = await self._answer(request)
+            status = answer.status_code
+        finally:
+            self._metrics.observe(status, clock.ticks() - started)
+        return answer
+
+    async def live(self, _: Any) -> Any:
+        """``GET /health/live``: whether the process answers at all."""
+        return _json(200, {"status": "ok"})
+
+    async def ready(self, _: Any) -> Any:
+        """``GET /health/ready``: whether it can predict, for some users at least.
+
+        While a store is down, a process that has models in memory goes on with them: to take it out of
+        service would fail those requests, too.
+        """
+        import asyncio
+
+        models = self._predictor.models
+        store, database = await asyncio.gather(_ask(models.repository), _ask(self._predictor.infos))
+        parts = {"store": store, "database": database}
+        if "down" not in parts.values():
+            return _json(200, {"status": "ok", **parts})
+        serving = models.info().models > 0
+        return _json(200 if serving else 503, {"status": "degraded" if serving else "down", **parts})
+
+    async def metrics(self, _: Any) -> Any:
+        """``GET /metrics``: for Prometheus."""
+        from starlette.responses import Response
+
+        text, kind = await in_thread("store", self._metrics.text)  # it asks stores how full they are
+        return Response(text, media_type=kind)
+
+    async def _answer(self, request: Any) -> Any:
+        try:
+            body = await read_body(request.headers.get("content-length"), request.stream(), self._max_body)
+            frame = frame_of(body, self._max_rows)
+            return _predicted(await self._predictor.predict(request.path_params["user_id"], frame))
+        except BodyTooLargeError:
+            most = units.show_size(self._max_body)
+            close = {"Connection": "close"}  # lest what is still being sent be taken for another request
+            return _json(413, {"detail": f"the body has more than {most}"}, close)
+        except ModelError as error:
+            return _failed(error)
+
+
+def _predicted(prediction: Prediction) -> Any:
+    result = prediction.result
+    answer = {
+        "model_id": prediction.model_id,
+        "version": prediction.version,
+        "predictions": np.asarray(result.value).tolist(),
+    }
+    return _json(200, answer, {**result.http_headers(), "X-Cache": result.status})
+
+
+def _failed(error: ModelError) -> Any:
+    """What the client is told; what only the operator can use goes into the log."""
+    if isinstance(error, ModelInputError):
+        return _json(422, {"detail": str(error)})
+    if isinstance(error, UnknownUserError | UnknownModelError):
+        return _json(404, {"detail": "there is no model for this user"})
+    _log.warning("a prediction failed: %s", error)
+    if isinstance(error, UntrustedModelError):
+        return _json(500, {"detail": "the model of this user cannot be loaded"})
+    after = error.retry_after if isinstance(error, ModelStoreError) else None
+    retry = {"Retry-After": str(max(math.ceil(after), 1) if after is not None else RETRY_AFTER)}
+    return _json(503, {"detail": "the model of this user cannot be had now: try again later"}, retry)
+
+
+def _json(status: int, answer: object, headers: dict[str, str] | None = None) -> Any:
+    from starlette.responses import Response
+
+    headers = {"Cache-Control": "no-store", **(headers or {})}
+    return Response(msgspec.json.encode(answer), status, headers, "application/json")
+
+
+async def _ask(repository: object) -> str:
+    import asyncio
+
+    from anyio.to_thread import run_sync
+
+    if not isinstance(repository, Pings):
+        return "unknown"
+    try:
+        await asyncio.wait_for(run_sync(repository.ping, abandon_on_cancel=True), PING_PATIENCE)
+    except (ModelError, TimeoutError):
+        return "down"
+    return "ok"
+
+
+def _fastapi() -> Any:
+    try:
+        import fastapi
+    except ImportError:
+        raise MissingExtraError("make_app", "fastapi", "server") from None
+    return fastapi
+
+
+def _openapi(title: str) -> dict[str, Any]:
+    codes = {
+        "200": "the predictions, one for each row",
+        "404": "there is no model for this user",
+        "413": "the body is too large",
+        "422": "the rows are not understood, or the model does not take them",
+        "503": "the model cannot be had now; Retry-After says when to ask again",
+    }
+    user = {"name": "user_id", "in": "path", "required": True, "schema": {"type": "string"}}
+    schema = {"type": "object", "description": SHAPES}
+    predict = {
+        "summary": "Predict with the model of a user",
+        "parameters": [user],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {code: {"description": text} for code, text in codes.items()},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": "1"},
+        "paths": {"/predict/{user_id}": {"post": predict}},
+    }
