@@ -61,6 +61,7 @@ class Desk:
             while not self._has_room(size):
                 left = until - clock.ticks()
                 if not wait or left <= 0 or not self._room.wait(None if math.isinf(left) else left):
+                    self._room.notify()  # what was meant for this one may have come just too late
                     raise PoolFullError(
                         f"{len(self.queue)} calls with {self.queue.bytes} bytes of arguments wait already: "
                         "raise max_queue, add workers, or call less often"
@@ -90,6 +91,7 @@ class Desk:
             self.meter.count("submitted")
             if self._refuses():
                 error = self.start_error()
+                self._room.notify()
             else:
                 error = None
                 self._take_or_keep(item)
@@ -99,8 +101,11 @@ class Desk:
     def _take_or_keep(self, item: Item) -> None:
         if self.idle and not len(self.queue):
             self._give(self.idle.pop(), item)
+            self._room.notify()  # the place that was reserved in the queue is not needed
         else:
             self.queue.push(item)
+            if item.deadline is not None and item.deadline < self.wakes_at:
+                self._wake()
             self.hand_out()
 
     def hand_out(self) -> None:
@@ -108,6 +113,8 @@ class Desk:
         while self.idle and (item := self.queue.pop()) is not None:
             self._room.notify()
             self._give(self.idle.pop(), item)
+        if self.idle:
+            self._room.notify()
 
     def _give(self, member: Member, item: Item) -> None:
         now = clock.ticks()

@@ -28,14 +28,21 @@ class CallFuture(Future[Any]):
         super().__init__()
         self.seconds: float | None = None
         self._process = os.getpid()
-        self._on_cancel = on_cancel
+        self._on_cancel: Callable[[], None] | None = on_cancel
 
     def cancel(self) -> bool:
         """Take the call back, unless it is being computed or done."""
         cancelled = super().cancel()
-        if cancelled:
+        if cancelled and self._on_cancel is not None:
             self._on_cancel()
         return cancelled
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Whether it is to be computed, from when on it cannot be taken back."""
+        runs = super().set_running_or_notify_cancel()
+        if runs:
+            self._on_cancel = None  # which knows of this: a circle would keep large results for a while
+        return runs
 
     def result(self, timeout: float | None = None) -> Any:
         """The value, or the exception raised."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlcache.offload.arena import copy_into, lay_out
-from mlcache.offload.transport import Array, Buffer
+from mlcache.offload.transport import Array, Buffer, part_of
 from mlcache.offload.wire import INLINE, Call, Line, Need, Payload, Room, Segment
 
 
@@ -33,7 +33,7 @@ class Inbox:
         if not payload.segment:
             return payload.parts
         memory = self._memory[payload.segment]
-        views = [memory[offset : offset + length] for offset, length in payload.places]
+        views = [part_of(memory, offset, offset + length) for offset, length in payload.places]
         self._views = [weakref.ref(view) for view in views]
         return [view.data for view in views]
 

@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 
-from mlcache.offload.transport import Array
+from mlcache.offload.transport import Array, part_of
 
 SMALLEST = 128 << 10
 """Bytes from which on it is worth it: smaller pieces the allocator keeps at hand itself."""
@@ -39,7 +39,7 @@ class Reuse:
                 self._kept -= capacity
         if block is None:
             block = np.empty(capacity, np.uint8)
-        lent = block[:length]
+        lent = part_of(block, 0, length)
         weakref.finalize(lent, self._come_back, block).atexit = False
         return lent
 

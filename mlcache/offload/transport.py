@@ -114,6 +114,14 @@ def make_array(buffer: Buffer, dtype: np.dtype[Any], shape: tuple[int, ...], ord
     return flat.view(dtype).reshape(shape, order=order)
 
 
+def part_of(memory: Array, start: int, stop: int) -> Array:
+    """A part of ``memory`` that lives as long as anything that was made of it.
+
+    A view of numpy's would not: whatever is made of a view refers to what that is a view of.
+    """
+    return np.frombuffer(memory[start:stop].data, np.uint8)
+
+
 def _reduce_tensor(tensor: Any) -> Any:
     if tensor.device.type != "cpu" or tensor.layout != _torch().strided or tensor.requires_grad:
         return tensor.__reduce_ex__(5)

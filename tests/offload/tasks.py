@@ -129,7 +129,12 @@ def write_to(array: Array) -> None:
 
 
 def facts(array: Array) -> tuple[Any, ...]:
-    return array.dtype.str, array.shape, array.flags.writeable, array.flags.fnc, array.tolist()
+    return array.flags.writeable, array.dtype.str, array.dtype.descr, array.shape, contents(array)
+
+
+def contents(array: Array) -> object:
+    """All that an array holds, in a form that ``==`` compares; a list of a structured one may hold arrays."""
+    return array.tolist() if array.dtype.hasobject or np.ma.isMaskedArray(array) else array.tobytes()
 
 
 def zeros(megabytes: int) -> Array:
