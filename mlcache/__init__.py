@@ -40,6 +40,7 @@ from mlcache.errors import (
 )
 from mlcache.events import hook
 from mlcache.keys import register_key
+from mlcache.offload.engine import CallOptions
 from mlcache.offload.pool import Pool
 from mlcache.result import Result
 from mlcache.stores import open_backend
@@ -55,6 +56,7 @@ __all__ = [
     "BatchTimeoutError",
     "CacheInfo",
     "CachedFunction",
+    "CallOptions",
     "CallTimeoutError",
     "CannotEncodeError",
     "CodecError",

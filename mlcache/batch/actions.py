@@ -10,6 +10,7 @@ import msgspec
 
 from mlcache import clock, keys
 from mlcache.actions import Actions, Kwargs, arguments_of, is_failure
+from mlcache.batch.answered import Answered
 from mlcache.batch.answers import DifferentForms, own_answer, put_together, sealing, take_apart
 from mlcache.batch.collating import collate_of
 from mlcache.batch.flow import answer, peek, refresh
@@ -22,16 +23,14 @@ from mlcache.batch.steps import DropMany, KeepMany, SupersedeMany, TellMany
 from mlcache.cache import Options
 from mlcache.call import Call, Values
 from mlcache.drive import blocking, suspending
-from mlcache.entry import FOREVER, Entry, Key
+from mlcache.entry import Entry, Key
 from mlcache.errors import BatchAnswerError, ConfigurationError
 from mlcache.events import NotKept
 from mlcache.explanation import Explanation, count_states
 from mlcache.flow import Terms, bypass, make_entry
 from mlcache.key_tree import KeyTree
-from mlcache.result import Result, moment
+from mlcache.result import Result
 from mlcache.steps import Made, Outcome, Status
-
-_WORST = (Status.BYPASS, Status.MISS, Status.COALESCED, Status.STALE, Status.HIT)
 
 
 class BatchActions(Actions):
@@ -126,23 +125,23 @@ class BatchActions(Actions):
         found = await self._outcomes(values, terms)
         return found.value
 
-    async def _outcomes(self, values: Values, terms: Terms) -> _Answered:
+    async def _outcomes(self, values: Values, terms: Terms) -> Answered:
         """The flow of one call: its outcomes, put together."""
         order = None if self._is_off() else self.order(values)
         if order is None or not order.keys:
             outcome = await bypass(Call(Key(self.cache.namespace, b""), values, self.cache.apply))
-            return _Answered(outcome.entry.value, [outcome])
+            return Answered(outcome.entry.value, [outcome])
         plan = self.own_plan if terms is self.cache.terms else self.plan(terms)
         outcomes = await answer(order, plan)
         try:
-            return _Answered(self._join(order, outcomes), outcomes)
+            return Answered(self._join(order, outcomes), outcomes)
         except DifferentForms:
             return await self._anew(order, plan)
 
-    async def _anew(self, order: Order, plan: Plan) -> _Answered:
+    async def _anew(self, order: Order, plan: Plan) -> Answered:
         outcomes = await refresh(order, plan)
         try:
-            return _Answered(self._join(order, outcomes), outcomes)
+            return Answered(self._join(order, outcomes), outcomes)
         except DifferentForms as error:
             raise BatchAnswerError(
                 f"the function's answers to parts of this batch do not fit together: {error}"
@@ -169,7 +168,7 @@ class BatchActions(Actions):
         if not outcomes or any(is_failure(outcome.entry) for outcome in outcomes):
             return None
         try:
-            return _Answered(self._join(order, outcomes), outcomes).result()
+            return Answered(self._join(order, outcomes), outcomes).result()
         except DifferentForms:
             return None
 
@@ -272,26 +271,3 @@ class BatchActions(Actions):
         digests = [order.keys[seat].digest.hex() for seat in order.seats]
         rows = [f"{self.batch.items}[{place}]: {digest}" for place, digest in enumerate(digests)]
         return KeyTree((*tree.lines, "keys of the items:", *rows))
-
-
-class _Answered(msgspec.Struct, frozen=True, eq=False):
-    """The value of a call, and the outcomes that it was put together from."""
-
-    value: Any
-    outcomes: Sequence[Outcome]
-
-    def result(self) -> Result[Any]:
-        """The value and how it came about: the worst of its items' ways, the oldest, the earliest to end."""
-        statuses = {outcome.status for outcome in self.outcomes}
-        tiers = {outcome.tier for outcome in self.outcomes}
-        created = min(outcome.entry.created for outcome in self.outcomes)
-        until = min(outcome.entry.fresh_until for outcome in self.outcomes)
-        return Result(
-            value=self.value,
-            status=next(status for status in _WORST if status in statuses).value,
-            tier=tiers.pop() if len(tiers) == 1 else None,
-            age=max(clock.now() - created, 0.0),
-            created_at=moment(created),
-            expires_at=None if until == FOREVER else moment(until),
-            kept=all(outcome.kept for outcome in self.outcomes),
-        )

@@ -20,7 +20,8 @@ from mlcache.cache import Cache
 from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
 from mlcache.errors import BatchTimeoutError
 from mlcache.flight import Flight, Flights, waiting_for
-from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, Rules, Ticket
+from mlcache.offload.microbatch import LoopBatcher, MicroBatcher
+from mlcache.offload.tickets import Rules, Ticket
 from mlcache.steps import Outcome, Step
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ def make_app(
         ("/metrics", service.metrics, "GET"),
     ):
         app.add_route(path, handler, methods=[method])
-    app.openapi = lambda: _openapi(app.title)  # type: ignore[method-assign] - as FastAPI's docs have it
+    app.openapi = lambda: _openapi(app.title)  # type: ignore[method-assign]  # FastAPI documents this assignment
     return app
 
 

@@ -299,15 +299,15 @@ def _(x: int):
 """,
 }
 CALLS = FROM + "made\ndef main(x):\n    return made(x)"
-WAYS |= {name: (CALLS, SCALE + way) for name, way in HELD_BY.items()}
+ALL_WAYS = WAYS | {name: (CALLS, SCALE + way) for name, way in HELD_BY.items()}
 
 
 @pytest.mark.filterwarnings("ignore:version='deps' cannot see into made_up.helper.made.dispatch")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ALL_WAYS)
 def test_a_helper_counts_whatever_way_leads_to_it(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main, helper = WAYS[way]
+    main, helper = ALL_WAYS[way]
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     versions = []
     for place, source in enumerate([helper, helper, helper.replace("* 1", "* 2")]):

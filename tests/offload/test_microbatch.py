@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, Queue, Rules, Ticket
+from mlcache.offload.microbatch import LoopBatcher, MicroBatcher
+from mlcache.offload.tickets import Queue, Rules, Ticket
 from mlcache.testing import FakeClock
 
 

@@ -1,0 +1,165 @@
+"""Single requests that wait to be put into batches: by bucket, in turns of their tenants."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Iterator
+
+import msgspec
+
+from mlcache import clock
+
+
+class Ticket:
+    """One request.
+
+    Args:
+        bucket: only requests with the same are put into one batch.
+        tenant: whose it is; tenants take turns.
+        weights: shares of what one batch may have of each of several things, such as bytes.
+        ends: the reading of ``clock.ticks`` at which it is too late to begin; None: never.
+    """
+
+    __slots__ = ("bucket", "ends", "since", "tenant", "weights")
+
+    def __init__(
+        self,
+        bucket: Hashable,
+        tenant: Hashable = None,
+        weights: tuple[float, ...] = (),
+        ends: float | None = None,
+    ) -> None:
+        self.bucket = bucket
+        self.tenant = tenant
+        self.weights = weights
+        self.ends = ends
+        self.since = clock.ticks()
+
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for the answer."""
+        return True
+
+    def leave(self, *, late: bool) -> None:
+        """Note that it will not be computed, because nobody wants it or it is too late."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What a batch is made of.
+
+    Args:
+        max_size: requests at most; None: any number.
+        max_wait: seconds for which a request waits for others even where a slot is free.
+        slots: batches that may be computed at a time.
+    """
+
+    max_size: int | None = None
+    max_wait: float = 0.0
+    slots: int = 1
+
+
+class Queue:
+    """The requests that wait. Not for several threads at once.
+
+    Args:
+        rules: what a batch is made of.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._buckets: OrderedDict[Hashable, OrderedDict[Hashable, deque[Ticket]]] = OrderedDict()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, ticket: Ticket) -> None:
+        """Take a request."""
+        tenants = self._buckets.setdefault(ticket.bucket, OrderedDict())
+        tenants.setdefault(ticket.tenant, deque()).append(ticket)
+        self._size += 1
+
+    def remove(self, ticket: Ticket) -> bool:
+        """Give a request back; whether it was still waiting."""
+        tenants = self._buckets.get(ticket.bucket)
+        line = tenants.get(ticket.tenant) if tenants else None
+        if line is None or ticket not in line:
+            return False
+        line.remove(ticket)
+        self._size -= 1
+        self._tidy(ticket.bucket, ticket.tenant)
+        return True
+
+    def take(self, now: float) -> tuple[list[Ticket], list[Ticket], float]:
+        """The next batch, those that left because they are late or unwanted, and a time to wait.
+
+        With a batch there is nothing to wait for. Without one, there may be one after the time to wait,
+        in seconds, unless it is 0: then nobody is left.
+        """
+        gone = self._sweep(now)
+        if not self._size:
+            return [], gone, 0.0
+        bucket = min(self._buckets, key=self._oldest)
+        wait = self._oldest(bucket) + self._rules.max_wait - now if self._rules.max_wait else 0.0
+        if wait > 0:
+            full = [each for each in self._buckets if self._is_full(each)]
+            if not full:
+                return [], gone, wait
+            bucket = full[0]
+        return self._fill(bucket), gone, 0.0
+
+    def _sweep(self, now: float) -> list[Ticket]:
+        gone = [
+            ticket
+            for tenants in self._buckets.values()
+            for line in tenants.values()
+            for ticket in line
+            if not ticket.is_wanted() or (ticket.ends is not None and ticket.ends <= now)
+        ]
+        for ticket in gone:
+            self.remove(ticket)
+        return gone
+
+    def _oldest(self, bucket: Hashable) -> float:
+        return min(line[0].since for line in self._buckets[bucket].values())
+
+    def _is_full(self, bucket: Hashable) -> bool:
+        batch = list(self._choose(bucket))
+        most = self._rules.max_size
+        waiting = sum(map(len, self._buckets[bucket].values()))
+        return len(batch) == most or len(batch) < waiting
+
+    def _fill(self, bucket: Hashable) -> list[Ticket]:
+        """Take as many as fit out of one bucket; the tenant who was served last comes last next time."""
+        batch = list(self._choose(bucket))
+        tenants = self._buckets[bucket]
+        for ticket in batch:
+            tenants[ticket.tenant].popleft()
+            tenants.move_to_end(ticket.tenant)
+        self._size -= len(batch)
+        for ticket in batch:
+            self._tidy(bucket, ticket.tenant)
+        return batch
+
+    def _choose(self, bucket: Hashable) -> Iterator[Ticket]:
+        """Requests in turns of the tenants, until the batch is full; one at least."""
+        lines = deque(iter(line) for line in self._buckets[bucket].values())
+        most, count = self._rules.max_size, 0
+        sums: list[float] = []
+        while lines and count != most:
+            line = lines.popleft()
+            ticket = next(line, None)
+            if ticket is None:
+                continue
+            sums = [a + b for a, b in zip(sums or [0.0] * len(ticket.weights), ticket.weights, strict=True)]
+            if count and any(each > 1 for each in sums):
+                return
+            yield ticket
+            count += 1
+            lines.append(line)
+
+    def _tidy(self, bucket: Hashable, tenant: Hashable) -> None:
+        tenants = self._buckets.get(bucket)
+        if tenants is not None and not tenants.get(tenant, True):
+            del tenants[tenant]
+            if not tenants:
+                del self._buckets[bucket]

@@ -1,0 +1,485 @@
+"""A cached function of many items: what it refuses, keeps, counts, and can be asked beside being called."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlcache import (
+    Batch,
+    BatchAnswerError,
+    ConfigurationError,
+    Expiry,
+    UnhashableArgumentError,
+    disabled,
+    ml_cache,
+)
+from mlcache.crew import crew
+from mlcache.testing import FakeClock
+
+LRU = "lru?max_bytes=8MiB"
+
+
+class Upper:
+    """A function of many texts that notes what it was given."""
+
+    def __init__(self, **options: Any) -> None:
+        calls: list[Any] = []
+        batch = options.pop("batch", "texts")
+
+        @ml_cache(backend=LRU, batch=batch, **options)
+        def upper(texts: list[str], mark: str = "") -> list[str]:
+            calls.append(list(texts))
+            return [text.upper() + mark for text in texts]
+
+        self.calls = calls
+        self.cached = upper
+
+
+@pytest.fixture
+def upper() -> Upper:
+    return Upper()
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    with FakeClock() as clock:
+        yield clock
+
+
+# What is asked for when decorating
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_size": 0}, "max_size is 0"),
+        ({"max_size": True}, "max_size is True"),
+        ({"max_wait": -1}, "max_wait is -1"),
+        ({"max_bytes": "much"}, "max_bytes is 'much'"),
+        ({"timeout": 0}, "timeout is 0"),
+        ({"concurrency": 1.5}, "concurrency is 1.5"),
+        ({"axis": "rows"}, "axis is 'rows'"),
+        ({"bucket": "size"}, "bucket is 'size'"),
+        ({"collate": 3}, "collate is 3"),
+        ({"tenant": "me"}, "tenant is 'me'"),
+        ({"isolate": 1}, "isolate is 1"),
+        ({"progress": "yes"}, "progress is 'yes'"),
+        ({"cost": len}, "cost and max_cost go together"),
+        ({"cost": len, "max_cost": 0}, "max_cost is 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Batch("texts", **options)
+
+
+@pytest.mark.parametrize("batch", ["", "two words", 3, Batch])
+def test_what_is_no_name_of_a_parameter_is_refused(batch: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        ml_cache(batch=batch)
+
+
+def test_the_items_must_be_a_parameter_of_their_own_and_count() -> None:
+    def function(texts: list[str], *more: str, **rest: str) -> list[str]:
+        return [*texts, *more, *rest]
+
+    with pytest.raises(ConfigurationError, match="batch names 'items', which is no parameter"):
+        ml_cache(batch="items")(function)
+    for name in ("more", "rest"):
+        with pytest.raises(ConfigurationError, match="collects arguments"):
+            ml_cache(batch=name)(function)
+    with pytest.raises(ConfigurationError, match="is in ignore"):
+        ml_cache(batch="texts", ignore="texts")(function)
+
+
+def test_it_says_how_it_was_set_up(upper: Upper) -> None:
+    given = Batch("texts", max_size=4, bucket="shape", cost=len, max_cost=9)
+    assert repr(given).startswith("Batch('texts', max_size=4")
+    assert upper.cached.cache_parameters()["batch"] == "Batch('texts')"
+
+
+# Items
+
+
+@pytest.mark.parametrize("items", ["abc", {"a"}, {"a": 1}, iter("ab"), 3, None, pd.Index(["a"])])
+def test_what_is_no_container_of_items_is_refused(items: Any, upper: Upper) -> None:
+    with pytest.raises(ConfigurationError, match="give a list, a tuple, a numpy array"):
+        upper.cached(items)
+    assert not upper.calls
+
+
+def test_an_array_without_the_axis_is_refused() -> None:
+    @ml_cache(backend=LRU, batch=Batch("rows", axis=1))
+    def total(rows: Any) -> Any:
+        return rows.sum(axis=0)
+
+    with pytest.raises(
+        ConfigurationError, match="the items lie along axis 1, and the array has 1 dimensions"
+    ):
+        total(np.arange(3))
+    with pytest.raises(ConfigurationError, match="the array has 0 dimensions"):
+        ml_cache(backend=LRU, batch="rows")(lambda rows: rows)(np.array(3))
+
+
+def test_an_item_without_a_stable_key_is_named(upper: Upper) -> None:
+    with pytest.raises(UnhashableArgumentError, match=r"made from texts\[1\] of type"):
+        upper.cached(["a", object()])  # type: ignore[list-item]
+
+
+def test_other_arguments_belong_to_the_key_of_each_item(upper: Upper) -> None:
+    assert upper.cached(["a", "b"], "!") == ["A!", "B!"]
+    assert upper.cached(["a", "b"]) == ["A", "B"]
+    assert upper.cached(["b"], mark="!") == ["B!"]
+    assert upper.calls == [["a", "b"], ["a", "b"]]
+
+
+def test_something_may_stand_for_an_item_in_its_key() -> None:
+    upper = Upper(key={"texts": str.lower})
+    assert upper.cached(["a", "A", "b"]) == ["A", "A", "B"]
+    assert upper.calls == [["a", "b"]]
+
+
+def test_kinds_of_containers_are_apart() -> None:
+    calls: list[str] = []
+
+    @ml_cache(backend=LRU, batch="x")
+    def same(x: Any) -> Any:
+        calls.append(type(x).__name__)
+        return x
+
+    containers = [[1, 2], (1, 2), np.array([1, 2]), np.array([1, 2], np.int8), pd.Series([1, 2])]
+    for each in (*containers, *containers):
+        found = same(each)
+        assert type(found) is type(each)
+        assert getattr(found, "dtype", None) == getattr(each, "dtype", None)
+    assert len(calls) == len(containers)
+
+
+def test_an_empty_batch_is_the_functions_own_affair(upper: Upper) -> None:
+    assert upper.cached([]) == []
+    assert upper.cached([]) == []
+    assert upper.calls == [[], []]
+    assert upper.cached.cache_info().currsize == 0
+
+
+def test_tensors_are_items_and_answers() -> None:
+    torch = pytest.importorskip("torch")
+    calls: list[Any] = []
+
+    @ml_cache(backend=LRU, batch=Batch("x", max_size=2))
+    def double(x: Any) -> Any:
+        calls.append(tuple(x.shape))
+        return x * 2
+
+    x = torch.arange(6.0).reshape(3, 2)
+    for given in (x, x[[2, 0, 0]]):
+        found = double(given)
+        assert found.dtype == given.dtype
+        assert torch.equal(found, given * 2)
+    assert calls == [(2, 2), (1, 2)]
+
+
+# Answers
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["only one"], ("a", "b", "c"), np.zeros(3), np.array(3), {"a": 1}, {"a": 1, "c": 2}, pd.Series([1]),
+        pd.DataFrame({"x": [1, 2, 3]}), "ab", 3, None, iter("ab"), np.ma.zeros(2),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_a_wrong_number_of_answers_is_an_error_and_nothing_is_kept(wrong: Any) -> None:
+    calls: list[int] = []
+
+    @ml_cache(backend=LRU, batch="texts", ignore=["wrong"])
+    def answers(texts: list[str]) -> Any:
+        calls.append(len(texts))
+        return wrong
+
+    for _ in range(2):
+        with pytest.raises(BatchAnswerError):
+            answers(["a", "b"])
+    assert calls == [2, 2]
+    assert answers.cache_info().currsize == 0
+
+
+def test_a_dict_needs_items_that_can_be_keys() -> None:
+    @ml_cache(backend=LRU, batch="rows")
+    def by_row(rows: list[list[int]]) -> Any:
+        return {tuple(row): sum(row) for row in rows}
+
+    with pytest.raises(BatchAnswerError, match="cannot be the keys"):
+        by_row([[1], [2]])
+
+
+def test_answers_of_different_forms_are_computed_anew_in_one_call() -> None:
+    calls: list[int] = []
+
+    @ml_cache(backend=LRU, batch="texts")
+    def padded(texts: list[str]) -> Any:
+        calls.append(len(texts))
+        longest = max(map(len, texts))
+        return np.array([[ord(letter) for letter in text.ljust(longest)] for text in texts])
+
+    assert padded(["a"]).shape == (1, 1)
+    assert padded(["abc"]).shape == (1, 3)
+    assert padded(["a", "abc"]).shape == (2, 3)
+    assert padded(["abc", "a"]).shape == (2, 3)
+    assert calls == [1, 1, 2]
+
+
+def test_answers_that_never_fit_together_are_told_of() -> None:
+    @ml_cache(backend=LRU, batch=Batch("texts", max_size=1))
+    def padded(texts: list[str]) -> Any:
+        return np.array([[ord(letter) for letter in text] for text in texts])
+
+    with pytest.raises(BatchAnswerError, match="do not fit together"):
+        padded(["a", "abc"])
+
+
+def test_what_one_caller_does_with_an_answer_reaches_nobody() -> None:
+    @ml_cache(backend=LRU, batch="numbers")
+    def lists(numbers: list[int]) -> list[list[int]]:
+        return [[number] for number in numbers]
+
+    first = lists([1, 1, 2])
+    first[0].append(9)
+    assert first[1] == [1]
+    assert lists([1, 2]) == [[1], [2]]
+
+
+def test_a_row_does_not_hold_on_to_the_rows_of_others() -> None:
+    @ml_cache(backend=LRU, batch="numbers")
+    def rows(numbers: list[int]) -> Any:
+        return np.zeros((len(numbers), 100))
+
+    rows(list(range(1000)))
+    used = rows.cache_info().bytes
+    assert used < 1000 * 100 * 8 * 2.2
+    found = rows([3])
+    found[0, 0] = 1.0  # a fresh array, which is the caller's own
+    assert rows([3])[0, 0] == 0.0
+
+
+# Terms
+
+
+def test_terms_are_those_of_each_item(clock: FakeClock) -> None:
+    upper = Upper(ttl=lambda text: 10 if text == "A" else 1000, when=lambda text: text != "C")
+    assert upper.cached(["a", "b", "c"]) == ["A", "B", "C"]
+    assert upper.cached.cache_info().not_kept == 1
+    clock.advance(20)
+    assert upper.cached(["a", "b", "c"]) == ["A", "B", "C"]
+    assert upper.calls == [["a", "b", "c"], ["a", "c"]]
+
+
+def test_stale_items_are_served_and_renewed_together(clock: FakeClock) -> None:
+    upper = Upper(ttl=Expiry(10, stale=100))
+    upper.cached(["a", "b"])
+    clock.advance(5)
+    upper.cached(["c"])
+    clock.advance(6)
+    assert upper.cached.call_with_info(["a", "b", "c"]).status == "stale"
+    pause = threading.Event()
+    while crew().busy:
+        pause.wait(0.001)
+    assert upper.calls == [["a", "b"], ["c"], ["a", "b"]]
+    assert upper.cached.call_with_info(["a", "b", "c"]).status == "hit"
+
+
+def test_old_answers_are_served_where_computing_them_anew_fails(clock: FakeClock) -> None:
+    broken: list[bool] = []
+
+    @ml_cache(backend=LRU, batch="texts", ttl=Expiry(10, stale_if_error=100))
+    def upper(texts: list[str]) -> list[str]:
+        if broken:
+            raise ValueError("broken")
+        return [text.upper() for text in texts]
+
+    upper(["a", "b"])
+    broken.append(True)
+    clock.advance(11)
+    assert upper(["a", "b"]) == ["A", "B"]
+    with pytest.raises(ValueError, match="broken"):
+        upper(["a", "c"])
+
+
+def test_an_error_is_kept_for_the_item_that_it_is_surely_about(clock: FakeClock) -> None:
+    calls: list[list[str]] = []
+
+    @ml_cache(backend=LRU, batch="texts", ttl=Expiry(errors=10))
+    def upper(texts: list[str]) -> list[str]:
+        calls.append(texts)
+        if "bad" in texts:
+            raise ValueError("bad")
+        return [text.upper() for text in texts]
+
+    for batch in (["a", "bad"], ["bad"], ["bad"], ["b", "bad"]):
+        with pytest.raises(ValueError, match="bad"):
+            upper(batch)
+    assert calls == [["a", "bad"], ["bad"], ["b"]]
+    assert upper.peek(["bad"]) is None
+    clock.advance(11)
+    with pytest.raises(ValueError, match="bad"):
+        upper(["bad"])
+    assert len(calls) == 4
+
+
+def test_a_caller_may_want_fresher_answers(clock: FakeClock) -> None:
+    upper = Upper()
+    upper.cached(["a"])
+    clock.advance(50)
+    upper.cached(["b"])
+    clock.advance(50)
+    assert upper.cached.fresh(max_age=60)(["a", "b"]) == ["A", "B"]
+    assert upper.calls == [["a"], ["b"], ["a"]]
+
+
+# What can be asked beside
+
+
+def test_a_call_tells_how_it_came_about(upper: Upper, clock: FakeClock) -> None:
+    assert upper.cached.call_with_info(["a"]).status == "miss"
+    clock.advance(5)
+    result = upper.cached.call_with_info(["a", "b"])
+    assert (result.value, result.status, result.tier, result.age) == (["A", "B"], "miss", None, 5)
+    result = upper.cached.call_with_info(["a", "b"])
+    assert (result.status, result.tier, result.age, result.kept) == ("hit", "lru", 5, True)
+
+
+def test_peek_tells_what_is_there_if_all_is(upper: Upper) -> None:
+    upper.cached(["a", "b"])
+    found = upper.cached.peek(["b", "a"])
+    assert found is not None
+    assert found.value == ["B", "A"]
+    assert upper.cached.peek(["a", "c"]) is None
+    assert upper.cached.peek([]) is None
+    assert upper.calls == [["a", "b"]]
+
+
+def test_answers_can_be_put_forgotten_and_refreshed(upper: Upper) -> None:
+    upper.cached.put(["one", "two"], ["a", "b"])
+    assert upper.cached(["b", "a", "b"]) == ["two", "one", "two"]
+    assert upper.cached.one("a") == "one"
+    assert upper.cached.invalidate(["a", "never there"])
+    assert not upper.cached.invalidate(["a"])
+    assert upper.cached(["a", "b"]) == ["A", "two"]
+    assert upper.cached.refresh(["a", "b"]) == ["A", "B"]
+    assert upper.cached.refresh([]) == []
+    assert upper.calls == [["a"], ["a", "b"], []]
+    with pytest.raises(BatchAnswerError):
+        upper.cached.put(["one"], ["a", "b"])
+
+
+def test_many_batches_can_be_warmed(upper: Upper) -> None:
+    assert upper.cached.warm([["a", "b"], (["b", "c"],), {"texts": ["a"], "mark": "!"}]) == 4
+    assert upper.cached.warm([["a", "b", "c"]]) == 0
+    assert upper.calls == [["a", "b"], ["c"], ["a"]]
+
+
+def test_each_item_has_a_key(upper: Upper) -> None:
+    keys: Any = upper.cached.cache_key(["a", "b", "a"])
+    assert keys[0] == keys[2] != keys[1]
+    marked: Any = upper.cached.cache_key(["a"], "!")
+    assert marked != keys[:1]
+
+
+def test_it_can_be_explained(upper: Upper) -> None:
+    upper.cached(["a"])
+    text = str(upper.cached.explain(["a", "b", "b"]))
+    assert "list of 3 items, 2 of them distinct" in text
+    assert "1 fresh, 1 nothing" in text
+    lines = upper.cached.explain_key(["a", "b"]).lines
+    assert lines[-2].startswith("texts[0]: ")
+    assert upper.cached.cache_key(["a"])[0].digest.hex() in lines[-2]  # type: ignore[index]
+
+
+def test_counts_are_of_items(upper: Upper) -> None:
+    upper.cached(["a", "b", "a"])
+    upper.cached(["a", "b", "c"])
+    info = upper.cached.cache_info()
+    assert (info.hits, info.misses, info.currsize) == (2, 3, 3)
+    upper.cached.cache_clear()
+    assert upper.cached.cache_info()[:2] == (0, 0)
+
+
+def test_where_caching_is_off_the_function_is_called_as_it_is(upper: Upper) -> None:
+    with disabled():
+        assert upper.cached(["a", "a"]) == ["A", "A"]
+        assert upper.cached.refresh(["a"]) == ["A"]
+    assert upper.cached.uncached(["a", "a"]) == ["A", "A"]
+    assert upper.calls == [["a", "a"], ["a"], ["a", "a"]]
+    assert upper.cached.cache_info().currsize == 0
+
+
+def test_calls_are_split_by_size_bytes_and_cost() -> None:
+    by_size, by_cost = (
+        Upper(batch=Batch("texts", max_size=2)),
+        Upper(batch=Batch("texts", cost=len, max_cost=4)),
+    )
+    texts = ["a", "bb", "ccc", "dddddd", "e", "a"]
+    assert by_size.cached(texts) == by_cost.cached(texts) == [text.upper() for text in texts]
+    assert by_size.calls == [["a", "bb"], ["ccc", "dddddd"], ["e"]]
+    assert by_cost.calls == [["a", "bb"], ["ccc"], ["dddddd"], ["e"]]
+
+
+async def test_all_of_it_can_be_awaited() -> None:
+    upper = Upper()
+    aio = upper.cached.aio
+    assert await aio(["a", "b"]) == ["A", "B"]
+    assert (await aio.call_with_info(["a"])).status == "hit"
+    await aio.put(["x"], ["c"])
+    peeked = await aio.peek(["c"])
+    assert peeked is not None
+    assert peeked.value == ["x"]
+    assert await aio.invalidate(["c"])
+    assert await aio.refresh(["c"]) == ["C"]
+    assert await aio.warm([["a", "d"]]) == 1
+    assert list(await asyncio.gather(aio(["a", "e"]), aio(["e", "a"]))) == [["A", "E"], ["E", "A"]]
+    assert len(await aio.cache_key(["a", "b"])) == 2  # type: ignore[arg-type]
+    assert upper.calls == [["a", "b"], ["c"], ["d"], ["e"]]
+
+
+def test_rows_survive_in_every_store(backend: str) -> None:
+    """Frames, arrays and texts come back from bytes as they were, for a process that starts anew."""
+    moments = pd.date_range("2026-01-01", periods=3, tz="UTC")
+    forms: dict[str, Any] = {
+        "frame": pd.DataFrame({"a": [1.5, 2, 3], "b": ["x", "y", None], "c": [1, 2, 3]}),
+        "zones": pd.DataFrame({"when": moments, "kind": pd.Categorical(["a", "b", "a"])}),
+        "series": pd.Series([1, None, 3], dtype="Int64", name="n"),
+        "array": np.arange(6, dtype=np.float32).reshape(3, 2),
+        "texts": np.array(["a", "bb", "ccc"]),
+        "tuple": ("a", 1, None),
+    }
+    for name, answer in forms.items():
+        made = [_kept(backend, name, answer) for _ in range(2)]
+        for cached in made:
+            found = cached([1, 2, 3])
+            if isinstance(answer, pd.DataFrame):
+                pd.testing.assert_frame_equal(found, answer)
+            elif isinstance(answer, pd.Series):
+                pd.testing.assert_series_equal(found, answer)
+            else:
+                np.testing.assert_array_equal(found, answer)
+        assert made[0].cache_info().misses == 3
+        assert "lru?" in backend or made[1].cache_info()[:2] == (3, 0)
+        for cached in made:
+            cached._actions.cache.store.close()
+
+
+def _kept(backend: str, name: str, answer: Any) -> Any:
+    @ml_cache(backend=backend, batch="numbers", version="1", name=name)
+    def function(numbers: list[int]) -> Any:
+        _ = numbers
+        return answer
+
+    return function

@@ -1,0 +1,67 @@
+"""Batches that are computed by worker processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcache import Batch, Pool, ml_cache
+from tests.batch import steps
+
+LRU = "lru?max_bytes=8MiB"
+
+
+def test_batches_and_single_items_are_computed_in_workers() -> None:
+    with Pool(2) as pool:
+        cached = ml_cache(backend=LRU, batch=Batch("numbers", max_size=8), offload=pool)(steps.where)
+        found = cached(list(range(20)))
+        assert [number for number, _ in found] == list(range(20))
+        assert os.getpid() not in {process for _, process in found}
+        with ThreadPoolExecutor(16) as threads:
+            singles = list(threads.map(cached.one, range(10, 40)))
+        assert [number for number, _ in singles] == list(range(10, 40))
+        assert singles[:10] == found[10:]
+
+
+async def test_an_event_loop_awaits_batches_of_workers() -> None:
+    with Pool(2) as pool:
+        cached = ml_cache(backend=LRU, batch=Batch("numbers", max_size=16), offload=pool)(steps.where)
+        found = await asyncio.gather(*(cached.aio.one(number) for number in range(100)))
+        assert [number for number, _ in found] == list(range(100))
+        assert await cached.aio(list(range(100))) == found
+        assert cached.cache_info().misses == 100
+
+
+def test_a_worker_gets_its_resources_and_the_caller_knows_nothing_of_them() -> None:
+    with Pool(1, resources={"model": steps.load}) as pool:
+        cached: Any = ml_cache(backend=LRU, batch="rows", offload=pool, version="1")(steps.scale)
+        np.testing.assert_array_equal(cached(np.array([1.0, 2.0])), [3.0, 6.0])
+        assert cached.one(2.0) == 6.0
+
+
+def test_a_bad_item_in_a_worker_fails_alone() -> None:
+    with Pool(1) as pool:
+        cached = ml_cache(backend=LRU, batch=Batch("numbers", max_wait="50ms"), offload=pool)(steps.careful)
+        with ThreadPoolExecutor(4) as threads:
+            futures = [threads.submit(cached.one, number) for number in (1, -1, 2)]
+            assert [futures[0].result(30), futures[2].result(30)] == [1, 2]
+            with pytest.raises(ValueError, match="no numbers below zero"):
+                futures[1].result(30)
+
+
+async def test_steps_of_a_pipeline_have_pools_of_their_own() -> None:
+    with Pool(1) as first, Pool(2) as second:
+        prepare = ml_cache(backend=LRU, batch=Batch("texts"), offload=first)(steps.prepare)
+        predict = ml_cache(backend=LRU, batch=Batch("rows", max_size=8), offload=second)(steps.predict)
+
+        async def answer(text: str) -> float:
+            return float(await predict.aio.one(await prepare.aio.one(text)))
+
+        texts = [f"text {number % 20}" for number in range(60)]
+        assert await asyncio.gather(*map(answer, texts)) == [float(sum(text.encode())) for text in texts]
+        assert (prepare.cache_info().misses, predict.cache_info().misses) == (20, 20)
