@@ -49,6 +49,7 @@ LAYERS = [
     ["cached"],
     ["decorator", "testing"],
     ["models"],
+    ["cli"],
     ["__main__"],
     [""],
 ]
