@@ -30,7 +30,7 @@ LAYERS = [
     ["sizes"],
     ["sealing_frames"],
     ["call", "events", "sealing", "result"],
-    ["keys", "codec"],
+    ["keys", "codec", "trace"],
     ["backends", "flight", "fastpath"],
     ["engines"],
     ["steps", "mutation", "key_tree", "explanation"],
