@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from mlcache import clock
-from mlcache.backends.invalidation import Recent
 from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Locks, Measures, Usage
+from mlcache.backends.recent import Recent
 from mlcache.backends.walk import Ask, Asked, OnFailure, run
 from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
 from mlcache.errors import BackendError

@@ -11,9 +11,10 @@ import msgspec
 from mlcache import clock, keys
 from mlcache.actions import Actions, Kwargs, arguments_of, is_failure
 from mlcache.batch.answered import Answered
-from mlcache.batch.answers import DifferentForms, own_answer, put_together, sealing, take_apart
+from mlcache.batch.answers import own_answer, put_together, sealing, take_apart
 from mlcache.batch.collating import collate_of
 from mlcache.batch.flow import answer, peek, refresh
+from mlcache.batch.forms import DifferentForms
 from mlcache.batch.items import items_of
 from mlcache.batch.leading import Plan
 from mlcache.batch.options import Batch

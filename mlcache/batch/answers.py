@@ -10,36 +10,17 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 
+from mlcache.batch.forms import DifferentForms, Form
 from mlcache.batch.items import Items
 from mlcache.errors import BatchAnswerError
 from mlcache.sealing import Sealed
 
 Kept = tuple[bytes, Any]
 """A form and a part."""
-
-
-class DifferentForms(Exception):  # noqa: N818 - no error: it says that the function is to be asked anew
-    """Answers that cannot be put together."""
-
-
-class Form(Protocol):
-    """One way in which answers lie in what a function returns."""
-
-    def join(self, parts: Sequence[Any], items: Items | None, /) -> Any:
-        """What the function would return for ``items`` with these answers.
-
-        Raises:
-            DifferentForms: there is no such thing.
-        """
-        ...
-
-    def own(self, part: Any) -> Any:
-        """An item's answer by itself."""
-        ...
 
 
 def take_apart(answers: Any, items: Items, places: Sequence[int], batch: Any) -> list[Kept]:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mlcache.batch.forms import DifferentForms
 from mlcache.batch.frames import columns_of, fresh_index, is_fixed, rows_of
 
 FOLLOWS, FRESH, OWN = "follows", "fresh", "own"
@@ -127,7 +128,7 @@ class Table:
         self._shape = msgspec.msgpack.decode(name, type=Shape)
 
     def join(self, parts: Sequence[Any], items: Any, /) -> Any:
-        """A frame or series of these rows; see ``answers.Form``."""
+        """A frame or series of these rows; see ``forms.Form``."""
         table = _concatenated(parts) if self._shape.whole else self._built(parts)
         if self._shape.index == FOLLOWS:
             table.index = _index_of(items, len(parts))
@@ -184,8 +185,6 @@ def _arrays(parts: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
 def _concatenated(parts: Sequence[Any]) -> Any:
     import pandas as pd
 
-    from mlcache.batch.answers import DifferentForms
-
     first = parts[0]
     for part in parts:
         if not part.iloc[:0].equals(first.iloc[:0]) or _dtypes(part) != _dtypes(first):
@@ -198,8 +197,6 @@ def _dtypes(table: Any) -> list[Any]:
 
 
 def _index_of(items: Any, count: int) -> Any:
-    from mlcache.batch.answers import DifferentForms
-
     index = getattr(items, "index", None)
     if index is None or len(index) != count:
         raise DifferentForms("they follow the index of their items, which have none")

@@ -7,13 +7,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from mlcache.entry import Key
 from mlcache.errors import RecursiveCallError
 
-if TYPE_CHECKING:
-    from mlcache.flight.flight import Flight
+
+class Flight(Protocol):
+    """What this module has to know of a flight; see ``mlcache.flight.flight``."""
+
+    key: Key
+    needs: set[Any]
+
+    def count_waiter(self, number: int, /) -> None:
+        """Note that somebody begins to wait, or with -1 that somebody gave up or was answered."""
+        ...
+
 
 _leading: ContextVar[tuple[Flight, ...]] = ContextVar("mlcache_leading", default=())
 
@@ -21,6 +30,11 @@ _leading: ContextVar[tuple[Flight, ...]] = ContextVar("mlcache_leading", default
 def is_led_here(flight: Flight) -> bool:
     """Whether what runs here runs for ``flight``."""
     return flight in _leading.get()
+
+
+def is_computed_here(key: Key) -> bool:
+    """Whether what runs here runs for a flight of ``key``, maybe that of another function of the same name."""
+    return any(flight.key == key for flight in _leading.get())
 
 
 class aboard:  # noqa: N801 - used as a function is; as a generator it would take several times as long

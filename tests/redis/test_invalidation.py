@@ -16,12 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlcache import ml_cache
 from mlcache.backends.encoded import Encoded
-from mlcache.backends.invalidation import Recent
 from mlcache.backends.memory import Lru
 from mlcache.backends.redis import listener as listening
 from mlcache.backends.redis.store import Redis
@@ -440,35 +437,3 @@ def _target(server: Server) -> Any:
     from mlcache.backends.redis.target import Target
 
     return Target.of(take_apart(server.url))
-
-
-names = st.integers(0, 6)
-
-
-@given(st.lists(st.one_of(names, st.just("all")), max_size=60), st.integers(0, 60), names)
-def test_recent_knows_what_came_after_a_mark(heard: list[int | str], at: int, asked: int) -> None:
-    recent = Recent()
-    mark = 0
-    for place, what in enumerate(heard):
-        if place == at:
-            mark = recent.mark
-        recent.note(["app.f@1" if what == "all" else bytes([int(what)] * 16)])
-    if at >= len(heard):
-        mark = recent.mark
-    after = heard[at:]
-    expected = asked in after or "all" in after
-    assert recent.has(Key("app.f@1", bytes([asked] * 16)), since=mark) is expected
-
-
-def test_recent_is_bounded_and_errs_on_the_safe_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlcache.backends import invalidation
-
-    monkeypatch.setattr(invalidation, "REMEMBERED", 3)
-    recent = Recent()
-    mark = recent.mark
-    recent.note([bytes([number]) for number in range(3)])
-    assert not recent.has(Key("app.f@1", b"other"), since=mark)
-    recent.note([b"one too many"])
-    assert recent.has(Key("app.f@1", b"other"), since=mark)
-    assert len(recent._marks) == 3
-    assert not recent.has(Key("app.f@1", b"other"), since=recent.mark)
