@@ -18,7 +18,7 @@ from mlcache.backends.walk import run_suspending
 from mlcache.computing import Computes
 from mlcache.crew import crew
 from mlcache.events import Event
-from mlcache.flight import Flight, Flights, Job, on_its_own, waiting_for
+from mlcache.flight import Flight, Flights, Job, is_computed_here, on_its_own, waiting_for
 from mlcache.relay import relay
 from mlcache.steps import (
     Compute,
@@ -149,7 +149,8 @@ ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Now: lambda _step, _parts: clock.now(),
     Compute: lambda step, parts: parts.compute(step),
     Keep: lambda step, parts: parts.store.keep(step.key, step.entry),
-    GetLock: lambda step, parts: parts.store.lock(step.key),
+    # A lock of a key that we run for may be our own, and we would wait for it in vain.
+    GetLock: lambda step, parts: None if is_computed_here(step.key) else parts.store.lock(step.key),
     TryLock: lambda step, parts: parts.store.try_lock(step.lock),
     Unlock: lambda step, parts: parts.store.unlock(step.lock),
     Pause: lambda step, _: threading.Event().wait(step.seconds),
@@ -290,7 +291,7 @@ AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Wait: _wait,
     Compute: _compute,
     Keep: lambda step, parts: run_suspending(parts.store.keeping(step.key, step.entry)),
-    GetLock: lambda step, parts: in_thread("store", partial(parts.store.lock, step.key)),
+    GetLock: lambda step, parts: in_thread("store", partial(ACTIONS[GetLock], step, parts)),
     TryLock: lambda step, parts: run_suspending(parts.store.locking(step.lock)),
     Unlock: lambda step, parts: run_suspending(parts.store.unlocking(step.lock)),
     Pause: _pause,

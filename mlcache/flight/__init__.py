@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mlcache.flight.aboard import aboard, on_its_own, waiting_for
+from mlcache.flight.aboard import aboard, is_computed_here, on_its_own, waiting_for
 from mlcache.flight.flight import Flight
 from mlcache.flight.job import Job
 from mlcache.flight.local import Flights
 
-__all__ = ["Flight", "Flights", "Job", "aboard", "on_its_own", "waiting_for"]
+__all__ = ["Flight", "Flights", "Job", "aboard", "is_computed_here", "on_its_own", "waiting_for"]

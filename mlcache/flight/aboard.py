@@ -33,7 +33,7 @@ def is_led_here(flight: Flight) -> bool:
 
 
 def is_computed_here(key: Key) -> bool:
-    """Whether what runs here runs for a flight of ``key``, maybe that of another function of the same name."""
+    """Whether what runs here runs for a flight of ``key``, maybe one of a namesake of its function."""
     return any(flight.key == key for flight in _leading.get())
 
 

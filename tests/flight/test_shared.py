@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -11,12 +12,13 @@ from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
 from mlcache import ml_cache
 from mlcache.backends.filelocks import KeyLock
-from mlcache.flight.shared import pauses
+from mlcache.flight.shared import WAIT, pauses
 
 TIMEOUT = 30.0
 SPAWN = multiprocessing.get_context("spawn")
@@ -150,6 +152,28 @@ def test_a_leader_that_raises_lets_the_next_one_try(tmp_path: Path) -> None:
         compute(1)
     assert compute(1) == 1
     assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_who_needs_a_namesake_with_the_same_arguments_does_not_wait_for_itself(tmp_path: Path) -> None:
+    """The lock of that key is held by whoever asks for it."""
+    options: dict[str, Any] = {"backend": f"disk://{tmp_path}", "name": "one", "version": "1"}
+
+    @ml_cache(**options)
+    def inner(x: int) -> int:
+        return x * 2
+
+    @ml_cache(**options)
+    def outer(x: int) -> int:
+        return inner(x)
+
+    @ml_cache(**options)
+    async def suspending(x: int) -> int:
+        return await inner.aio(x)
+
+    started = time.monotonic()
+    assert outer(1) == 2
+    assert asyncio.run(suspending(2)) == 4
+    assert time.monotonic() - started < WAIT / 2
 
 
 def test_a_lock_is_one_holders_and_its_file_goes_with_it(tmp_path: Path) -> None:
