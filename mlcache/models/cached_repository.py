@@ -133,18 +133,19 @@ class CachedModelRepository:
     def refresh(self, model_id: str) -> bool:
         """Look now whether the store has another version, and load it; whether it had.
 
-        The older version answers until the newer one is there. A model that is not in memory is only
-        noted to have to be looked at.
+        The older version answers until the newer one is there. A model that is being loaded is waited for;
+        one that is not in memory is only noted to have to be looked at.
 
         Raises:
             ModelError: the store cannot tell, or what it has cannot be loaded: the older one stays.
         """
         self._gate.forget(model_id)
-        slot = self._shelf.slots.get(model_id)
-        if slot is None or not slot.is_ready:
-            self._loader.versions.forget(model_id)
-            return False
-        return self._freshness.look(slot)
+        while (slot := self._shelf.slots.get(model_id)) is not None:
+            self._leases.await_load(slot)
+            if slot.is_ready and (found := self._freshness.look(slot)) is not None:
+                return found
+        self._loader.versions.forget(model_id)
+        return False
 
     def evict(self, model_id: str) -> bool:
         """Let a model go: at once, or when its last lease ends; whether it was there."""
@@ -190,9 +191,8 @@ class CachedModelRepository:
     def close(self) -> None:
         """Close all models, those in use when their leases end, and grant no more leases."""
         self._sweeper.close()
+        self._shelf.close()
         self._leases.close()
-        for slot in list(self._shelf.slots.values()):
-            self._shelf.retire(slot)
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ from functools import partial
 
 from mlcache import clock
 from mlcache.crew import crew
-from mlcache.errors import ModelError, NoRoomError, UnknownModelError
+from mlcache.errors import NoRoomError, UnknownModelError
 from mlcache.events import Counter
 from mlcache.flight import on_its_own
 from mlcache.models.gate import Gate
@@ -40,23 +40,25 @@ class Freshness:
         """Have the version of a model that is used looked at in the background, if that is due."""
         if self._check_every is None or slot.checking or slot.flight is not None:
             return
-        if clock.ticks() - slot.checked_at >= self._check_every and not self._gate.is_closed:
+        if clock.ticks() - slot.checked_at >= self._check_every and self._gate.would_ask:
             slot.checking = True
             if not crew().submit(partial(self._look_quietly, slot)):
                 slot.checking = False
 
-    def look(self, slot: Slot) -> bool:
-        """Bring a model up to date; whether there was anything to do.
+    def look(self, slot: Slot) -> bool | None:
+        """Bring a model up to date; whether there was anything to do, None if it has gone meanwhile.
 
         Raises:
             ModelError: the store cannot tell, or what is there cannot be loaded: the older one stays.
         """
-        self._shelf.hold(slot, self)  # lest it go before the newer one is there
+        holder = object()
+        self._shelf.hold(slot, holder)  # lest it go before the newer one is there
         try:
-            return self._compare(slot)
+            with slot.turn:
+                return None if slot.retired else self._compare(slot)
         finally:
             slot.checked_at, slot.checking = clock.ticks(), False
-            self._shelf.release(slot, self)
+            self._shelf.release(slot, holder)
 
     def _look_quietly(self, slot: Slot) -> None:
         with on_its_own():
@@ -66,19 +68,15 @@ class Freshness:
                 self.failures.add()
 
     def _compare(self, slot: Slot) -> bool:
-        if slot.retired:
-            return False
         try:
-            there = self._loader.describe(slot.model_id)
+            there = self._loader.ask(slot.model_id, self._loader.describe)
         except UnknownModelError:  # it was deleted
             self._loader.versions.forget(slot.model_id)
             self._shelf.retire(slot)
             return True
-        except ModelError as error:
-            self._gate.note(slot.model_id, error)
-            raise
-        if there.version == slot.version:
-            self._loader.versions.note(slot.model_id, slot.version)
+        version = there.version or slot.version  # a store that knows of no versions has no newer one
+        self._loader.versions.note(slot.model_id, version)
+        if version == slot.version:
             return False
         self._replace(slot)
         return True

@@ -29,11 +29,13 @@ class Manifest(msgspec.Struct, frozen=True):
         file: name of the file beside the manifest.
         size: bytes in it.
         sha256: of them, in hexadecimal digits.
+        older: name of the file that was the model before, which is still there; empty if there is none.
     """
 
     file: str
     size: int
     sha256: str
+    older: str = ""
 
     @property
     def version(self) -> str:
@@ -135,12 +137,19 @@ class FsspecModelRepository:
         if ending not in self._readers:
             raise ConfigurationError(f"ending is {ending!r}: give one of {', '.join(self._readers)}")
         digest = hashlib.sha256(data).hexdigest()
-        manifest = Manifest(digest[:32] + ending, len(data), digest)
-        folder, before = name_of_model(model_id), self._manifest(model_id)
-        self._files.put(f"{folder}/{manifest.file}", data)
+        folder, before = name_of_model(model_id), None
+        with suppress(InvalidModelError):  # a torn manifest is replaced like any other
+            before = self._manifest(model_id)
+        file, older = digest[:32] + ending, before.file if before else ""
+        if before and file == older:
+            older = before.older
+        manifest = Manifest(file, len(data), digest, older)
+        self._files.put(f"{folder}/{file}", data)
         self._files.put(f"{folder}/{MANIFEST}", msgspec.json.encode(manifest))
         # What was the model until now stays: somebody may have read the manifest and not yet the file.
-        self._remove_others(folder, {MANIFEST, manifest.file, before.file if before else ""})
+        # So does what we know nothing of: somebody else may be putting this model, too.
+        if before and before.older not in ("", file, older):
+            self._remove_quietly(f"{folder}/{before.older}")
         return manifest.version
 
     def delete_model(self, model_id: str) -> bool:
@@ -198,7 +207,8 @@ class FsspecModelRepository:
             return None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidModelError(f"{path} in {self._files} is torn: {error}") from error
-        if manifest.file != name_of_model(manifest.file) or _ending(manifest.file) not in self._readers:
+        beside = [manifest.file, manifest.older or manifest.file]
+        if beside != list(map(name_of_model, beside)) or _ending(manifest.file) not in self._readers:
             raise InvalidModelError(f"{path} names a file that nobody reads: {manifest.file!r}")
         return manifest
 
@@ -215,11 +225,9 @@ class FsspecModelRepository:
             raise _ReplacedError
         return data
 
-    def _remove_others(self, folder: str, stay: set[str]) -> None:
-        with suppress(ModelStoreError, FileNotFoundError):  # what is left behind is in nobody's way
-            for name, _ in list(self._files.names(folder)):
-                if name not in stay:
-                    self._files.remove(f"{folder}/{name}")
+    def _remove_quietly(self, path: str) -> None:
+        with suppress(ModelStoreError):  # what is left behind is in nobody's way
+            self._files.remove(path)
 
     def __repr__(self) -> str:
         return f"FsspecModelRepository({str(self._files)!r})"

@@ -32,6 +32,11 @@ class Gate:
         """Whether the store did not answer when it was asked last."""
         return bool(self._reason)
 
+    @property
+    def would_ask(self) -> bool:
+        """Whether the store answered when it was asked last, or may be tried again."""
+        return not self._reason or clock.ticks() >= self._closed_until
+
     def check(self, model_id: str) -> None:
         """Let a load pass.
 

@@ -59,12 +59,15 @@ class SQLAlchemyModelInfoRepository:
             ModelStoreError: the database does not answer.
         """
         from sqlalchemy import select
+        from sqlalchemy.exc import DataError
 
-        found = self._do(
-            lambda connection: connection.execute(
-                select(self._model).where(self._user == user_id)
-            ).scalar_one_or_none()
-        )
+        question = select(self._model).where(self._user == user_id)
+        try:
+            found = self._do(lambda connection: connection.execute(question).scalar_one_or_none())
+        except ModelStoreError as error:
+            if not isinstance(error.__cause__, DataError):
+                raise
+            found = None  # it did answer: that this can be nobody's name
         if found is None:
             raise UnknownUserError(f"there is no model for the user {user_id!r}")
         return str(found)
@@ -76,6 +79,7 @@ class SQLAlchemyModelInfoRepository:
             ModelStoreError: the database does not answer.
         """
         from sqlalchemy import insert, update
+        from sqlalchemy.exc import IntegrityError
 
         names = {self._user.name: user_id, self._model.name: model_id}
 
@@ -84,7 +88,12 @@ class SQLAlchemyModelInfoRepository:
             if not changed.rowcount:
                 connection.execute(insert(self._table).values(names))
 
-        self._do(write)
+        try:
+            self._do(write)
+        except ModelStoreError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            self._do(write)  # somebody else has put the same user there between our two steps
 
     def ping(self) -> None:
         """Ask for a sign of life.

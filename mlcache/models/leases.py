@@ -41,7 +41,6 @@ class Leases:
         self._wait = wait
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
-        self._closed = False
         shelf.evicted = self.churn.evicted
 
     def acquire(self, model_id: str, holder: object) -> Slot:
@@ -80,6 +79,13 @@ class Leases:
         """End a lease."""
         self._shelf.release(slot, holder)
 
+    def await_load(self, slot: Slot) -> None:
+        """Wait until a load under way has ended, however it does."""
+        flight = slot.flight
+        if flight is not None:
+            with suppress(ModelError):
+                flight.wait()
+
     def executor(self) -> ThreadPoolExecutor:
         """The threads that load for event loops, and ahead."""
         with self._shelf.changed:
@@ -90,8 +96,7 @@ class Leases:
             return self._pool
 
     def close(self) -> None:
-        """Grant no more leases, and end the threads when they have done what they do."""
-        self._closed = True
+        """End the threads when they have done what they do."""
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -100,8 +105,6 @@ class Leases:
         self._pool = None
 
     def _claim(self, model_id: str, holder: object) -> tuple[Slot, Flight | None, bool]:
-        if self._closed:
-            raise ModelError("the cache of models was closed")
         slot, leads = self._shelf.claim(model_id, holder)
         flight = slot.flight
         if flight is None:
@@ -123,9 +126,11 @@ class Leases:
             shared = isinstance(error, Exception) and flight.watched
             flight.end(error=error if shared else None)
             raise
-        self._shelf.put_up(slot, model)
         self.tally.loads.add()
-        flight.end()
+        try:
+            self._shelf.put_up(slot, model)
+        finally:
+            flight.end()
         self._note_churn(slot.model_id)
 
     def _note_churn(self, model_id: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +16,8 @@ from mlcache.models.protocols import Describes, Description, ModelRepository, Ve
 from mlcache.models.shelf import Shelf
 from mlcache.models.slot import Slot
 from mlcache.models.versions import Versions
+
+T = TypeVar("T")
 
 TRIES = 3
 """Times that a load is begun again, because the model grew or was replaced while it was loaded."""
@@ -74,6 +77,7 @@ class Loader:
                 self.versions.note(slot.model_id, slot.version)
                 return loaded.model
             close_model(loaded.model)
+            del loaded  # its memory, too, is free before its room is
             self._shelf.give_back(slot)
         raise NoRoomError(
             f"model {slot.model_id!r} was replaced, or was larger than the room set aside for it, "
@@ -81,10 +85,10 @@ class Loader:
         )
 
     def _load_within(self, slot: Slot, wait: float) -> Loaded:
-        before = self._ask(slot.model_id, self.describe)
+        before = self.ask(slot.model_id, self.describe)
         self._shelf.reserve(slot, self.sizes.expect(slot.model_id, before), wait)
         started = clock.ticks()
-        model = self._ask(slot.model_id, self.repository.get_model)
+        model = self.ask(slot.model_id, self.repository.get_model)
         try:
             version = self._version(slot.model_id, model, before)
             loaded = Loaded(model, version, size_of_model(model), clock.ticks() - started)
@@ -95,18 +99,25 @@ class Loader:
         return loaded
 
     def _version(self, model_id: str, model: Any, before: Description) -> str | None:
-        """The version of ``model``; None if it was replaced while it was loaded, so that nobody can tell."""
-        if isinstance(model, Versioned) and model.version:
-            return str(model.version)
-        after = self._ask(model_id, self.describe).version
-        return after if after == before.version else None
+        """The version of ``model``; None if it was replaced while it was loaded, so that nobody can tell.
 
-    def _ask(self, model_id: str, question: Any) -> Any:
+        It is the store's own word, with which later looks are compared, wherever the store has one.
+        """
+        own = str(model.version) if isinstance(model, Versioned) else ""
+        if own == before.version or not before.version:
+            return own
+        after: str = self.ask(model_id, self.describe).version
+        return after if after in (before.version, own) else None
+
+    def ask(self, model_id: str, question: Callable[[str], T]) -> T:
+        """The store's answer to a question about a model; whether there was one is noted."""
         try:
             answer = question(model_id)
         except ModelError as error:
             self._gate.note(model_id, error)
             raise
+        except StopIteration as error:  # which no future takes: who awaits one would wait for ever
+            raise RuntimeError(f"the store raised StopIteration for model {model_id!r}") from error
         self._gate.note(model_id, None)
         return answer
 

@@ -8,6 +8,7 @@ import msgspec
 
 from mlcache.decorator import ml_cache
 from mlcache.entry import Expiry, Ttl
+from mlcache.errors import ConfigurationError
 from mlcache.models.cached_infos import CachedModelInfoRepository
 from mlcache.models.cached_repository import CachedModelRepository
 from mlcache.models.protocols import ModelInfoRepository
@@ -51,6 +52,10 @@ class Predictor:
         offload: as for ``ml_cache``: the model travels with each call, so it must be one that can be pickled.
         name: under which predictions are kept; services that share a backend and have models of the
             same ids need names of their own.
+
+    Raises:
+        ConfigurationError: an option that cannot be understood, or a ``ttl`` that renews in the background,
+            where nobody holds the model: and the predictions of one version do not change.
     """
 
     def __init__(
@@ -64,6 +69,11 @@ class Predictor:
         offload: Any = None,
         name: str = "mlcache.models.predict",
     ) -> None:
+        if isinstance(ttl, Expiry) and (ttl.stale or ttl.early):
+            raise ConfigurationError(
+                "ttl has stale or early: what one version of a model predicts does not change, so there is "
+                "nothing to renew; give a longer ttl"
+            )
         self.models = models
         self.infos = infos
         self._batches = batch is not None

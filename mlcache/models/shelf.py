@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mlcache import clock
-from mlcache.errors import NoRoomError
+from mlcache.errors import ModelError
 from mlcache.models.policies import Policy
+from mlcache.models.refusals import in_use, too_large
 from mlcache.models.slot import Slot
-from mlcache.units import show_seconds, show_size
 
 
 class Shelf:
@@ -48,13 +48,20 @@ class Shelf:
         self._charged: dict[Slot, int] = {}  # all whose size counts, also those that have left the table
         self._queue: deque[object] = deque()  # whoever waits for room, first come, first served
         self._order = itertools.count(1)
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._charged)
 
     def claim(self, model_id: str, holder: object) -> tuple[Slot, bool]:
-        """A lease on a model, and whether the caller has to load it."""
+        """A lease on a model, and whether the caller has to load it.
+
+        Raises:
+            ModelError: the shelf was closed.
+        """
         with self.changed:
+            if self._closed:
+                raise ModelError("the cache of models was closed")
             slot = self.slots.get(model_id)
             if slot is None:
                 slot = self.slots[model_id] = Slot(model_id)
@@ -92,7 +99,7 @@ class Shelf:
                 after ``wait`` seconds.
         """
         if size > self.max_bytes:
-            raise self._too_large(slot, size)
+            raise too_large(slot.model_id, size, self.max_bytes)
         turn, ends = object(), clock.ticks() + wait
         with self.changed:
             self._queue.append(turn)
@@ -111,7 +118,7 @@ class Shelf:
             NoRoomError: it is larger than all the room there is.
         """
         if size > self.max_bytes:
-            raise self._too_large(slot, size)
+            raise too_large(slot.model_id, size, self.max_bytes)
         while True:
             with self.changed:
                 more = size - slot.size
@@ -163,6 +170,14 @@ class Shelf:
             self._discard(new)
         self.retire(old)
 
+    def close(self) -> None:
+        """Give no more leases on anything; close all models, those in use when their last lease ends."""
+        with self.changed:
+            self._closed = True
+            slots = list(self.slots.values())
+        for slot in slots:
+            self.retire(slot)
+
     def idle_since(self, moment: float) -> list[Slot]:
         """The models that nobody has used since ``moment`` and that are not pinned."""
         with self.changed:
@@ -198,6 +213,7 @@ class Shelf:
             for slot in {*self._charged, *self.slots.values()}:
                 slot.holders = {holder: thread for holder, thread in slot.holders.items() if thread == me}
                 slot.checking = False
+                slot.turn = threading.Lock()
                 unusable = slot.retired or not getattr(slot.model, "fork_safe", True)
                 if not slot.is_ready or (unusable and not slot.holders):
                     self._forget(slot)
@@ -210,10 +226,7 @@ class Shelf:
                 lambda: self._queue[0] is turn and self._can_fit(size, 1), max(ends - clock.ticks(), 0)
             )
             if not in_time:
-                raise NoRoomError(
-                    f"model {slot.model_id!r} needs {show_size(size)}, and after {show_seconds(wait)} "
-                    f"{self._in_words()} were still in use: raise max_bytes or max_models"
-                )
+                raise in_use(slot.model_id, size, wait, len(self), self.bytes)
             if self._fits(size, 1):
                 self._charge(slot, size)
                 return None
@@ -265,10 +278,12 @@ class Shelf:
         return goes
 
     def _discard(self, slot: Slot) -> None:
-        self._close(slot)
-        with self.changed:
-            slot.model = None
-            self._charge(slot, None)
+        try:
+            self._close(slot)
+        finally:
+            with self.changed:
+                slot.model = None
+                self._charge(slot, None)
 
     def _forget(self, slot: Slot) -> None:
         if self.slots.get(slot.model_id) is slot:
@@ -281,12 +296,3 @@ class Shelf:
         if size is not None:
             self._charged[slot] = size
         self.changed.notify_all()
-
-    def _too_large(self, slot: Slot, size: int) -> NoRoomError:
-        return NoRoomError(
-            f"model {slot.model_id!r} takes {show_size(size)}, which is more than the "
-            f"{show_size(self.max_bytes)} that all may take together: raise max_bytes"
-        )
-
-    def _in_words(self) -> str:
-        return f"{len(self._charged)} models of {show_size(self.bytes)}"

@@ -23,7 +23,8 @@ class Slot:
         order: of its last use, among the uses of all models.
         used_at: when it was asked for or given back last.
         checked_at: when its version was last compared with the store's.
-        checking: whether that is being done.
+        checking: whether that is to be done, or being done.
+        turn: held by whoever compares it with the store's: one at a time, or it would be replaced twice.
         priority: what its policy makes of all this.
         holders: the leases on it, by the thread that took each.
         retired: whether it takes no more leases, and goes when the last one ends.
@@ -32,7 +33,7 @@ class Slot:
 
     __slots__ = (
         *("checked_at", "checking", "cost", "flight", "holders", "leaving", "model", "model_id", "order"),
-        *("priority", "retired", "size", "used_at", "uses", "version"),
+        *("priority", "retired", "size", "turn", "used_at", "uses", "version"),
     )
 
     def __init__(self, model_id: str) -> None:
@@ -47,6 +48,7 @@ class Slot:
         self.used_at = 0.0
         self.checked_at = 0.0
         self.checking = False
+        self.turn = threading.Lock()
         self.priority = 0.0
         self.holders: dict[object, int] = {}
         self.retired = False

@@ -325,6 +325,25 @@ async def test_an_error_of_loading_reaches_threads_and_tasks_and_is_not_kept() -
         use(models, "0")
 
 
+async def test_a_store_that_raises_what_no_future_takes_leaves_nobody_waiting() -> None:
+    store = a_store(1)
+
+    def run_dry(_: str) -> None:
+        next(iter(()))
+
+    store.before_load = run_dry
+    with cached(store) as models:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(_enter(models), 10)
+        store.before_load = lambda _: None
+        await asyncio.wait_for(_enter(models), 10)
+
+
+async def _enter(models: CachedModelRepository) -> None:
+    async with models.lease("0"):
+        pass
+
+
 def test_an_interrupted_load_is_done_by_somebody_who_waits() -> None:
     store = a_store(1)
     free = threading.Event()
@@ -507,6 +526,26 @@ def test_a_closed_cache_grants_nothing_and_leases_end_well() -> None:
     assert not store.alive
     with pytest.raises(ModelError, match="closed"):
         use(models, "0")
+
+
+def test_a_model_that_is_loaded_while_the_cache_is_closed_does_not_stay() -> None:
+    store = a_store(1)
+    free, loading = threading.Event(), threading.Event()
+
+    def wait(_: str) -> None:
+        loading.set()
+        free.wait(10)
+
+    store.before_load = wait
+    models = cached(store)
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(models.get_model, "0")
+        assert loading.wait(10)
+        models.close()
+        free.set()
+        asking.result(10)
+    assert not store.alive
+    assert models.info().bytes == 0
 
 
 def test_a_lease_holds_within_its_block_only() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mlcache.crew import crew
 from mlcache.errors import InvalidModelError, ModelStoreError, UnknownModelError
-from mlcache.models import CachedModelRepository
+from mlcache.models import CachedModelRepository, Description
 from mlcache.testing.clock import FakeClock
 from tests.models.samples import Store, a_store, cached
 
@@ -146,13 +146,14 @@ def test_a_store_that_is_down_leaves_the_models_that_are_there(time: FakeClock) 
         for _ in range(10):
             assert version_in_use(models) == "1"
             settle()
-        assert store.describes == before  # it is left alone while it is known to be down ...
+        assert store.describes == before + 1  # one look finds that it is still down
+        assert models.store_is_down
         store.is_down, store.versions["0"] = False, "2"
-        with pytest.raises(UnknownModelError):  # ... until a load finds that it is back
-            version_in_use(models, "7")
-        version_in_use(models)
+        time.advance(30)
+        version_in_use(models)  # no load is needed to find that it is back
         settle()
         assert version_in_use(models) == "2"
+        assert not models.store_is_down
 
 
 def test_a_model_replaced_while_it_is_loaded_is_loaded_again() -> None:
@@ -179,6 +180,103 @@ def test_the_version_of_a_model_that_went_is_known_for_a_while(time: FakeClock) 
         time.advance(30)
         assert models.known_version("0") is None
         assert models.known_version("1") == "1"
+
+
+def test_a_version_that_was_seen_is_the_known_one_even_where_it_finds_no_room() -> None:
+    store = a_store(1)
+    with cached(store, max_models=1, check_every="30s") as models:
+        version_in_use(models)
+        store.versions["0"] = "2"
+        assert models.refresh("0")
+        assert models.known_version("0") == "2"
+
+
+def test_looks_at_the_same_time_load_a_newer_version_once() -> None:
+    store = a_store(1)
+    free, loading = threading.Event(), threading.Event()
+
+    def wait(_: str) -> None:
+        loading.set()
+        free.wait(10)
+
+    with cached(store) as models, ThreadPoolExecutor(4) as pool:
+        version_in_use(models)
+        store.versions["0"], store.before_load = "2", wait
+        looking = [pool.submit(models.refresh, "0") for _ in range(4)]
+        assert loading.wait(10)
+        models._freshness._check_every = 0.0  # a background look joins them
+        version_in_use(models)
+        free.set()
+        found = [each.result(10) for each in looking]
+        settle()
+        assert found.count(True) == 1
+        assert store.loads["0"] == 2
+        assert store.doubled == []
+        assert version_in_use(models) == "2"
+
+
+def test_a_refresh_while_the_model_is_loaded_sees_what_came_meanwhile() -> None:
+    store = a_store(1)
+    free, loading = threading.Event(), threading.Event()
+
+    class Remembering:
+        """It answers with what it read before it waited."""
+
+        def describe(self, model_id: str, /) -> Description:
+            return store.describe(model_id)
+
+        def get_model(self, model_id: str, /) -> Versioned:
+            model = Versioned(store.versions[model_id])
+            loading.set()
+            free.wait(10)
+            return model
+
+    with cached(Remembering()) as models, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(version_of, models)
+        assert loading.wait(10)
+        store.versions["0"] = "2"
+        refreshing = pool.submit(models.refresh, "0")
+        free.set()
+        assert first.result(10) == "1"
+        refreshing.result(10)
+        assert version_of(models) == "2"
+
+
+class Versioned:
+    """A model that says of what version it is."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+    def predict(self, _: object, /) -> str:
+        return self.version
+
+
+def version_of(models: CachedModelRepository) -> str:
+    lease = models.lease("0")
+    with lease:
+        return lease.version
+
+
+@pytest.mark.parametrize("store_says", ["", "etag-1"])
+def test_a_models_own_word_for_its_version_does_not_have_it_loaded_again(store_says: str) -> None:
+    loads: list[str] = []
+
+    class Own:
+        def get_model(self, model_id: str, /) -> Versioned:
+            loads.append(model_id)
+            return Versioned("of-its-author")
+
+    class Telling(Own):
+        def describe(self, _: str, /) -> Description:
+            return Description(store_says)
+
+    with cached(Telling() if store_says else Own(), check_every=1e-6) as models:
+        for _ in range(5):
+            assert version_of(models) == (store_says or "of-its-author")
+            models.refresh("0")
+            settle()
+    assert len(loads) == 1
 
 
 def test_a_version_changed_under_load_is_never_mixed_and_fails_nobody() -> None:

@@ -186,6 +186,36 @@ def test_older_files_are_removed_but_the_last_one() -> None:
     repository.delete_model("a")
 
 
+def test_a_version_that_comes_back_is_not_removed_as_the_oldest(tmp_path: Path) -> None:
+    repository = texts(tmp_path)
+    for letter in b"aabbaacab":
+        repository.put_model("a", bytes([letter]) * 3, ending=".txt")
+        assert repository.get_model("a").predict(None) == bytes([letter]) * 3
+
+
+def test_whoever_puts_a_model_leaves_alone_what_another_is_putting(tmp_path: Path) -> None:
+    one, other = texts(tmp_path), texts(tmp_path)
+    one.put_model("a", b"a", ending=".txt")
+    put = other._files.put
+
+    def interrupted(path: str, data: bytes) -> None:
+        put(path, data)
+        if not path.endswith("model.json"):
+            one.put_model("a", b"cc", ending=".txt")
+
+    other._files.put = interrupted  # type: ignore[method-assign]
+    other.put_model("a", b"bbb", ending=".txt")
+    assert one.get_model("a").predict(None) == b"bbb"
+
+
+def test_a_torn_manifest_is_healed_by_putting_the_model_again(tmp_path: Path) -> None:
+    repository = texts(tmp_path)
+    repository.put_model("a", b"www", ending=".txt")
+    (tmp_path / "a" / "model.json").write_bytes(b'{"fil')
+    repository.put_model("a", b"www", ending=".txt")
+    assert repository.get_model("a").predict(None) == b"www"
+
+
 def test_readers_see_whole_models_while_they_are_replaced(repository: FsspecModelRepository) -> None:
     repository._readers[".txt"] = text_model
     letters = [bytes([letter]) * 200_000 for letter in b"abcdefghij"]

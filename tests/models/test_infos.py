@@ -92,6 +92,23 @@ def test_a_database_without_the_table_does_not_answer_and_shows_no_password(tmp_
     away.close()
 
 
+def test_a_name_that_postgres_cannot_hold_is_nobodys(postgres: Any) -> None:
+    infos = SQLAlchemyModelInfoRepository(postgres.url, table="hostile")
+    infos.create()
+    cached = CachedModelInfoRepository(infos)
+    for name in ("a\0b", "x" * 1000):
+        with pytest.raises(UnknownUserError):
+            cached.get_model_id(name)
+    infos.close()
+
+
+def test_the_same_new_user_may_be_put_by_many_at_once(infos: SQLAlchemyModelInfoRepository) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for user in map(str, range(20)):
+            list(pool.map(infos.put_model_id, [user] * 8, map(str, range(8))))
+            assert infos.get_model_id(user) in "01234567"
+
+
 def test_postgres_stopped_and_started_again(postgres: Any) -> None:
     infos = SQLAlchemyModelInfoRepository(postgres.url, table="stopped")
     infos.create()

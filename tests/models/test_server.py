@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcache import Batch
+from mlcache import Batch, Expiry
 from mlcache.errors import ConfigurationError, ModelStoreError, UnknownUserError, UntrustedModelError
 from mlcache.models import (
     CachedModelInfoRepository,
@@ -358,7 +358,16 @@ async def test_predictions_in_worker_processes_are_the_same(tmp_path: Path) -> N
     pool.close()
 
 
-@pytest.mark.parametrize("options", [{"max_body": 0}, {"max_rows": 0}, {"ttl": -1}, {"backend": "nonsense"}])
+WRONG: list[dict[str, Any]] = [
+    {"max_body": 0},
+    {"max_rows": 0},
+    {"ttl": -1},
+    {"ttl": Expiry("1m", stale="1m")},  # it would be renewed with a model that nobody holds
+    {"backend": "nonsense"},
+]
+
+
+@pytest.mark.parametrize("options", WRONG)
 def test_wrong_options_are_refused(options: dict[str, Any], models: CachedModelRepository) -> None:
     with pytest.raises(ConfigurationError):
         make_app(models, Users(), **options)
