@@ -924,7 +924,7 @@ def test_options_come_by_keyword_alone() -> None:
         ({"name": ""}, r"name is ''.*name='embed'"),
         ({"name": " "}, "name is ' '"),
         ({"name": 5}, "name is 5"),
-        ({"batch": "texts"}, "batch='texts'.*not available"),
+        ({"batch": 5}, r"batch is 5.*the items parameter, or Batch\('texts'\)"),
         ({"offload": "all"}, "offload is 'all'.*a number of worker processes"),
     ],
 )

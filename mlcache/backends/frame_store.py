@@ -20,7 +20,7 @@ from mlcache.errors import BackendError
 FILE = "output.pkl"
 """What joblib calls the file of a result; by the time of its last use it tells what to remove first."""
 
-ATTEMPTS = 10
+ATTEMPTS = 100
 """How often to write while others remove the folder to write to."""
 
 
