@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from mlcache.backends.protocol import (
     SuspendsMany,
 )
 from mlcache.backends.redis import commands
+from mlcache.backends.redis.clients import Link
 from mlcache.backends.redis.commands import Commands, errors_of
 from mlcache.backends.redis.store import Redis
 from mlcache.backends.redis.target import Target
@@ -295,3 +297,26 @@ def test_functions_with_the_same_server_share_its_connections(server: Server) ->
         made = list(functions())
         assert [each(1) for each in made] == [1] * 6
         assert client.info("clients")["connected_clients"] == before + 1
+
+
+def test_the_connections_of_a_server_that_nobody_uses_any_more_are_closed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not left to the garbage collector, which may come upon a socket before what closes it."""
+    closed: list[Link] = []
+    close = Link.close
+
+    def noted(link: Link) -> None:
+        closed.append(link)
+        close(link)
+
+    monkeypatch.setattr(Link, "close", noted)
+
+    @ml_cache(backend=f"{server.url}?timeout=9s")
+    def each(value: int) -> int:
+        return value
+
+    assert each(1) == 1
+    del each
+    gc.collect()
+    assert len(closed) == 1

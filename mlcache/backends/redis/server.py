@@ -49,6 +49,7 @@ class Server:
         self._lock = threading.Lock()
         self._slots = _slots(self.target.max_connections)
         self._link: Link | None = None
+        self._end_link: weakref.finalize[..., Server] | None = None
         self._loops = Loops(self._clients, self.target)
 
     def do(self, work: Callable[[Link], T]) -> T:
@@ -119,14 +120,16 @@ class Server:
         self.listener.close()
         self.breaker.close()
         with self._lock:
-            link, self._link = self._link, None
-        if link is not None:
-            link.close()
+            self._link, end_link = None, self._end_link
+        if end_link is not None:
+            end_link()
         self._loops.close()
 
     def after_fork(self) -> None:
         """Begin anew in a forked child, which must not talk on the connections of its parent."""
         _inherited.append((self._link, self._loops))
+        if self._end_link is not None:
+            self._end_link.detach()
         self._begin()
         self.breaker.reset()
         self.listener.after_fork()
@@ -141,6 +144,9 @@ class Server:
                     link = self._link = self._clients.Link(self.target)
                 except self._clients.FAILURES as error:  # noted before whoever waits for the lock goes on
                     raise self.breaker.trip(error) from error
+                # The garbage collector may come upon a socket before the connection that closes it.
+                self._end_link = weakref.finalize(self, link.close)
+                self._end_link.atexit = False
             return link
 
     async def _open(self, link: AsyncLink) -> None:
