@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mlcache import clock
@@ -60,7 +59,7 @@ class Answers:
         if shortage is None:
             _deliver(item, parts, ok=answer.ok)
         else:
-            item.future.set_exception(shortage)
+            item.future.settle(error=shortage)
 
     def is_free(self, member: Member) -> None:
         """Give a worker a call that waits, have it wait for one, or replace it. The caller holds the lock."""
@@ -87,6 +86,8 @@ class Answers:
         member.item = None
         member.calls += 1
         member.memory = answer.memory
+        if item.slot is not None and not answer.ok:
+            member.forget_segments()
         if answer.keeps and item.slot is not None:
             member.pinned[item.number], item.slot = item.slot, None
         self._desk.release(item)
@@ -97,7 +98,7 @@ class Answers:
 
     def _is_worn(self, member: Member) -> bool:
         plan = self._plan
-        return (
+        return member.calls > 0 and (
             member.calls >= plan.max_calls
             or member.memory > plan.max_memory
             or clock.ticks() - member.born >= plan.recycle
@@ -115,14 +116,13 @@ class Answers:
             meter.count("failed")
 
 
-def _deliver(item: Item, parts: Sequence[Buffer], *, ok: bool) -> None:
-    if not ok:
-        item.future.set_exception(failures.unpack(bytes(parts[0])))
-        return
+def _deliver(item: Item, parts: list[Buffer], *, ok: bool) -> None:
     try:
-        value = transport.load(parts)
+        if ok:
+            item.future.settle(transport.load(parts))
+        else:
+            item.future.settle(error=failures.unpack(bytes(parts[0])))
     except BaseException as error:  # noqa: BLE001 - what a class does when it is unpickled is its own affair
         error.add_note("raised while the result of a worker was unpickled")
-        item.future.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-    else:
-        item.future.set_result(value)
+        parts.clear()  # the traceback refers to what refers to them, in a circle
+        item.future.settle(error=error if isinstance(error, Exception) else RuntimeError(repr(error)))

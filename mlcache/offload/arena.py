@@ -83,12 +83,13 @@ class Segment:
 class Slot:
     """A part of a segment that is in use."""
 
-    __slots__ = ("length", "offset", "segment")
+    __slots__ = ("length", "memory", "offset", "segment")
 
     def __init__(self, segment: Segment, offset: int, length: int) -> None:
         self.segment = segment
         self.offset = offset
         self.length = length
+        self.memory = segment.memory[offset : offset + length]
 
 
 class Arena:
@@ -98,6 +99,7 @@ class Arena:
         self._lock = threading.Lock()
         self._free: dict[Segment, list[tuple[int, int]]] = {}
         self._alone: set[Segment] = set()
+        self._closed = False
 
     def take(self, length: int) -> Slot:
         """Room for ``length`` bytes.
@@ -134,6 +136,7 @@ class Arena:
     def close(self) -> None:
         """Give all memory back."""
         with self._lock:
+            self._closed = True
             self.forget()
 
     def forget(self) -> None:
@@ -151,7 +154,7 @@ class Arena:
     def _new(self, length: int) -> Slot:
         kept = sum(segment.size for segment in self._free)
         shared = max(FIRST, kept)
-        if length > LARGEST or kept + max(shared, length) > KEPT:
+        if self._closed or length > LARGEST or kept + max(shared, length) > KEPT:
             segment = Segment(length, once=True)
             self._alone.add(segment)
         else:
@@ -186,7 +189,7 @@ def store(parts: Sequence[Buffer], arena: Arena) -> tuple[Payload, Slot | None]:
     if total <= INLINE:
         return Payload([bytes(part) for part in parts]), None
     slot = arena.take(total)
-    copy_into(slot.segment.memory[slot.offset :], parts, places)
+    copy_into(slot.memory, parts, places)
     placed = [(slot.offset + offset, length) for offset, length in places]
     return Payload([], slot.segment.number, placed), slot
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import InvalidStateError
 from typing import TYPE_CHECKING
 
 from mlcache import clock
@@ -32,7 +31,7 @@ class Desk:
     """
 
     def __init__(self, plan: Plan, wake: Callable[[], None]) -> None:
-        self.lock = threading.RLock()  # a finalizer may come at any time, and cancel a call
+        self.lock = threading.RLock()
         self.arena = Arena()
         self.meter = Meter()
         self.backoff = Backoff()
@@ -47,6 +46,7 @@ class Desk:
         self._room = threading.Condition(self.lock)
         self._numbers = itertools.count(1)
         self._late: list[Item] = []
+        self._taken_back: deque[Item] = deque()
         self._admitted = 0
         self._admitted_bytes = 0
 
@@ -58,16 +58,21 @@ class Desk:
             PoolClosedError: no more calls are taken.
         """
         with self.lock:
-            while not self._has_room(size):
-                left = until - clock.ticks()
-                if not wait or left <= 0 or not self._room.wait(None if math.isinf(left) else left):
-                    self._room.notify()  # what was meant for this one may have come just too late
-                    raise PoolFullError(
-                        f"{len(self.queue)} calls with {self.queue.bytes} bytes of arguments wait already: "
-                        "raise max_queue, add workers, or call less often"
-                    )
-            self._admitted += 1
-            self._admitted_bytes += size
+            try:
+                while not self._has_room(size):
+                    self._wait_for_room(until if wait else -math.inf)
+                self._admitted += 1
+                self._admitted_bytes += size
+            finally:  # the next one looks, too: there may be more room, or this one was told and gave up
+                self._room.notify()
+
+    def _wait_for_room(self, until: float) -> None:
+        left = until - clock.ticks()
+        if left <= 0 or not self._room.wait(None if math.isinf(left) else left):
+            raise PoolFullError(
+                f"{len(self.queue)} calls with {self.queue.bytes} bytes of arguments wait already: "
+                "raise max_queue, add workers, or call less often"
+            )
 
     def give_up(self, size: int) -> None:
         """Return what ``admit`` reserved."""
@@ -85,6 +90,8 @@ class Desk:
         with self.lock:
             self._admitted -= 1
             self._admitted_bytes -= item.size
+            if self.closed:
+                self.release(item)
             self._check_open()
             item.number = next(self._numbers)
             item.submitted = clock.ticks()
@@ -132,10 +139,10 @@ class Desk:
         item.started = now
         try:
             member.send(item)  # last: the answer may be there before this returns
-        except OSError:  # it has died, as the supervisor will notice
-            member.state, member.item = "ending", None
+        except OSError as error:  # most likely it has died; if not, it is of no use any more
+            member.item = None
+            self.lose(member, error)
             self.queue.push(item)
-            self._wake()
             return
         except BaseException as error:  # of a signal's handler: whether it was sent nobody knows
             self.lose(member, error)
@@ -156,24 +163,34 @@ class Desk:
             self.arena.give_back(slot)
 
     def cancel(self, item: Item) -> None:
-        """Have a call wait no more that its caller has taken back."""
-        with self.lock:
+        """Have a call wait no more that its caller has taken back.
+
+        It takes no lock: a finalizer may come at any moment, in a thread that holds any of them, and cancel.
+        """
+        self._taken_back.append(item)
+        self._wake()
+
+    def clear_taken_back(self) -> None:
+        """Let go of the calls that were taken back. The caller holds the lock."""
+        while self._taken_back:
+            item = self._taken_back.popleft()
             self.meter.count("cancelled")
             if self.queue.discard(item):
+                item.future.set_running_or_notify_cancel()  # for who waits for several futures
                 self.release(item)
                 self._room.notify()
 
     def fail(self, item: Item, error: BaseException) -> None:
         """Answer a call with an error. The caller does not hold the lock."""
         self.release(item)
-        with contextlib.suppress(InvalidStateError):  # it was taken back
-            if item.future.running() or item.future.set_running_or_notify_cancel():
-                item.future.set_exception(error)
+        if item.future.running() or item.future.set_running_or_notify_cancel():
+            item.future.settle(error=error)
 
     def fail_late(self) -> None:
         """Answer the calls whose deadline has passed."""
         now = clock.ticks()
         with self.lock:
+            self.clear_taken_back()
             late, self._late = self._late + self.queue.expired(now), []
             self._room.notify(len(late))
             self.meter.counts["timed_out"] += len(late)
@@ -184,7 +201,7 @@ class Desk:
     def fail_waiting(self, error: BaseException) -> None:
         """Answer all calls that wait."""
         with self.lock:
-            waiting = self.queue.clear()
+            waiting, self._late = self._late + self.queue.clear(), []
             self._room.notify_all()
         for item in waiting:
             self.fail(item, error)
@@ -209,6 +226,7 @@ class Desk:
 
     def _has_room(self, size: int) -> bool:
         self._check_open()
+        self.clear_taken_back()
         return len(self.idle) > self._admitted or self.queue.has_room(
             size, self._admitted, self._admitted_bytes
         )

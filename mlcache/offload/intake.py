@@ -42,8 +42,12 @@ def take_in(
         parts = [functions.pack(function), *transport.dump((args, kwargs))]
     except Exception as error:  # noqa: BLE001 - pickling runs the code of any class
         error.add_note(f"raised while the call of {item.name} was packed for a worker")
-        item.future.set_exception(error)
-        return item.future
+        item.future.set_running_or_notify_cancel()
+        item.future.settle(error=error)
+        try:
+            return item.future
+        finally:
+            del item  # the traceback refers to this frame: such a circle would keep large arrays for a while
     item.size = sum(map(len, parts))
     until = math.inf if options.deadline is None else clock.ticks() + options.deadline
     desk.admit(item.size, wait=wait, until=until)

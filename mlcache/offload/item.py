@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
-from concurrent.futures import Future
+import threading
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 from mlcache.errors import PoolClosedError
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from mlcache.offload.arena import Slot
     from mlcache.offload.engine import CallOptions
     from mlcache.offload.wire import Payload
+
+
+_RESOLVED = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 
 
 class CallFuture(Future[Any]):
@@ -33,8 +38,9 @@ class CallFuture(Future[Any]):
     def cancel(self) -> bool:
         """Take the call back, unless it is being computed or done."""
         cancelled = super().cancel()
-        if cancelled and self._on_cancel is not None:
-            self._on_cancel()
+        on_cancel, self._on_cancel = self._on_cancel, None
+        if cancelled and on_cancel is not None:
+            on_cancel()
         return cancelled
 
     def set_running_or_notify_cancel(self) -> bool:
@@ -54,12 +60,27 @@ class CallFuture(Future[Any]):
         self._check_process()
         return super().exception(timeout)
 
+    def settle(self, value: Any = None, error: BaseException | None = None) -> None:
+        """Answer the call; whatever the callbacks of the future do is their own affair."""
+        try:
+            if error is None:
+                self.set_result(value)
+            else:
+                self.set_exception(error)
+        except InvalidStateError:
+            pass  # it was taken back, or somebody else has answered it
+        except BaseException:  # such as the SystemExit of a callback, which Future lets through
+            logging.getLogger("mlcache.offload").exception("a callback of a call ended with an exception")
+
     def _check_process(self) -> None:
-        if self._process != os.getpid() and not self.done():
+        if self._process == os.getpid():
+            return
+        if self._state not in _RESOLVED:
             raise PoolClosedError(
                 f"this call was submitted in process {self._process}, of which this one is a fork: "
                 "its answer comes there; submit it again here"
             )
+        self._condition = threading.Condition()  # the old one may have been held when the process was forked
 
 
 class Item:

@@ -94,6 +94,7 @@ class Outbox:
         return payload
 
     def _ask_for(self, size: int) -> None:
+        self._memory = np.empty(0, np.uint8)  # the parent closes it, whether there is more or not
         self._line.send(Need(size))
         arrived = self._line.receive()
         if arrived is None or not isinstance(arrived[0], Room):

@@ -69,6 +69,10 @@ class Member:
                 self._known.add(segment.number)
         self.line.send(Call(item.number, item.names, item.payload, opens), files)
 
+    def forget_segments(self) -> None:
+        """Send the descriptors of segments again: it may have had none left for them."""
+        self._known.clear()
+
     def make_room(self, size: int) -> None:
         """Give it memory for a result of ``size`` bytes, or the news that there is none.
 

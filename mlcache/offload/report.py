@@ -18,6 +18,7 @@ def metrics(supervisor: Supervisor | None) -> PoolMetrics:
         return PoolMetrics(**Meter().fields(), queued=0, queued_bytes=0, shared_memory=0, workers=())
     desk = supervisor.desk
     with desk.lock:
+        desk.clear_taken_back()
         members = sorted(desk.members.values(), key=lambda member: (member.slot, member.number))
         return PoolMetrics(
             **desk.meter.fields(),
@@ -49,6 +50,7 @@ def health(plan: Plan, supervisor: Supervisor | None, *, closed: bool) -> Health
         return Health(alive=False, ready=False, degraded=True, reasons=("its supervisor has ended",))
     desk = supervisor.desk
     with desk.lock:
+        desk.clear_taken_back()
         ready = sum(member.state in ("idle", "busy") for member in desk.members.values())
         broken, reason = desk.backoff.is_broken, desk.backoff.reason
         full = not desk.queue.has_room(0)

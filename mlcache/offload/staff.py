@@ -71,7 +71,8 @@ class Staff:
         members = self._desk.members.values()
         due = min((member.due for member in members), default=math.inf)
         missing = self._plan.workers > sum(member.state != "ending" for member in members)
-        return min(due, self._hire_at) if missing and not self._desk.closed else due
+        needed = not self._desk.closed or len(self._desk.queue)
+        return min(due, self._hire_at) if missing and needed else due
 
     def check(self, now: float) -> None:
         """End the workers that take too long."""

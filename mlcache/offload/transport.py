@@ -21,6 +21,8 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 SMALL = 1024
 """Bytes of a buffer up to which it is written into the stream."""
+MANY = 256
+"""Buffers after which ``SMALL`` is twice as much, so that the list of them always fits into a message."""
 
 
 def dump(value: object) -> list[Buffer]:
@@ -61,7 +63,7 @@ def _dump(value: object, pickler: Callable[..., Any]) -> list[Buffer]:
 
     def is_small(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        if raw.nbytes <= SMALL:
+        if raw.nbytes <= SMALL << len(buffers) // MANY:
             return True
         buffers.append(raw)
         return False

@@ -137,6 +137,30 @@ def contents(array: Array) -> object:
     return array.tolist() if array.dtype.hasobject or np.ma.isMaskedArray(array) else array.tobytes()
 
 
+def tell_slowly(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+_descriptors: list[int] = []
+
+
+def use_up_descriptors() -> int:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+    try:
+        while True:
+            _descriptors.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return os.getpid()
+
+
+def give_descriptors_back() -> int:
+    given = len(_descriptors)
+    while _descriptors:
+        os.close(_descriptors.pop())
+    return given
+
+
 def zeros(megabytes: int) -> Array:
     return np.zeros(megabytes << 17)
 

@@ -1,0 +1,200 @@
+"""Calls taken back, let in and closed upon: nobody waits for ever, nothing stays behind."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import gc
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcache import Pool
+from mlcache.errors import CallTimeoutError, PoolClosedError, PoolFullError, WorkerDied
+from mlcache.offload.desk import Desk
+from mlcache.offload.engine import CallOptions
+from mlcache.offload.intake import take_in
+from mlcache.offload.plan import Plan
+from tests.offload import tasks
+from tests.offload.helpers import until
+
+
+def plan(**options: Any) -> Plan:
+    pool = Pool(1, **options)
+    return pool._plan
+
+
+def submit(desk: Desk, asked: Plan, value: Any, *, wait: bool = False) -> Any:
+    return take_in(asked, desk, CallOptions(), (tasks.echo, (value,), {}), wait=wait)
+
+
+def test_who_waits_for_several_calls_hears_of_those_taken_back() -> None:
+    with Pool(1, timeout=1) as pool:
+        pool.submit(tasks.pid).result(20)
+        hanging = pool.submit(tasks.hang)
+        waiting = [pool.submit(tasks.echo, number) for number in range(3)]
+        assert waiting[1].cancel()
+        done, _ = concurrent.futures.wait([hanging, waiting[1]], 20, concurrent.futures.FIRST_COMPLETED)
+        assert done == {waiting[1]}
+        assert isinstance(hanging.exception(20), CallTimeoutError)
+        assert [waiting[0].result(20), waiting[2].result(20)] == [0, 2]
+
+
+def test_a_finalizer_that_takes_a_call_back_waits_for_no_lock() -> None:
+    """It may come in the middle of anything, while its thread or another one holds any lock."""
+    asked = plan()
+    desk = Desk(asked, lambda: None)
+    future = submit(desk, asked, np.ones(10_000))
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with desk.lock, desk.arena._lock, desk._room:
+            held.set()
+            done.wait(20)
+
+    holding = threading.Thread(target=hold)
+    holding.start()
+    held.wait(20)
+    assert future.cancel()
+    done.set()
+    holding.join()
+    desk.fail_late()
+    assert not len(desk.queue)
+    assert desk.meter.counts["cancelled"] == 1
+    desk.arena.close()
+
+
+def test_a_call_taken_back_makes_room_at_once() -> None:
+    asked = plan(max_queue=1)
+    desk = Desk(asked, lambda: None)
+    first = submit(desk, asked, 1)
+    with pytest.raises(PoolFullError):
+        submit(desk, asked, 2)
+    first.cancel()
+    assert not submit(desk, asked, 3).done()
+
+
+def test_who_waits_for_room_and_is_interrupted_passes_the_news_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = plan(max_queue=1)
+    desk = Desk(asked, lambda: None)
+    first = submit(desk, asked, 1)
+    entered = threading.Event()
+    results: list[Any] = []
+
+    def wait_in_line() -> None:
+        entered.set()
+        results.append(submit(desk, asked, 2, wait=True))
+
+    waiting = threading.Thread(target=wait_in_line)
+    waiting.start()
+    entered.wait(20)
+    until(lambda: len(desk._room._waiters))  # type: ignore[attr-defined]
+    original = desk._room.wait
+
+    def interrupted(_: float | None = None) -> bool:
+        first.cancel()
+        desk.clear_taken_back()  # the news go to the thread that waits already
+        with desk.lock:
+            desk._room._waiters.rotate()  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk._room, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        submit(desk, asked, 3, wait=True)
+    monkeypatch.setattr(desk._room, "wait", original)
+    waiting.join(20)
+    assert len(results) == 1
+
+
+def test_what_comes_when_the_desk_has_just_closed_leaves_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = plan()
+    desk = Desk(asked, lambda: None)
+    admit = desk.admit
+
+    def close_after(*args: Any, **options: Any) -> None:
+        admit(*args, **options)
+        desk.close()
+        desk.arena.close()
+
+    monkeypatch.setattr(desk, "admit", close_after)
+    with pytest.raises(PoolClosedError):
+        submit(desk, asked, np.ones(100_000))
+    assert desk.arena.held == 0
+
+
+def test_a_pool_closed_while_it_waits_to_replace_a_worker_ends() -> None:
+    pool = Pool(1)
+    futures = [pool.submit(tasks.kill_myself) for _ in range(5)]
+    closing = threading.Thread(target=pool.close)
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()
+    assert all(isinstance(future.exception(0), WorkerDied) for future in futures)
+
+
+def test_late_calls_are_answered_though_the_pool_ends_first() -> None:
+    asked = plan()
+    desk = Desk(asked, lambda: None)
+    future = submit(desk, asked, 1)
+    item = desk.queue.pop()
+    assert item is not None
+    desk._late.append(item)
+    desk.fail_waiting(PoolClosedError("closed"))
+    assert isinstance(future.exception(0), PoolClosedError)
+
+
+def test_a_pool_whose_workers_are_always_too_large_computes_one_call_in_each() -> None:
+    with Pool(1, max_memory=1) as pool:
+        assert len({pool.submit(tasks.pid).result(20) for _ in range(3)}) == 3
+        assert pool.metrics().restarts <= 3
+
+
+def test_calls_of_any_number_of_buffers_fit_into_a_message() -> None:
+    arrays = [np.full(140, number) for number in range(60_000)]
+    with Pool(1) as pool:
+        assert pool.submit(len, arrays).result(60) == len(arrays)
+        back = pool.submit(tasks.echo, arrays[:20_000]).result(60)
+        assert [array[0] for array in back] == [*range(20_000)]
+        assert pool.metrics().restarts == 0
+
+
+def test_a_worker_that_takes_no_call_is_replaced_and_the_call_goes_to_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlcache.offload.wire import Call, Line
+
+    refused: list[Any] = []
+    send = Line.send
+
+    def send_once_badly(line: Line, message: Any, files: Any = ()) -> None:
+        if isinstance(message, Call) and not refused:
+            refused.append(message)
+            raise BlockingIOError
+        send(line, message, files)
+
+    with Pool(1) as pool:
+        worker = pool.submit(tasks.pid).result(20)
+        monkeypatch.setattr(Line, "send", send_once_badly)
+        assert pool.submit(tasks.pid).result(20) != worker
+        assert len(refused) == 1
+        assert pool.metrics().died == 0
+
+
+def test_a_call_that_cannot_be_packed_keeps_no_arguments_alive() -> None:
+    class Tracked(np.ndarray[Any, Any]):
+        pass
+
+    with Pool(1) as pool:
+        large = np.ones(50_000).view(Tracked)
+        seen = weakref.ref(large)
+        gc.collect()
+        gc.disable()
+        try:
+            future = pool.submit(tasks.echo, large, tasks.CannotBePickled())
+            assert isinstance(future.exception(20), ValueError)
+            del large, future
+            assert seen() is None
+        finally:
+            gc.enable()
