@@ -109,6 +109,8 @@ class Cache:
         suspends: bool,
     ) -> None:
         self.settings, forced = _read_settings(identity.name)
+        if self.settings.trace is not None:
+            _record_to(self.settings.trace)
         self.namespace = f"{identity.name}@{identity.digest.hex()[:12]}"
         self.suspends = suspends
         self.tally = Tally()
@@ -237,6 +239,12 @@ def _read_settings(name: str) -> tuple[Settings, dict[str, Any]]:
     suffixes = tuple(".".join(parts[place:]) for place in range(len(parts) - 1, -1, -1))
     forced = settings.read_for(suffixes)
     return msgspec.structs.replace(settings.read(), **forced), forced
+
+
+def _record_to(path: str) -> None:
+    from mlcache.trace.recorder import record_to  # which few processes need
+
+    record_to(path)
 
 
 def _computing(

@@ -24,6 +24,7 @@ MlcacheError
 │   ├── PoolFullError
 │   ├── WorkerDied
 │   └── WorkerStartError
+├── TraceError (ValueError)
 └── CodecError
     ├── CannotEncodeError
     └── CorruptEntryError
@@ -81,7 +82,8 @@ class UnhashableArgumentError(MlcacheError, TypeError):
             f"no stable key can be made from {where or name} of type {kind}"
             f"{f' ({self.reason})' if self.reason else ''}. Three ways out: leave it out of the key "
             f"with ignore=[{out!r}]; say what stands for it with key={{{out!r}: function}}; or give "
-            f"{self.kind.__qualname__} a method __ml_cache_key__() that returns something that can be keyed."
+            f"{self.kind.__qualname__} a method __ml_cache_key__() that returns something that can be keyed "
+            "(register_key does so for a class that is not yours)."
         )
 
 
@@ -187,6 +189,10 @@ class WorkerDied(OffloadError):  # noqa: N818 - says what happened, as TimeoutEx
 
 class WorkerStartError(OffloadError):
     """Workers cannot be started: their processes end at once, or their resources cannot be loaded."""
+
+
+class TraceError(MlcacheError, ValueError):
+    """A file that is no trace of calls, or one with nothing to replay."""
 
 
 class CodecError(MlcacheError):

@@ -26,17 +26,21 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Hit(Event, frozen=True):
-    """An entry answered the call; ``age`` is in seconds."""
+    """An entry answered the call; ``age`` is in seconds, ``cost`` and ``size`` are the entry's."""
 
     tier: str
     age: float
+    cost: float = 0.0
+    size: int = 0
 
 
 class Stale(Event, frozen=True):
-    """An entry past its time answered the call; ``age`` is in seconds."""
+    """An entry past its time answered the call; the rest is as for ``Hit``."""
 
     tier: str
     age: float
+    cost: float = 0.0
+    size: int = 0
 
 
 class Coalesced(Event, frozen=True):
@@ -44,9 +48,10 @@ class Coalesced(Event, frozen=True):
 
 
 class Computed(Event, frozen=True):
-    """The function ran; ``cost`` is in seconds."""
+    """The function ran; ``cost`` is in seconds, ``size`` is that of the entry for it, in bytes."""
 
     cost: float
+    size: int = 0
 
 
 class Bypassed(Event, frozen=True):

@@ -188,8 +188,13 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
             return await _hit(call.key, old)
         await keep_error(call.key, error, terms, flight)
         raise
-    await Tell(Computed(call.key, made.cost))
-    entry, objection = make_entry(made, terms, await Draw() if terms.expiry.jitter else 0.0)
+    luck = await Draw() if terms.expiry.jitter else 0.0
+    size = 0
+    try:
+        entry, objection = make_entry(made, terms, luck)
+        size = entry.size
+    finally:  # the function ran, even if the user's rules fail
+        await Tell(Computed(call.key, made.cost, size))
     if flight.superseded:
         objection = "it was invalidated or written while being computed"
     if objection:
@@ -290,9 +295,6 @@ async def bypass(call: Call) -> Outcome:
 
 
 async def _hit(key: Key, found: Found) -> Outcome:
-    age = found.at - found.entry.created
-    if found.at < found.entry.fresh_until:
-        await Tell(Hit(key, found.tier, age))
-        return Outcome(found.entry, Status.HIT, found.tier)
-    await Tell(Stale(key, found.tier, age))
-    return Outcome(found.entry, Status.STALE, found.tier)
+    entry, fresh = found.entry, found.at < found.entry.fresh_until
+    await Tell((Hit if fresh else Stale)(key, found.tier, found.at - entry.created, entry.cost, entry.size))
+    return Outcome(entry, Status.HIT if fresh else Status.STALE, found.tier)

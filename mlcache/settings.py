@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True):
         wait: seconds to wait for another process that computes the same.
         hash: what keys are made with; see ``hash_asked_for``.
         check: ``"mutation"``: warn of functions that change their arguments.
+        trace: file that calls are recorded to.
     """
 
     backend: str | None = None
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True):
     wait: float | None = None
     hash: str | None = None
     check: str | None = None
+    trace: str | None = None
 
     def __repr__(self) -> str:
         said = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name)}
@@ -134,6 +136,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "OFFLOAD_WORKERS": ("offload_workers", _workers),
     "HASH": ("hash", _hash),
     "CHECK": ("check", _check),
+    "TRACE": ("trace", _text),
 }
 
 
@@ -200,8 +203,9 @@ def _collect(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
 
 
 def _check_option(variable: str, option: str) -> None:
-    if option == "HASH":
-        raise ConfigurationError(f"{variable}: all functions have one hash: set MLCACHE_HASH instead")
+    if option in ("HASH", "TRACE"):
+        what = option.lower()
+        raise ConfigurationError(f"{variable}: all functions have one {what}: set MLCACHE_{option} instead")
     if option not in _OPTIONS:
         raise ConfigurationError(
             f"{variable} sets {option!r}, which is no option{_closest(option, variable.removesuffix(option))}"

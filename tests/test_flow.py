@@ -511,8 +511,8 @@ def test_jitter_shortens_a_lifetime_by_luck() -> None:
     play = Play(flow.lead(CALL, Terms(Expiry(60, jitter=0.5), None, seal), Flight(KEY)))
     play.next(Find, None)
     play.next(Compute, MADE)
-    play.told(Computed)
     play.next(Draw, 0.5)
+    play.told(Computed)
     assert play.next(Keep).entry.fresh_until == 1045.0
     play.next(Land)
     play.result()

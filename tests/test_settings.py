@@ -330,6 +330,14 @@ def test_the_hash_is_one_for_the_whole_process() -> None:
         read_for(("score",), {"MLCACHE__SCORE__HASH": "blake3"})
 
 
+def test_all_functions_share_one_trace() -> None:
+    assert read({"MLCACHE_TRACE": "/tmp/calls.trace"}).trace == "/tmp/calls.trace"  # noqa: S108 - is not opened
+    with pytest.raises(ConfigurationError, match="MLCACHE_TRACE is empty"):
+        read({"MLCACHE_TRACE": ""})
+    with pytest.raises(ConfigurationError, match=r"MLCACHE__SCORE__TRACE.*set MLCACHE_TRACE instead"):
+        read_for(("score",), {"MLCACHE__SCORE__TRACE": "calls.trace"})
+
+
 def test_only_blake3_is_keyed_by_the_secret() -> None:
     secret = {"MLCACHE_SECRET": "0123456789abcdef"}
     assert settings.hash_asked_for({}) == ("xxh3", None) == settings.hash_asked_for(secret)

@@ -88,12 +88,12 @@ async def _look(order: Order, plan: Plan) -> tuple[Outcomes, list[int]]:
 
 def served(order: Order, number: int, found: Found, events: list[Event]) -> Outcome:
     """The outcome that an entry is, with the event that it makes."""
-    key, age = order.keys[number], found.at - found.entry.created
-    if found.at < found.entry.fresh_until:
-        events.append(Hit(key, found.tier, age))
-        return Outcome(found.entry, Status.HIT, found.tier)
-    events.append(Stale(key, found.tier, age))
-    return Outcome(found.entry, Status.STALE, found.tier)
+    key, entry, age = order.keys[number], found.entry, found.at - found.entry.created
+    if found.at < entry.fresh_until:
+        events.append(Hit(key, found.tier, age, entry.cost, entry.size))
+        return Outcome(entry, Status.HIT, found.tier)
+    events.append(Stale(key, found.tier, age, entry.cost, entry.size))
+    return Outcome(entry, Status.STALE, found.tier)
 
 
 async def _take_off(order: Order, plan: Plan, led: list[Seat]) -> Outcomes:

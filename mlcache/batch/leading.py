@@ -178,11 +178,11 @@ async def _serve(order: Order, there: Sequence[tuple[Seat, Found]], leg: _Leg) -
     """Land seats with entries that are kept."""
     events: list[Event] = []
     for seat, found in there:
-        key, age = order.keys[seat.number], found.at - found.entry.created
-        fresh = found.at < found.entry.fresh_until
-        events.append((Hit if fresh else Stale)(key, found.tier, age))
+        key, entry, age = order.keys[seat.number], found.entry, found.at - found.entry.created
+        fresh = found.at < entry.fresh_until
+        events.append((Hit if fresh else Stale)(key, found.tier, age, entry.cost, entry.size))
         status = Status.HIT if fresh else Status.STALE
-        leg.outcomes[seat.number] = Outcome(found.entry, status, found.tier)
+        leg.outcomes[seat.number] = Outcome(entry, status, found.tier)
     await TellMany(events)
     await LandMany([(seat.flight, leg.outcomes[seat.number]) for seat, _ in there])
 
@@ -209,9 +209,9 @@ async def _keep(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, made: Se
     entries: list[tuple[Flight, Entry]] = []
     for seat, each in zip(chunk, made, strict=True):
         flight, key = seat.flight, order.keys[seat.number]
-        events.append(Computed(key, each.cost))
         luck = await Draw() if plan.terms.expiry.jitter else 0.0
         entry, objection = make_entry(each, plan.terms, luck)
+        events.append(Computed(key, each.cost, entry.size))
         if flight.superseded:
             objection = "it was invalidated or written while being computed"
         if objection:
