@@ -76,7 +76,8 @@ def blocking(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
         step = flow.send(None)
         while True:
             try:
-                reply = ACTIONS[type(step)](step, parts)
+                # Cached functions may call each other: what is between two of them should be few calls.
+                reply = parts.compute(step) if type(step) is Compute else ACTIONS[type(step)](step, parts)
             except BaseException as error:  # noqa: BLE001 - all errors of a step are the flow's to deal with
                 step = flow.throw(error)
             else:
@@ -142,7 +143,7 @@ def _give_up(step: Later, parts: Parts) -> None:
 ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Find: lambda step, parts: parts.store.find(step.key, again=step.again),
     Join: _join,
-    Lead: lambda step, parts: blocking(step.flow, parts),
+    Lead: lambda step, _: step.flow,
     Later: _later,
     Wait: lambda step, _: step.flight.wait(),
     Draw: lambda _step, _parts: chance.draw(),

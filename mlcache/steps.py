@@ -49,10 +49,18 @@ class Join(Step, frozen=True, eq=False):
 
 
 class Lead(Step, frozen=True, eq=False):
-    """Drive another flow for a flight, here or elsewhere. Answered with its outcome; None if it gave up."""
+    """Drive another flow for a flight, here or elsewhere. Awaiting it gives its outcome; None if it gave up.
+
+    A driver that goes on with the other flow itself answers with that flow. It is then part of this one, so
+    that cached functions which call each other go less deep.
+    """
 
     flight: Flight
     flow: Coroutine[Step, Any, Outcome]
+
+    def __await__(self) -> Generator[Step, Any, Any]:
+        reply = yield self
+        return (yield from self.flow.__await__()) if reply is self.flow else reply
 
 
 class Later(Step, frozen=True, eq=False):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
+import itertools
 import os
 import signal
 import threading
@@ -657,3 +659,18 @@ def test_a_child_forked_in_the_middle_computes_for_itself(backend: str) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert answer.result() == 2
     assert [score(x) for x in range(4)] == [1, 2, 3, 4]
+
+
+def test_a_call_within_a_call_takes_few_levels_of_the_stack() -> None:
+    depths: list[int] = []
+
+    @ml_cache
+    def down(left: int) -> int:
+        depths.append(len(inspect.stack(0)))
+        return down(left - 1) if left else 0
+
+    down(0)
+    depths.clear()
+    down.cache_clear()
+    down(5)
+    assert {after - before for before, after in itertools.pairwise(depths)} == {6}

@@ -35,6 +35,9 @@ class Identity(msgspec.Struct, frozen=True):
     digest: bytes
 
 
+_OF_A_DECORATOR = "a decorator below @ml_cache holds it: with @ml_cache below that decorator, it needs no key"
+
+
 class _Parts(msgspec.Struct):
     """A callable taken apart, from the outside in."""
 
@@ -145,7 +148,8 @@ def _variables(
         try:
             codes.append(dumps(name, 2) + encode_cell(cell, seen, stand_ins.get(name)))
         except UnhashableArgumentError as error:
-            raise error.of(name) from None
+            reason = error.reason or (_OF_A_DECORATOR if hasattr(function, "__wrapped__") else "")
+            raise UnhashableArgumentError(error.kind, error.path, name, reason) from None
     return codes
 
 

@@ -1,4 +1,4 @@
-"""Codes of torch's tensors, modules and dtypes.
+"""Codes of torch's tensors, modules and dtypes, and of what switches gradients off.
 
 A tensor stands by its dtype, its class of device, its shape and its elements in C order, as
 an array does: strides do not count. One on the processor is hashed in place, one on an
@@ -35,7 +35,14 @@ def encoder_for(kind: type) -> Encoder | None:
         torch.memory_format: lambda value, _: b"@torch.memory_format:" + dumps(str(value), 2),
         torch.Size: lambda value, seen: b"@torch.Size:" + encode(tuple(value), seen),
     }
+    if kind.__module__ == "torch.autograd.grad_mode":
+        return _encode_mode
     return next((encoder for base, encoder in table.items() if issubclass(kind, base)), None)
+
+
+def _encode_mode(switch: Any, _: Seen) -> bytes:
+    """The code of what ``@torch.no_grad()`` and its like hold, whatever mode they will return to."""
+    return b"@torch.mode:" + dumps((type_name(type(switch)), getattr(switch, "mode", None)), 2)
 
 
 def _encode_module(module: Any, seen: Seen) -> bytes:

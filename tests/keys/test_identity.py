@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -324,3 +325,10 @@ def test_a_script_shares_with_the_processes_that_it_spawns(tmp_path: Path, decor
 def test_scripts_share_what_they_give_a_name(tmp_path: Path) -> None:
     one, other = (_script(tmp_path / name, "x + 1", ", name='f'") for name in ("one", "other"))
     assert [_run(one), _run(other)] == ["[(2, 'MainProcess')] 0", "[(2, 'MainProcess')] 1"]
+
+
+@pytest.mark.parametrize("decorate", [functools.singledispatch, contextmanager(lambda: iter([None]))()])
+def test_what_a_decorator_holds_that_has_no_key_is_said_to_be_its(decorate: Any) -> None:
+    function = decorate(lambda value: value)
+    with pytest.raises(UnhashableArgumentError, match="with @ml_cache below that decorator"):
+        identify(function)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlcache import ml_cache
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import digest
 
@@ -103,6 +104,25 @@ def test_small_things_of_torch() -> None:
     ]
     made += [torch.Generator().manual_seed(1), torch.Generator().manual_seed(2), torch.channels_last]
     assert len({digest(each) for each in made}) == len(made)
+
+
+def test_functions_for_which_gradients_are_switched_are_keyed_by_the_switch() -> None:
+    switches = [torch.no_grad(), torch.enable_grad(), *map(torch.inference_mode, (True, False))]
+    keys = [digest(switch) for switch in switches]
+    assert len(set(keys)) == len(keys)
+    with switches[0]:
+        assert digest(switches[0]) == digest(torch.no_grad()) == keys[0]
+
+
+def test_a_function_without_gradients_is_cached_in_either_order() -> None:
+    def double(values: Any) -> Any:
+        return values * 2
+
+    above = ml_cache(torch.no_grad()(double))
+    below = torch.inference_mode()(ml_cache(double))
+    for function, cached in ((above, above), (below, below.__wrapped__)):
+        assert torch.equal(function(tensor()), function(tensor()))
+        assert cached.cache_info()[:2] == (1, 1)
 
 
 def test_a_tensor_without_elements_is_refused() -> None:
