@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlcache import clock
 
 if TYPE_CHECKING:
     import sqlite3
 
+T = TypeVar("T")
 
 RETRY, PATIENCE = 0.005, 10.0
-"""Seconds between two tries to connect to a file that is locked, and in all."""
+"""Seconds between two tries of what finds the file locked, and in all."""
 
 
 class Own:
@@ -127,21 +129,24 @@ class Connections:
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
-    """Prepare a connection.
+    """Prepare a connection."""
+    persistently(connection.execute, "PRAGMA synchronous = NORMAL")  # a power cut costs entries alone
+    persistently(connection.execute, "PRAGMA cache_size = 8192")  # pages
 
-    While another process opens or closes the write-ahead log, SQLite says that the file is locked
-    without waiting for the connection's timeout, so the waiting is done here.
+
+def persistently(execute: Callable[..., T], *statement: Any) -> T:
+    """What a statement gives, tried again for a while if the file is locked.
+
+    While another process opens or closes the write-ahead log, SQLite says so without waiting for the
+    connection's timeout, so the waiting is done here.
     """
     import sqlite3
 
     until = clock.ticks() + PATIENCE
     while True:
         try:
-            connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost entries, never the file
-            connection.execute("PRAGMA cache_size = 8192")  # pages
+            return execute(*statement)
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or clock.ticks() >= until:
                 raise
             threading.Event().wait(RETRY)
-        else:
-            return

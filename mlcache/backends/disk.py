@@ -40,8 +40,8 @@ T = TypeVar("T")
 FILE = "cache.db"
 """Where diskcache has its tables."""
 
-RETRY_AFTER = 5.0
-"""Seconds for which a folder that could not be opened is not tried again."""
+RETRY_AFTER, RATIO = 5.0, 5.0
+"""Seconds for which a folder that could not be opened is left alone, or so many times what trying it took."""
 
 POLICIES = ("least-recently-stored", "least-recently-used", "least-frequently-used", "none")
 """What goes first when there is no more room: the names are diskcache's."""
@@ -181,6 +181,7 @@ class Disk:
         if self._failure is not None and clock.now() < self._failure[0]:
             raise BackendError(self._failure[1])
         self._let_go()
+        started = clock.ticks()
         try:
             claim(self.directory)
             index = _index_class().open(
@@ -188,7 +189,8 @@ class Disk:
             )
         except Exception as error:
             reason = f"the cache folder {self.directory} cannot be used: {error}"
-            self._failure = (clock.now() + RETRY_AFTER, reason)
+            pause = max(RETRY_AFTER, RATIO * (clock.ticks() - started))
+            self._failure = (clock.now() + pause, reason)
             raise BackendError(reason) from error
         self._opened = (index, file_id(self._file))
         return index

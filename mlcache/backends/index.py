@@ -15,16 +15,13 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import diskcache
-from diskcache.core import DBNAME, EVICTION_POLICY, MODE_BINARY, MODE_RAW, UNKNOWN
+from diskcache.core import EVICTION_POLICY, MODE_BINARY, MODE_RAW, UNKNOWN
 
 from mlcache import clock
-from mlcache.backends.connections import Connections
+from mlcache.backends.concurrent import ConcurrentCache
 from mlcache.backends.filelocks import one_at_a_time
 from mlcache.backends.mapped import MappedFile, read_file
 from mlcache.backends.orphans import remove_orphans
-
-LOCK_TIMEOUT = 10
-"""Seconds to wait for another process that writes; after that, the tier failed."""
 
 LOOKS = 3
 """How often to look for a value that others replace at the same time."""
@@ -113,8 +110,8 @@ def _whole(operation: Callable[Concatenate[Index, P], R]) -> Callable[Concatenat
     return held
 
 
-class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
-    """diskcache with listing by tag, a bound that is kept, and connections that any thread can close.
+class Index(ConcurrentCache):
+    """diskcache with listing by tag, and a bound that is kept.
 
     diskcache's own eviction removes ten entries at a time, whatever their size, which may be all there
     are, or too few. So it is told that there is none, and this one removes as many bytes as it must.
@@ -132,12 +129,11 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
     _disk: Any
 
     def __init__(self, directory: Path, max_bytes: int, policy: str, *, mapping: bool) -> None:
-        self.connections = Connections(directory / DBNAME)
         self._max_bytes = max_bytes
         self._policy: Mapping[str, str | None] = EVICTION_POLICY[policy]
         settings = {"eviction_policy": "none", "cull_limit": 10, "tag_index": True, "sqlite_mmap_size": 0}
         try:
-            super().__init__(str(directory), LOCK_TIMEOUT, disk=BytesDisk, **settings)
+            super().__init__(directory, disk=BytesDisk, **settings)
             self._disk.mapping = mapping
             if self._policy["init"] is not None:
                 self._sql(self._policy["init"])
@@ -152,28 +148,6 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
             index = cls(directory, max_bytes, policy, mapping=mapping)
             remove_orphans(directory, index.files)
             return index
-
-    @property
-    def _con(self) -> Any:
-        return self.connections.mine(self._timeout)
-
-    @property
-    def _txn_id(self) -> int | None:
-        """The thread that is in a transaction, as far as this one is concerned.
-
-        diskcache has one for all threads, which the lock on the file keeps apart; but where the file was
-        removed, some may still be using the old one.
-        """
-        thread: int | None = getattr(self._local, "transaction", None)
-        return thread
-
-    @_txn_id.setter
-    def _txn_id(self, thread: int | None) -> None:
-        self._local.transaction = thread
-
-    def close(self) -> None:
-        """Close the connections of all threads: of those within an operation when that ends."""
-        self.connections.close()
 
     delete: Any = _whole(diskcache.Cache.delete)
     evict: Any = _whole(diskcache.Cache.evict)
@@ -254,7 +228,7 @@ class Index(diskcache.Cache):  # type: ignore[misc] # diskcache has no types
     def _note_use(self, rowid: int) -> None:
         """Write down that an entry was used, if that can be done: an answer is worth more than its rank."""
         use = str(self._policy["get"]).format(now=clock.now())
-        with suppress(sqlite3.OperationalError):
+        with suppress(sqlite3.OperationalError), self._in_time():
             self._sql(f"UPDATE Cache SET {use} WHERE rowid = ?", (rowid,))  # noqa: S608 - diskcache's own words
 
     def _make_room(self, newest: bytes) -> bool:

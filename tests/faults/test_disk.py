@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import shutil
+import signal
 import sqlite3
+import subprocess
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from mlcache import CachedFunction, MlcacheWarning, ml_cache
-from mlcache.backends.disk import RETRY_AFTER, Disk
+from mlcache import CachedFunction, MlcacheWarning, clock, ml_cache
+from mlcache.backends import concurrent, connections, disk
+from mlcache.backends.disk import POLICIES, RETRY_AFTER, Disk
 from mlcache.testing import FakeClock
-from tests.faults.children import can_be_refused, can_mount, run
+from tests.faults.children import can_be_refused, can_mount, command, run
 
 SMALL, LARGE = 10, 200_000
 """Lengths of values that lie in the index, and in a file of their own."""
@@ -26,9 +31,9 @@ SMALL, LARGE = 10, 200_000
 class Case:
     """A function on a cache folder, that counts its calls."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, policy: str = POLICIES[0]) -> None:
         self.folder = folder
-        self.disk = Disk(folder, max_bytes=2**28)
+        self.disk = Disk(folder, max_bytes=2**28, policy=policy)
         self.calls: list[int] = []
 
         @ml_cache(backend=self.disk, ignore=["self"])
@@ -202,6 +207,63 @@ print(sum(file.stat().st_size for file in files))
     assert more.startswith("[3000000, 3000000, 20")
     assert again == "[]"
     assert rest == "0", "what did not fit was not left behind"
+
+
+WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("writing", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def stopped_writer(folder: Path) -> Iterator[None]:
+    """Another process, stopped while it wrote and ended afterwards."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command(WRITER, folder / "cache.db"), stdin=pipe, stdout=pipe) as writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"writing\n"
+            writer.send_signal(signal.SIGSTOP)
+            yield
+        finally:
+            writer.kill()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be stopped here")
+@pytest.mark.parametrize("policy", ["least-recently-stored", "least-recently-used"])
+def test_a_process_that_was_stopped_while_it_wrote_costs_one_wait(
+    policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(concurrent, "LOCK_TIMEOUT", 1.0)
+    case = Case(tmp_path / "cache", policy)
+    case.answers(SMALL)
+    with stopped_writer(case.folder):
+        started = time.perf_counter()
+        assert "database is locked" in one_warning(lambda: case.answers(1))
+        first = time.perf_counter()
+        assert case.answers(SMALL, *range(2, 5), SMALL) == [2, 3, 4]
+        rest = time.perf_counter() - first
+    assert rest < 1.0 <= first - started
+    assert case.answers(1, 1) == [1]
+    case.disk.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be stopped here")
+def test_a_folder_that_took_long_to_fail_is_left_alone_for_longer(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(concurrent, "LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr(connections, "PATIENCE", 0.2)
+    monkeypatch.setattr(disk, "RATIO", 1000.0)
+    case.answers(SMALL)
+    newcomer = Case(case.folder)
+    with stopped_writer(case.folder):
+        assert "database is locked" in one_warning(lambda: newcomer.answers(SMALL))
+    assert newcomer.disk._failure is not None
+    assert newcomer.disk._failure[0] > clock.now() + 100
 
 
 CANARY = "canary"
