@@ -43,6 +43,8 @@ def _annotation(function: Callable[..., Any], name: str) -> str:
 
 
 def _stack(items: list[Any], *, axis: int) -> Any:
+    if axis == 0 and len(items) == 1:
+        return np.asarray(items[0])[None]  # for a tenth of the time
     return np.stack(items, axis=axis)
 
 

@@ -67,7 +67,7 @@ class InArray:
     def __init__(self, array: Any, axis: int | None) -> None:
         self._axis = _axis_of(array, axis)
         self._array = array
-        self._rows = np.moveaxis(array, self._axis, 0)
+        self._rows = np.moveaxis(array, self._axis, 0) if self._axis else array
         kind = f"{type(array).__module__}.{type(array).__qualname__}"
         self.kind = (kind, self._axis, array.dtype, self._rows.shape[1:])
 

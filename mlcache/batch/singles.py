@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,8 +20,8 @@ from mlcache.batch.order import Order
 from mlcache.cache import Cache
 from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
 from mlcache.errors import BatchTimeoutError
-from mlcache.flight import Flight, Flights, waiting_for
-from mlcache.offload.microbatch import LoopBatcher, MicroBatcher
+from mlcache.flight import Flight, Flights, Job, waiting_for
+from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, is_inside
 from mlcache.offload.tickets import Rules, Ticket
 from mlcache.steps import Outcome, Step
 
@@ -72,6 +73,55 @@ class Board(Step, frozen=True, eq=False):
     singles: Singles
 
 
+class Tasks:
+    """Where tasks hand in what tasks of the same event loop compute.
+
+    Args:
+        batcher: of the event loop.
+    """
+
+    def __init__(self, batcher: LoopBatcher) -> None:
+        self._batcher = batcher
+        self.withdraw = batcher.withdraw
+
+    def add(self, rider: Rider) -> None:
+        """Queue an item."""
+        self._batcher.add(rider)
+        if self._batcher.task is not None:
+            rider.flight.belong_to(self._batcher.task)
+
+
+class Turns:
+    """Where tasks hand in what threads compute. What comes in one turn of their event loop is one batch.
+
+    Args:
+        batcher: of all threads.
+    """
+
+    def __init__(self, batcher: MicroBatcher) -> None:
+        self._batcher = batcher
+        self._opening: Job | None = None
+        self.withdraw = batcher.withdraw
+
+    def add(self, rider: Rider) -> None:
+        """Queue an item."""
+        if is_inside():  # the batch that asks may have the only slot
+            if self._batcher.add(rider):
+                self._batcher.serve_elsewhere()
+            return
+        self._batcher.put(rider)
+        if self._opening is None:
+            import asyncio
+
+            self._opening = Context().run(Job, self._batcher.open)
+            asyncio.get_running_loop().call_soon(self._end_turn, self._opening)
+        rider.flight.offer(self._opening)  # to whoever waits for it: that may hold up the loop
+
+    def _end_turn(self, opening: Job) -> None:
+        self._opening = None
+        opening.run()
+
+
 class Singles:
     """What puts single items into batches.
 
@@ -90,7 +140,7 @@ class Singles:
         slots = batch.concurrency or cache.workers
         self._rules = Rules(max_size=batch.limits.max_size, max_wait=batch.max_wait, slots=slots)
         self.batcher = MicroBatcher(self._compute, self._rules)
-        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopBatcher]
+        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Tasks | Turns]
         self._of_loops = weakref.WeakKeyDictionary()
         forks.tend(self)
 
@@ -104,15 +154,20 @@ class Singles:
 
         return take_off
 
-    def of_loop(self) -> LoopBatcher:
-        """The batches of the running event loop."""
+    def of_loop(self, *, suspends: bool) -> Tasks | Turns:
+        """Where tasks of the running event loop hand in what they ask for.
+
+        Args:
+            suspends: whether the function is a coroutine function, which tasks compute; else threads do.
+        """
         import asyncio
 
         loop = asyncio.get_running_loop()
-        batcher = self._of_loops.get(loop)
-        if batcher is None:
-            batcher = self._of_loops[loop] = LoopBatcher(self._compute_suspending, self._rules)
-        return batcher
+        desk = self._of_loops.get(loop)
+        if desk is None:
+            tasks = LoopBatcher(self._compute_suspending, self._rules) if suspends else None
+            desk = self._of_loops[loop] = Turns(self.batcher) if tasks is None else Tasks(tasks)
+        return desk
 
     def after_fork(self) -> None:
         """Wait for no batch that is computed in the parent."""
@@ -157,35 +212,26 @@ def _board(step: Board, _: Parts) -> Outcome | None:
 
 
 async def _board_suspending(step: Board, parts: Parts) -> Outcome | None:
-    import asyncio
-
     rider, flight = step.rider, step.rider.flight
     flight.watched = True
-    landed = asyncio.wrap_future(flight.future)
-    try:
-        with waiting_for(flight):
-            batcher = _add(step, parts)
-            await asyncio.wait((landed,), timeout=rider.patience)
-            if not landed.done() and batcher.withdraw(rider):
+    arrival = flight.arrival()
+    with waiting_for(flight):
+        batcher = step.singles.of_loop(suspends=parts.suspends)
+        batcher.add(rider)
+        if rider.patience is not None:
+            await _within(rider.patience, arrival)
+            if not flight.landed and batcher.withdraw(rider):
                 rider.leave(late=True)
-            outcome: Outcome | None = await landed or flight.own
-            return outcome
-    finally:
-        landed.cancel()  # has no effect on one that is done
+        await arrival.wait()
+    outcome: Outcome | None = flight.outcome() or flight.own
+    return outcome
 
 
-def _add(step: Board, parts: Parts) -> MicroBatcher:
-    """Queue the rider: with the tasks of this loop, or for a plain function with threads."""
-    if parts.suspends:
-        loop_batcher = step.singles.of_loop()
-        loop_batcher.add(step.rider)
-        if loop_batcher.task is not None:
-            step.rider.flight.belong_to(loop_batcher.task)
-        return loop_batcher
-    batcher = step.singles.batcher
-    if batcher.add(step.rider):
-        batcher.serve_elsewhere()
-    return batcher
+async def _within(seconds: float, arrival: asyncio.Event) -> None:
+    import asyncio
+
+    with suppress(TimeoutError):
+        await asyncio.wait_for(arrival.wait(), seconds)
 
 
 ACTIONS[Board] = _board

@@ -12,7 +12,7 @@ from mlcache.backends.walk import run, run_suspending
 from mlcache.drive import ACTIONS, AWAITED, Parts
 from mlcache.entry import Entry, Key
 from mlcache.events import Event
-from mlcache.flight import Flight
+from mlcache.flight import Flight, together
 from mlcache.steps import Outcome, Step
 from mlcache.threads import in_thread
 
@@ -138,16 +138,18 @@ async def _join_suspending(step: JoinMany, parts: Parts) -> list[tuple[Flight, b
 
 
 def _land(step: LandMany, parts: Parts) -> None:
-    for flight, outcome in step.landings:
-        if outcome is not None and not outcome.shareable:
-            flight.own, outcome = outcome, None  # noqa: PLW2901 - it is its leader's alone
-        parts.flights.land(flight, outcome)
+    with together():
+        for flight, outcome in step.landings:
+            if outcome is not None and not outcome.shareable:
+                flight.own, outcome = outcome, None  # noqa: PLW2901 - it is its leader's alone
+            parts.flights.land(flight, outcome)
 
 
 def _crash(step: CrashMany, parts: Parts) -> None:
-    for flight in step.flights:
-        flight.alone = len(step.flights) == 1
-        parts.flights.crash(flight, step.error)
+    with together():
+        for flight in step.flights:
+            flight.alone = len(step.flights) == 1
+            parts.flights.crash(flight, step.error)
 
 
 def _disband(step: Disband, parts: Parts) -> None:

@@ -6,5 +6,8 @@ from mlcache.flight.aboard import aboard, is_computed_here, on_its_own, waiting_
 from mlcache.flight.flight import Flight
 from mlcache.flight.job import Job
 from mlcache.flight.local import Flights
+from mlcache.flight.waking import together
 
-__all__ = ["Flight", "Flights", "Job", "aboard", "is_computed_here", "on_its_own", "waiting_for"]
+__all__ = [
+    "Flight", "Flights", "Job", "aboard", "is_computed_here", "on_its_own", "together", "waiting_for",
+]  # fmt: skip

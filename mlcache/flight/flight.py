@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mlcache.entry import Key
 from mlcache.flight.aboard import waiting_for
 from mlcache.flight.job import Job
+from mlcache.flight.waking import wake
 
 if TYPE_CHECKING:
     import asyncio
@@ -95,8 +95,13 @@ class Flight:
         loop = asyncio.get_running_loop()
         event = self._arrivals.get(loop)
         if event is None:
-            event = self._arrivals[loop] = asyncio.Event()
-            self.future.add_done_callback(lambda _: _set_on(loop, event))
+            event = asyncio.Event()
+            with self._lock:
+                flies = self._end is None
+                if flies:
+                    self._arrivals[loop] = event
+            if not flies:
+                event.set()
         return event
 
     def outcome(self) -> Any:
@@ -120,6 +125,8 @@ class Flight:
             self._end, future = end, self._future
         if future is not None:
             _set(future, *end)
+        for loop, event in self._arrivals.items():  # to which nothing is added any more
+            wake(loop, event)
 
     def after_fork(self) -> None:
         """Be of use in a child that was forked while another thread held the lock."""
@@ -179,11 +186,6 @@ def _running() -> Future[Any]:
     future: Future[Any] = Future()
     future.set_running_or_notify_cancel()  # else a task that gives up waiting would cancel it for all
     return future
-
-
-def _set_on(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    with suppress(RuntimeError):  # it is closed, and nobody waits there any more
-        loop.call_soon_threadsafe(event.set)
 
 
 def _set(future: Future[Any], result: Any, error: BaseException | None) -> None:

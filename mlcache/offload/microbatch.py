@@ -24,6 +24,11 @@ _inside: ContextVar[bool] = ContextVar("mlcache_inside_microbatch", default=Fals
 """Whether what runs here runs for a batch, which holds a slot that others may wait for."""
 
 
+def is_inside() -> bool:
+    """Whether what runs here runs for a batch."""
+    return _inside.get()
+
+
 @contextmanager
 def _being_inside() -> Iterator[None]:
     token = _inside.set(True)
@@ -49,6 +54,7 @@ class MicroBatcher:
         self._rules = rules
         self._queue = Queue(rules)
         self._busy = 0
+        self._computing = 0
         self._changed = threading.Condition(threading.RLock())
 
     @property
@@ -69,6 +75,20 @@ class MicroBatcher:
                 self._changed.notify()
             return free
 
+    def put(self, ticket: Ticket) -> None:
+        """Take a request without giving anybody a slot; ``open`` is to be called soon."""
+        with self._changed:
+            self._queue.add(ticket)
+            self._changed.notify()
+
+    def open(self) -> None:
+        """Serve what waits, as far as slots are free, in threads that are made for it."""
+        with self._changed:
+            free = min(self._rules.slots - self._busy, len(self._queue))
+            self._busy += max(free, 0)
+        for _ in range(free):
+            self.serve_elsewhere()
+
     def withdraw(self, ticket: Ticket) -> bool:
         """Take a request back; whether it had not begun."""
         with self._changed:
@@ -78,12 +98,21 @@ class MicroBatcher:
         """Compute batches until none is left, or ``until`` says so: another thread sees to the rest then."""
         try:
             while batch := self._next():
-                with _being_inside():
+                with self._being_busy():
                     self._compute(batch)
                 if until():
                     break
         finally:
             self._hand_over()
+
+    @contextmanager
+    def _being_busy(self) -> Iterator[None]:
+        try:
+            with _being_inside():
+                yield
+        finally:
+            with self._changed:
+                self._computing -= 1
 
     def serve_elsewhere(self) -> None:
         """Serve in a thread that is made for it, and ends when there is nothing to do."""
@@ -99,9 +128,13 @@ class MicroBatcher:
                 self._changed.wait(wait)
 
     def take(self) -> tuple[list[Ticket], float]:
-        """The next batch; or none, and how long to wait for one, where 0 says that nobody is left."""
+        """The next batch; or none, and how long to wait for one, where 0 says that nobody is left.
+
+        Where several slots are idle, those who have them share what waits.
+        """
         with self._changed:
-            batch, gone, wait = self._queue.take(clock.ticks())
+            batch, gone, wait = self._queue.take(clock.ticks(), max(self._busy - self._computing, 1))
+            self._computing += bool(batch)
         for ticket in gone:
             ticket.leave(late=ticket.is_wanted())
         return batch, wait
@@ -122,7 +155,7 @@ class MicroBatcher:
         """Begin anew in a child, which has none of the threads that serve."""
         self._changed = threading.Condition(threading.RLock())
         self._queue = Queue(self._rules)
-        self._busy = 0
+        self._busy = self._computing = 0
 
 
 class LoopBatcher(MicroBatcher):
@@ -156,7 +189,7 @@ class LoopBatcher(MicroBatcher):
             while True:
                 batch, wait = self.take()
                 if batch:
-                    with _being_inside():
+                    with self._being_busy():
                         await self._compute_suspending(batch)
                 elif wait:
                     self._news.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -89,11 +90,15 @@ class Queue:
         self._tidy(ticket.bucket, ticket.tenant)
         return True
 
-    def take(self, now: float) -> tuple[list[Ticket], list[Ticket], float]:
+    def take(self, now: float, among: int = 1) -> tuple[list[Ticket], list[Ticket], float]:
         """The next batch, those that left because they are late or unwanted, and a time to wait.
 
         With a batch there is nothing to wait for. Without one, there may be one after the time to wait,
         in seconds, unless it is 0: then nobody is left.
+
+        Args:
+            now: the reading of ``clock.ticks``.
+            among: how many share what waits: a batch is one of so many parts at most.
         """
         gone = self._sweep(now)
         if not self._size:
@@ -105,7 +110,7 @@ class Queue:
             if not full:
                 return [], gone, wait
             bucket = full[0]
-        return self._fill(bucket), gone, 0.0
+        return self._fill(bucket, -(-self._size // among)), gone, 0.0
 
     def _sweep(self, now: float) -> list[Ticket]:
         gone = [
@@ -128,9 +133,9 @@ class Queue:
         waiting = sum(map(len, self._buckets[bucket].values()))
         return len(batch) == most or len(batch) < waiting
 
-    def _fill(self, bucket: Hashable) -> list[Ticket]:
+    def _fill(self, bucket: Hashable, most: int) -> list[Ticket]:
         """Take as many as fit out of one bucket; the tenant who was served last comes last next time."""
-        batch = list(self._choose(bucket))
+        batch = list(islice(self._choose(bucket), most))
         tenants = self._buckets[bucket]
         for ticket in batch:
             tenants[ticket.tenant].popleft()

@@ -161,11 +161,47 @@ async def test_on_an_event_loop_plain_functions_are_batched_without_a_thread_eac
     gate, calls = Gate(), list[Any]()
     upper = held_up(gate, calls, max_size=64)
     tasks = [asyncio.create_task(upper.aio.one(f"text {number}")) for number in range(200)]
-    while waiting(upper) < 199:
-        await asyncio.sleep(0)
+    while not gate.came.is_set():
+        await asyncio.sleep(0.001)
+    assert waiting(upper) == 136
     gate.open()
     assert await asyncio.gather(*tasks) == [f"TEXT {number}" for number in range(200)]
-    assert [len(call) for call in calls] == [1, 64, 64, 64, 7]
+    assert [len(call) for call in calls] == [64, 64, 64, 8]
+
+
+async def test_workers_that_are_idle_share_what_comes_at_the_same_moment() -> None:
+    calls: list[list[int]] = []
+    all_of_them = threading.Barrier(3, timeout=20)
+
+    @ml_cache(backend=LRU, batch=Batch("numbers", concurrency=3), ignore=["all_of_them"])
+    def double(numbers: list[int]) -> list[int]:
+        calls.append(numbers)
+        all_of_them.wait()
+        return [number * 2 for number in numbers]
+
+    found = await asyncio.gather(*(double.aio.one(number) for number in range(30)))
+    assert found == [number * 2 for number in range(30)]
+    assert [len(call) for call in calls] == [10, 10, 10]
+
+
+async def test_a_loop_may_be_blocked_by_who_waits_for_an_item_of_the_same_turn() -> None:
+    @ml_cache(backend=LRU, batch="numbers")
+    def double(numbers: list[int]) -> list[int]:
+        return [number * 2 for number in numbers]
+
+    async def block() -> Any:
+        return double.one(1)
+
+    found = await asyncio.gather(double.aio.one(1), block(), double.aio.one(2))
+    assert list(found) == [2, 2, 4]
+
+
+async def test_a_batch_may_ask_for_single_items_on_a_loop_of_its_own() -> None:
+    @ml_cache(backend=LRU, batch="numbers")
+    def depth(numbers: list[int]) -> list[int]:
+        return [asyncio.run(depth.aio.one(number - 1)) + 1 if number else 0 for number in numbers]
+
+    assert await depth.aio.one(3) == 3
 
 
 async def test_a_cancelled_item_leaves_before_its_batch_and_hurts_nobody() -> None:

@@ -1,0 +1,224 @@
+"""Functions of many items: single requests put into batches, and batches of which most is cached.
+
+The model is the one of the demo: 300 trees that classify handwritten digits. A call of it has a high price
+whatever it is asked, and a low one for each image, as calls of models do. No request is made twice, so
+each image is a miss, but for those that were kept on purpose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.harness import Call, Case, Contender, Result, WrongAnswerError, measure, plan
+from benchmarks.report import AddsAtMost, AtMost, Report, Target
+from demo import model
+from mlcache import ml_cache
+
+Images = npt.NDArray[np.float64]
+
+MANY = 1000
+CACHED = 0.9
+SOME = 20
+"""Requests that are made one by one: all of them would take half a minute."""
+
+SINGLES, LONE, MOSTLY = "1,000 single requests", "a lone request", "a batch, 90 % cached"
+PERFECT, ONE_BY_ONE = "one perfect batch", "one by one"
+PLAIN, UNBATCHED, UNBATCHED_ASYNC = "plain call", "mlcache, not batched", "mlcache, async, not batched"
+ONE, ONE_ASYNC = "mlcache, one", "mlcache, async one"
+TENTH, MEMORY, DOGPILE = "the model, on the 10 %", "mlcache, memory", "dogpile, cache_multi_on_arguments"
+SERVE = "Ray Serve, batch"
+
+A_CACHED_ITEM = 15e-6
+
+
+def run(*, quick: bool) -> Report:
+    """Measure with 1,000 images, or with ``quick`` with a few of them, once."""
+    images = Fresh(40 if quick else MANY)
+    how = plan(quick=quick)
+    cases = [
+        _with_one_by_one(measure(SINGLES, _singles(images), how), images, quick=quick),
+        measure(LONE, _lone(images), how),
+        measure(MOSTLY, _mostly_cached(images), how),
+    ]
+    about = "300 trees classify images of 8 × 8 pixels; nothing but the 90 % is asked for twice"
+    return Report("batch", about, cases, [] if quick else TARGETS)
+
+
+class Fresh:
+    """Images that nobody has asked for before.
+
+    Args:
+        count: how many there are at a time.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        seen = model.digits().images
+        self._images = np.resize(seen, (count, seen.shape[1])).copy()
+        self._nudge = np.linspace(1e-6, 2e-6, count)[:, None]
+
+    def next(self, count: int | None = None) -> Images:
+        """So many images; all of them if None."""
+        self._images += self._nudge
+        return self._images[:count].copy()
+
+
+# --- single requests
+
+
+def _cached() -> Any:
+    return ml_cache(backend="lru?max_bytes=1GiB", batch="images", version="1")(_probabilities)
+
+
+def _probabilities(images: Images) -> Images:
+    return model.probabilities(images)
+
+
+def _ask_all(one: Callable[[Any], Awaitable[Any]], images: Fresh) -> Callable[[Any], Any]:
+    """What asks for all images at once, each by itself, on an event loop."""
+
+    async def gather(items: Images) -> list[Any]:
+        return await asyncio.gather(*(one(item) for item in items))
+
+    def ask(runner: asyncio.Runner) -> Any:
+        return runner.run(gather(images.next()))
+
+    return ask
+
+
+def _served(make: Callable[[ExitStack], Callable[[Any], Awaitable[Any]]], images: Fresh) -> Any:
+    def contend(stack: ExitStack) -> Call:
+        runner = stack.enter_context(asyncio.Runner())
+        sizes: list[int] = []
+        one = make(stack)
+        ask = _ask_all(one, images)
+        before = len(model.RUNS)
+        answers = ask(runner)
+        sizes = model.RUNS[before:]
+        _check(np.stack(answers), images)
+        return Call(ask, runner, f"{len(sizes)} calls of the model")
+
+    return contend
+
+
+def _check(answers: Images, images: Fresh) -> None:
+    right = model.probabilities(images.next())  # a nudge is too small for the trees
+    if answers.shape != right.shape or not np.allclose(answers, right, atol=0.05):
+        raise WrongAnswerError("WRONG: not the model's answers")
+
+
+def _singles(images: Fresh) -> list[Contender]:
+    def perfect(_: ExitStack) -> Call:
+        return Call(lambda _: model.probabilities(images.next()), None)
+
+    def ours(_: ExitStack) -> Callable[[Any], Awaitable[Any]]:
+        one: Callable[[Any], Awaitable[Any]] = _cached().aio.one
+        return one
+
+    def serve(stack: ExitStack) -> Callable[[Any], Awaitable[Any]]:
+        from benchmarks.serve_batch import one_of
+
+        return one_of(lambda items: model.probabilities(np.stack(items)), images.count, stack)
+
+    return [
+        Contender(PERFECT, perfect),
+        Contender(ONE_ASYNC, _served(ours, images)),
+        Contender(SERVE, _served(serve, images)),
+    ]
+
+
+def _with_one_by_one(case: Case, images: Fresh, *, quick: bool) -> Case:
+    """The case, with what all requests would take one by one."""
+    some = 2 if quick else SOME
+
+    def ask(_: object) -> None:
+        for image in images.next(some):
+            model.probabilities(image[None])
+
+    found = measure(SINGLES, [Contender(ONE_BY_ONE, lambda _: Call(ask, None))], plan(quick=True)).results[0]
+    times = images.count / some
+    scaled = Result(ONE_BY_ONE, [each * times for each in found.samples], found.error)
+    scaled.remark = f"{some} of them, and {times:g} times as long"
+    # A ratio takes samples side by side, and there is but one of these.
+    scaled.samples *= max(len(case.results[0].samples), 1)
+    return Case(case.name, [*case.results, scaled])
+
+
+def _lone(images: Fresh) -> list[Contender]:
+    unbatched = ml_cache(backend="lru?max_bytes=1GiB", version="1", name="unbatched")(_probabilities)
+    cached = _cached()
+
+    def blocking(function: Callable[[Any], Any], *, row: bool) -> Callable[[ExitStack], Call]:
+        def ask(_: object) -> Any:
+            image = images.next(1)
+            return function(image[0] if row else image)
+
+        return lambda _: Call(ask, None)
+
+    def suspending(function: Callable[[Any], Awaitable[Any]], *, row: bool) -> Callable[[ExitStack], Call]:
+        async def ask() -> Any:
+            image = images.next(1)
+            return await function(image[0] if row else image)
+
+        return lambda stack: Call(
+            lambda runner: runner.run(ask()), stack.enter_context(asyncio.Runner())
+        )
+
+    return [
+        Contender(PLAIN, blocking(_probabilities, row=False)),
+        Contender(UNBATCHED, blocking(unbatched, row=False)),
+        Contender(ONE, blocking(cached.one, row=True)),
+        Contender(UNBATCHED_ASYNC, suspending(unbatched.aio, row=False)),
+        Contender(ONE_ASYNC, suspending(cached.aio.one, row=True)),
+    ]
+
+
+# --- batches that are cached for the most part
+
+
+def _mostly_cached(images: Fresh) -> list[Contender]:
+    kept = images.next(round(images.count * CACHED))
+    new = images.count - len(kept)
+
+    def ask(function: Callable[[Images], Any]) -> Call:
+        function(kept)
+        before = len(model.RUNS)
+        found = function(np.concatenate([kept, images.next(new)]))
+        if model.RUNS[before:] != [new] or len(found) != images.count:
+            raise WrongAnswerError(f"WRONG: computed {model.RUNS[before:]} images")
+        return Call(lambda _: function(np.concatenate([kept, images.next(new)])), None)
+
+    return [
+        Contender(TENTH, lambda _: Call(lambda _: model.probabilities(images.next(new)), None)),
+        Contender(MEMORY, lambda _: ask(_cached())),
+        Contender(DOGPILE, lambda _: ask(_dogpile())),
+    ]
+
+
+def _dogpile() -> Callable[[Images], Any]:
+    """Its keys are texts and its items are single arguments: an image is passed as its bytes."""
+    import xxhash
+    from dogpile.cache import make_region
+
+    region = make_region().configure("dogpile.cache.memory")
+
+    def classify(*images: bytes) -> list[Any]:
+        return list(model.probabilities(np.frombuffer(b"".join(images)).reshape(len(images), -1)))
+
+    cached: Any = region.cache_multi_on_arguments(to_str=xxhash.xxh3_128_hexdigest)(classify)
+    return lambda images: np.stack(cached(*map(Images.tobytes, images)))
+
+
+TARGETS: list[Target] = [
+    AtMost(SINGLES, ONE_ASYNC, 1 / 0.85, PERFECT),
+    AtMost(SINGLES, ONE_ASYNC, 0.1, ONE_BY_ONE),
+    AtMost(LONE, ONE, 1.1, UNBATCHED),
+    AtMost(LONE, ONE_ASYNC, 1.1, UNBATCHED_ASYNC),
+    AddsAtMost(MOSTLY, MEMORY, A_CACHED_ITEM * MANY, TENTH),
+]
