@@ -7,6 +7,7 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +21,16 @@ _ARRAY_OVERHEAD = sys.getsizeof(np.empty(0))
 _NAMES = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
 """What a value refers to rather than holds."""
 
+_BYTES_OF_PIXELS = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+"""By Pillow's modes; of all others, each pixel is in four."""
+_BYTES_OF_PLACE = 8
+
 
 def size_of(value: Any) -> int:
-    """Bytes that ``value`` takes in memory: exact for arrays and frames, rough for objects.
+    """Bytes that ``value`` takes in memory: exact for arrays and frames, an estimate for objects.
 
-    What it holds several times is counted once.
+    What it holds several times is counted once. What an object of another language's keeps out of Python's
+    sight is seen where it is one of torch, polars, Pillow or scikit-learn, or says its ``nbytes``.
     """
     if is_unchanging(type(value)):
         return sys.getsizeof(value)
@@ -66,7 +72,7 @@ def _parts_of(value: Any) -> Iterable[Any]:
         return np.asarray(value).ravel().tolist() if value.dtype.hasobject else ()
     if isinstance(value, _NAMES) or _memory_of(value) is not None:
         return ()
-    return _attributes(value)
+    return itertools.chain(_attributes(value), _state_of(value))
 
 
 def _attributes(value: Any) -> Iterator[Any]:
@@ -83,6 +89,13 @@ def _attributes(value: Any) -> Iterator[Any]:
         yield held
 
 
+def _state_of(value: Any) -> Iterator[Any]:
+    """The arrays of scikit-learn's compiled objects, such as its trees, of which it pickles views."""
+    if type(value).__module__.startswith("sklearn.") and not hasattr(value, "__dict__"):
+        with suppress(Exception):  # not all can be pickled
+            yield value.__getstate__()
+
+
 def _attribute(value: Any, name: str) -> Any:
     try:
         return getattr(value, name, None)
@@ -96,11 +109,22 @@ def _memory_of(value: Any) -> int | None:
         used = value.memory_usage(deep=True)
         return int(used.sum() if hasattr(used, "sum") else used)
     if _is_from("torch", value, "Tensor"):
-        return _ARRAY_OVERHEAD + int(value.element_size() * value.nelement())
+        return _ARRAY_OVERHEAD + _memory_of_tensor(value)
+    if _is_from("PIL.Image", value, "Image"):
+        return int(value.width * value.height * _BYTES_OF_PIXELS.get(value.mode, 4))
     if _is_from("polars", value, "DataFrame", "Series"):
         return int(value.estimated_size())
     nbytes = _attribute(value, "nbytes")
     return _ARRAY_OVERHEAD + int(nbytes) if isinstance(nbytes, int | np.integer) else None
+
+
+def _memory_of_tensor(tensor: Any) -> int:
+    """Of a sparse one, that of its values and of where they are, which are as many."""
+    size: int = tensor.element_size()
+    if str(tensor.layout) == "torch.strided":
+        return size * int(tensor.nelement())
+    places = tensor.sparse_dim() if str(tensor.layout) == "torch.sparse_coo" else 1
+    return int(tensor._nnz()) * (size + places * _BYTES_OF_PLACE)  # noqa: SLF001 - torch has no other name for it
 
 
 def _is_from(library: str, value: Any, *names: str) -> bool:

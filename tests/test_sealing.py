@@ -7,6 +7,7 @@ import copy
 import datetime as dt
 import decimal
 import enum
+import pickle
 import uuid
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -482,9 +483,34 @@ def test_a_size_is_found_of_whatever_fails_to_tell() -> None:
     assert size_of(Mute()) > 0
 
 
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")  # torch calls its sparse tensors a beta
 def test_tensors_count_their_memory() -> None:
     torch = pytest.importorskip("torch")
     assert 4_000 <= size_of(Box(items=[torch.zeros(1000)])) <= 6_000
+    assert 20_000 <= size_of(torch.eye(1000).to_sparse()) <= 21_000, "two indices and a value each"
+    assert 12_000 <= size_of(torch.eye(1000).to_sparse_csr()) <= 13_000
+
+
+@pytest.mark.parametrize(("mode", "least"), [("RGB", 40_000), ("L", 10_000), ("1", 10_000), ("F", 40_000)])
+def test_images_count_their_pixels(mode: str, least: int) -> None:
+    image = pytest.importorskip("PIL.Image").new(mode, (100, 100))
+    assert least <= size_of([image]) <= least + 1_000
+
+
+@pytest.mark.parametrize("name", ["RandomForestClassifier", "GradientBoostingClassifier"])
+def test_models_count_their_trees(name: str) -> None:
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    chance = np.random.default_rng(0)
+    model = getattr(ensemble, name)(n_estimators=10, random_state=0)
+    model.fit(chance.random((500, 4)), chance.integers(0, 2, 500))
+    pickled = len(pickle.dumps(model))
+    assert pickled > 20_000
+    assert 0.8 * pickled <= size_of(model) <= 3 * pickled
+
+
+def test_sparse_arrays_count_values_and_places() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    assert 16_000 <= size_of(sparse.eye_array(1000, format="csr")) <= 18_000
 
 
 def test_members_of_an_enumeration_stay_keys_of_their_own() -> None:
