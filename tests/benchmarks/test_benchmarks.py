@@ -31,6 +31,8 @@ def test_a_quick_run_measures_mlcache_and_writes_json(name: str, tmp_path: Path)
     assert ours
     assert [result["error"] for result in ours] == [""] * len(ours)
     assert all(result["samples"] for result in ours)
+    assert document["targets"] == []
+    assert not {"PASS", "MISS"} & set(made.stdout.split()), "one sample is no verdict"
 
 
 def test_the_list_tells_what_each_measures(capsys: pytest.CaptureFixture[str]) -> None:
