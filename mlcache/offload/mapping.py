@@ -94,12 +94,13 @@ class Outbox:
         return payload
 
     def _ask_for(self, size: int) -> None:
-        self._memory = np.empty(0, np.uint8)  # the parent closes it, whether there is more or not
         self._line.send(Need(size))
         arrived = self._line.receive()
         if arrived is None or not isinstance(arrived[0], Room):
             raise ConnectionResetError("the parent has ended")
         segment, files = arrived[0].segment, arrived[1]
+        if segment is not None:
+            self._memory = np.empty(0, np.uint8)  # the parent has another now, whether we have it or not
         if segment is None or not files:
             raise OSError(f"there is no shared memory or no descriptor left for a result of {size} bytes")
         self._memory = _mapped(files[0], segment.size, mmap.PROT_READ | mmap.PROT_WRITE)

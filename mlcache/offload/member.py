@@ -79,16 +79,17 @@ class Member:
         Raises:
             OSError: it is gone.
         """
-        self._close_room()
         once = size > LARGEST
         try:
             length = size if once else max(SMALLEST_ROOM, 1 << (size - 1).bit_length())
-            self._room = Segment(length, once=once, writable=True)
+            room = Segment(length, once=once, writable=True)
         except (OSError, ValueError, OverflowError):
-            self.line.send(Room(None))
+            self.line.send(Room(None))  # both sides keep what they have
             return
-        self.line.send(Room(self._room.described), (self._room.file,))
-        self._room.close_file()
+        self._close_room()
+        self._room = room
+        self.line.send(Room(room.described), (room.file,))
+        room.close_file()
 
     def take(self, payload: Payload, reuse: Reuse) -> list[Buffer]:
         """The buffers of a result, which are this process's own from now on.

@@ -66,6 +66,13 @@ def tell_once_and_die(path: str) -> int:
     return os.getpid()
 
 
+def write_down(path: str, number: int, value: Any) -> Any:
+    """Notes that the call of that number was computed."""
+    with Path(path).open("ab", buffering=0) as file:
+        file.write(number.to_bytes(8, "little"))
+    return value
+
+
 def kill_myself() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     hang()
@@ -114,6 +121,13 @@ def hold(megabytes: int) -> int:
 def keep(value: Any) -> int:
     _held.append(value)
     return len(_held)
+
+
+def keep_and_echo(value: Any) -> Any:
+    """Keeps the last few values that it saw, as a function with a memory of its own would."""
+    _held.append(value)
+    del _held[:-3]
+    return value
 
 
 def kept() -> list[Any]:
@@ -227,6 +241,43 @@ class BadError(Exception):
     def __init__(self) -> None:
         super().__init__("bad")
         self.lock = threading.Lock()
+
+
+class PoisonError(Exception):
+    """Can be pickled, and cannot be unpickled: not even where it was raised."""
+
+    def __reduce__(self) -> Any:
+        return _refuse, ()
+
+
+class HomeError(Exception):
+    """Can be unpickled in the process that it was raised in, and nowhere else."""
+
+    def __reduce__(self) -> Any:
+        return _make_at_home, (os.getpid(),)
+
+
+def _make_at_home(process: int) -> HomeError:
+    return HomeError() if process == os.getpid() else _refuse()
+
+
+def raise_poison() -> NoReturn:
+    raise PoisonError("deadly")
+
+
+def raise_home() -> NoReturn:
+    raise HomeError("sweet")
+
+
+def raise_runtime_error(text: str) -> NoReturn:
+    raise RuntimeError(text)
+
+
+def log_error(text: str) -> None:
+    try:
+        raise_runtime_error(text)
+    except RuntimeError:
+        logging.getLogger("app").exception("it failed")
 
 
 def make_unpicklable() -> CannotBePickled:

@@ -46,6 +46,9 @@ def test_a_worker_that_had_no_descriptor_for_its_arguments_is_asked_again() -> N
         error = pool.submit(tasks.echo, array).exception(20)
         assert isinstance(error, OSError)
         assert "no descriptor left" in str(error)
+        error = pool.submit(tasks.zeros, 1).exception(20)
+        assert isinstance(error, OSError)
+        assert "no descriptor left" in str(error)
         assert pool.submit(tasks.give_descriptors_back).result(20)
         assert (pool.submit(tasks.echo, array).result(20) == array).all()
         assert pool.submit(tasks.pid).result(20) == worker

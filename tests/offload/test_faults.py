@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +65,8 @@ def test_a_worker_that_ends_costs_its_own_call_only(pool: Pool, bad: Callable[..
         (tasks.make_unpicklable, ValueError, "I cannot be pickled"),
         (tasks.make_poison, ValueError, "I cannot be unpickled"),
         (tasks.raise_unpicklable, RemoteError, "BadError"),
+        (tasks.raise_poison, RemoteError, "PoisonError"),
+        (tasks.raise_home, RemoteError, "HomeError"),
     ],
 )
 def test_what_a_call_raises_or_returns_costs_no_worker(
@@ -228,20 +229,21 @@ def test_a_pool_recovers_once_its_resources_can_be_loaded(
         assert not pool.health().degraded
 
 
-def test_a_thousand_calls_taken_back_under_load(pool: Pool) -> None:
-    started = threading.Event()
-    futures = [pool.submit(tasks.echo, number) for number in range(900)]
-    started.set()
-    cancelled = {number for number, future in enumerate(futures) if number % 3 and future.cancel()}
-    more = [pool.submit(tasks.echo, np.full(4000, number)) for number in range(600)]
-    taken_back = {number for number, future in enumerate(more) if number % 2 and future.cancel()}
-    for number, future in enumerate(futures):
-        assert future.cancelled() if number in cancelled else future.result(20) == number
-    for number, future in enumerate(more):
-        assert future.cancelled() if number in taken_back else future.result(20)[0] == number
-    until(lambda: pool.metrics().queued == 0)
-    assert pool.metrics().cancelled == len(cancelled) + len(taken_back)
-    assert pool.metrics().queued_bytes == 0
+def test_a_thousand_calls_taken_back_under_load() -> None:
+    with Pool(2, max_queue=None) as pool:
+        futures, cancelled = [], set()
+        for number in range(3000):
+            futures.append(pool.submit(tasks.echo, np.full(4000, number) if number % 5 else number))
+            if number % 2 and futures[-1].cancel():
+                cancelled.add(number)
+        for number, future in enumerate(futures):
+            assert future.cancelled() if number in cancelled else np.all(future.result(20) == number)
+        assert len(cancelled) > 1000
+        until(lambda: pool.metrics().cancelled == len(cancelled))
+        metrics = pool.metrics()
+        assert (metrics.queued, metrics.queued_bytes) == (0, 0)
+        assert metrics.answered == len(futures) - len(cancelled)
+        assert pool.submit(tasks.echo, "next").result(20) == "next"
 
 
 def test_all_calls_are_resolved_when_a_pool_is_closed_under_load() -> None:

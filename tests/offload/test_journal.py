@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from mlcache import Pool
 from mlcache.offload import journal
-from tests.offload import samples
+from tests.offload import samples, tasks
 
 CONTEXT = get_context("forkserver")
 Elsewhere = Callable[..., Any]
@@ -295,7 +296,10 @@ def events() -> Iterator[list[Any]]:
 def test_an_error_logged_in_a_worker_is_an_event_of_sentry(elsewhere: Elsewhere, events: list[Any]) -> None:
     elsewhere(log_exception)
     elsewhere(log_loudly)
-    failed, loud = events
+    with Pool(1) as pool:
+        pool.submit(tasks.log_error, "by a pool").result(20)
+    failed, loud, pooled = events
+    assert (pooled["logger"], pooled["exception"]["values"][-1]["value"]) == ("app", "by a pool")
     assert failed["logger"] == "app"
     assert failed["logentry"]["message"] == "it failed"
     kinds = [each["type"] for each in failed["exception"]["values"]]
