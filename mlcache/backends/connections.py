@@ -66,10 +66,12 @@ class Connections:
 
     Args:
         path: of the file.
+        read_only: whether nothing is to be written, to no file beside it either.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
+        self._read_only = read_only
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -119,13 +121,25 @@ class Connections:
     def _connect(self, timeout: float) -> sqlite3.Connection:
         import sqlite3
 
-        made = sqlite3.connect(self._path, timeout=timeout, isolation_level=None, check_same_thread=False)
+        if not self._read_only:
+            return _connect(str(self._path), timeout)
         try:
-            _set_up(made)
-        except BaseException:
-            made.close()
-            raise
-        return made
+            return _connect(f"{self._path.as_uri()}?mode=ro", timeout)
+        except sqlite3.OperationalError:  # there is no write-ahead log, so nobody writes
+            return _connect(f"{self._path.as_uri()}?immutable=1", timeout)
+
+
+def _connect(name: str, timeout: float) -> sqlite3.Connection:
+    import sqlite3
+
+    uri = name.startswith("file:")
+    made = sqlite3.connect(name, timeout=timeout, isolation_level=None, check_same_thread=False, uri=uri)
+    try:
+        _set_up(made)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

@@ -173,9 +173,13 @@ class Disk:
         lookup there that finds nothing is followed by a write; so it is enough that writes look.
         """
         with self._lock:
-            if self._opened is not None and self._opened[1] == file_id(self._file):
+            if self._opened is not None and self._opened[1] == file_id(self._file) and not self._is_due():
                 return self._opened[0]
             return self._open()
+
+    def _is_due(self) -> bool:
+        """Whether a folder that could not be written is to be tried again."""
+        return self._failure is not None and clock.now() >= self._failure[0]
 
     def _open(self) -> Any:
         if self._failure is not None and clock.now() < self._failure[0]:
@@ -184,15 +188,27 @@ class Disk:
         started = clock.ticks()
         try:
             claim(self.directory)
-            index = _index_class().open(
-                self.directory, self._max_bytes, self._policy, mapping=not self._is_shared()
-            )
+            index = self._open_index()
         except Exception as error:
             reason = f"the cache folder {self.directory} cannot be used: {error}"
             pause = max(RETRY_AFTER, RATIO * (clock.ticks() - started))
             self._failure = (clock.now() + pause, reason)
             raise BackendError(reason) from error
         self._opened = (index, file_id(self._file))
+        return index
+
+    def _open_index(self) -> Any:
+        mapping = not self._is_shared()
+        try:
+            index = _index_class().open(self.directory, self._max_bytes, self._policy, mapping=mapping)
+        except Exception as error:
+            from mlcache.backends.readonly import ReadOnlyIndex, is_refusal
+
+            if not (is_refusal(error) and self._file.exists()):
+                raise
+            self._failure = (clock.now() + RETRY_AFTER, str(error))
+            return ReadOnlyIndex(self.directory, mapping=mapping)
+        self._failure = None
         return index
 
     def _is_shared(self) -> bool:

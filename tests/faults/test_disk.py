@@ -129,6 +129,12 @@ def test_a_folder_that_was_repaired_is_used_again(case: Case) -> None:
         assert case.answers(1, 1) == [1]
 
 
+def test_a_path_that_no_folder_can_have_is_told_of_once(tmp_path: Path) -> None:
+    case = Case(tmp_path / "a\0b")
+    assert "cannot be used" in one_warning(lambda: case.answers(1, 2, 1))
+    case.disk.close()
+
+
 def test_a_folder_of_another_user_is_done_without(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     case.answers(SMALL)
     case.disk.close()
@@ -137,21 +143,55 @@ def test_a_folder_of_another_user_is_done_without(case: Case, monkeypatch: pytes
 
 
 @pytest.mark.skipif(not can_mount(), reason="nothing can be mounted here")
-def test_a_read_only_file_system_still_answers(case: Case) -> None:
+def test_what_is_on_a_read_only_file_system_is_found_and_nothing_is_kept_there(case: Case) -> None:
     case.answers(SMALL, LARGE)
     case.disk.close()
     printed = run(
         """
 import sys
 from pathlib import Path
-from tests.faults.test_disk import Case, one_warning
+from tests.faults.test_disk import Case, LARGE, SMALL, one_warning
 case = Case(Path(sys.argv[1]))
-one_warning(lambda: print(case.answers(1, 1), case.load.cache_info().errors > 0))
+print(case.answers(SMALL, LARGE, SMALL), case.load.cache_info().errors)
+print(one_warning(lambda: print(case.answers(1, 1, 2))))
+print(case.load.peek(1), case.load.cache_info().currsize, case.disk.usage().items)
 """,
         case.folder,
         mount=f'mount --bind "{case.folder}" "{case.folder}"; mount -o remount,bind,ro "{case.folder}"',
     )
-    assert printed == "[1, 1] True\n"
+    found, computed, warning, nothing = printed.splitlines()
+    assert found == "[] 0"
+    assert computed == "[1, 1, 2]"
+    assert "cannot be written" in warning
+    assert nothing == "None 2 2"
+
+
+@pytest.mark.skipif(not can_be_refused(), reason="this user may write everywhere")
+def test_a_folder_that_may_be_written_again_is_written(case: Case) -> None:
+    case.answers(SMALL, LARGE)
+    case.disk.close()
+    printed = run(
+        """
+import sys
+from pathlib import Path
+from mlcache.backends.disk import RETRY_AFTER
+from mlcache.testing import FakeClock
+from tests.faults.test_disk import Case, LARGE, SMALL, one_warning
+case = Case(Path(sys.argv[1]))
+paths = [case.folder, *case.folder.rglob("*")]
+for each in paths:
+    each.chmod(0o500 if each.is_dir() else 0o400)
+with FakeClock() as time:
+    one_warning(lambda: print(case.answers(SMALL, 1, LARGE, 1)))
+    for each in paths:
+        each.chmod(0o700 if each.is_dir() else 0o600)
+    time.advance(RETRY_AFTER)
+    print(case.answers(1, 1, SMALL))
+""",
+        case.folder,
+        modest=True,
+    )
+    assert printed.splitlines() == ["[1, 1]", "[1]"]
 
 
 @pytest.mark.skipif(not can_be_refused(), reason="this user may write everywhere")
