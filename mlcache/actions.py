@@ -20,6 +20,7 @@ from mlcache.explanation import Explanation, describe
 from mlcache.fastpath import Exits, compile_fast_path
 from mlcache.flow import answer, bypass, invalidate, peek, put, refresh
 from mlcache.key_tree import KeyTree, key_tree
+from mlcache.progress import Progress, how_many
 from mlcache.result import Result, moment
 from mlcache.steps import Compute, Made, Outcome, Status, Step
 
@@ -156,13 +157,15 @@ class Actions:
         outcome = await (bypass(call) if self._is_off() else refresh(call, self.cache.terms))
         return self.cache.hand_out(outcome.entry)
 
-    async def warm(self, calls: Iterable[Any], bound: Values = ()) -> int:
+    async def warm(self, calls: Iterable[Any], bound: Values = (), *, progress: bool | None = None) -> int:
         """The flow that computes what is not kept; how many it computed."""
         computed = 0
-        for each in calls:
-            args, kwargs = arguments_of(each)
-            outcome = await self.outcome(self.call(bound + args, kwargs))
-            computed += outcome.status is Status.MISS
+        with Progress(self.identity.name, "calls", how_many(calls), shown=progress) as bar:
+            for each in calls:
+                args, kwargs = arguments_of(each)
+                outcome = await self.outcome(self.call(bound + args, kwargs))
+                computed += outcome.status is Status.MISS
+                bar.advance()
         return computed
 
     async def uncached(self, args: Values, kwargs: Kwargs) -> Any:

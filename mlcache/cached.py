@@ -101,17 +101,19 @@ class CachedFunction(Face[P, R]):
         """Compute this call anew, keep the answer and return it."""
         return cast("R", self._run(self._actions.refresh(self._bound + args, kwargs)))
 
-    def warm(self, calls: Iterable[Any]) -> int:
+    def warm(self, calls: Iterable[Any], *, progress: bool | None = None) -> int:
         """Compute what is not kept yet.
 
         Args:
             calls: a tuple is the positional arguments of one call, a mapping its keyword
                 arguments, anything else its only argument.
+            progress: whether to show a progress bar, for which tqdm is needed; None: if it takes more
+                than a second and standard error is a terminal.
 
         Returns:
             How many were computed.
         """
-        return self._run(self._actions.warm(calls, self._bound))
+        return self._run(self._actions.warm(calls, self._bound, progress=progress))
 
     def uncached(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself; nothing is looked up or kept."""

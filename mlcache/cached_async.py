@@ -112,9 +112,9 @@ class AsyncCachedFunction(Face[P, R]):
         """Compute this call anew, keep the answer and return it."""
         return cast("R", await self._run(self._actions.refresh(self._bound + args, kwargs)))
 
-    async def warm(self, calls: Iterable[Any]) -> int:
+    async def warm(self, calls: Iterable[Any], *, progress: bool | None = None) -> int:
         """Compute what is not kept yet; see ``CachedFunction.warm``."""
-        return await self._run(self._actions.warm(calls, self._bound))
+        return await self._run(self._actions.warm(calls, self._bound, progress=progress))
 
     async def uncached(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself; nothing is looked up or kept."""

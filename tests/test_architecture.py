@@ -24,7 +24,7 @@ MODULES = {
 # Each line may import from those above it; the modules of one package from each other.
 LAYERS = [
     ["chance", "errors", "clock", "forks", "switch", "threads"],
-    ["units", "crew"],
+    ["units", "crew", "progress"],
     ["offload"],
     ["entry", "unchanging"],
     ["sizes"],
@@ -48,7 +48,8 @@ LAYERS = [
     ["cached_async"],
     ["cached"],
     ["decorator", "testing"],
-    ["models"],
+    ["models", "simulate"],
+    ["bench"],
     ["cli"],
     ["__main__"],
     [""],

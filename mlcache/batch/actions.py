@@ -30,6 +30,7 @@ from mlcache.events import NotKept
 from mlcache.explanation import Explanation, count_states
 from mlcache.flow import Terms, bypass, make_entry
 from mlcache.key_tree import KeyTree
+from mlcache.progress import Progress, how_many
 from mlcache.result import Result
 from mlcache.steps import Made, Outcome, Status
 
@@ -126,21 +127,30 @@ class BatchActions(Actions):
         found = await self._outcomes(values, terms)
         return found.value
 
-    async def _outcomes(self, values: Values, terms: Terms) -> Answered:
-        """The flow of one call: its outcomes, put together."""
+    async def _outcomes(self, values: Values, terms: Terms, *, progress: bool | None = None) -> Answered:
+        """The flow of one call: its outcomes, put together.
+
+        Args:
+            values: bound arguments.
+            terms: for this call.
+            progress: whether to show a bar; None: as the options say.
+        """
         order = None if self._is_off() else self.order(values)
         if order is None or not order.keys:
             outcome = await bypass(Call(Key(self.cache.namespace, b""), values, self.cache.apply))
             return Answered(outcome.entry.value, [outcome])
         plan = self.own_plan if terms is self.cache.terms else self.plan(terms)
-        outcomes = await answer(order, plan)
+        shown = self.batch.progress if progress is None else progress
+        with Progress(self.identity.name, "items", len(order.keys), shown=shown) as bar:
+            outcomes = await answer(order, msgspec.structs.replace(plan, advance=bar.advance))
         try:
             return Answered(self._join(order, outcomes), outcomes)
         except DifferentForms:
             return await self._anew(order, plan)
 
     async def _anew(self, order: Order, plan: Plan) -> Answered:
-        outcomes = await refresh(order, plan)
+        with Progress(self.identity.name, "items", len(order.keys), shown=self.batch.progress) as bar:
+            outcomes = await refresh(order, msgspec.structs.replace(plan, advance=bar.advance))
         try:
             return Answered(self._join(order, outcomes), outcomes)
         except DifferentForms as error:
@@ -207,13 +217,16 @@ class BatchActions(Actions):
             return await self._answer(values, self.cache.terms)
         return (await self._anew(order, self.own_plan)).value
 
-    async def warm(self, calls: Iterable[Any], bound: Values = ()) -> int:
+    async def warm(self, calls: Iterable[Any], bound: Values = (), *, progress: bool | None = None) -> int:
         """The flow that computes what is not kept; how many items it computed."""
         computed = 0
-        for each in calls:
-            args, kwargs = arguments_of(each)
-            found = await self._outcomes(self.bind(*bound, *args, **kwargs), self.cache.terms)
-            computed += sum(outcome.status is Status.MISS for outcome in found.outcomes)
+        with Progress(self.identity.name, "calls", how_many(calls), shown=progress) as bar:
+            for each in calls:
+                args, kwargs = arguments_of(each)
+                values = self.bind(*bound, *args, **kwargs)
+                found = await self._outcomes(values, self.cache.terms, progress=progress)
+                computed += sum(outcome.status is Status.MISS for outcome in found.outcomes)
+                bar.advance()
         return computed
 
     def keys(self, args: Values, kwargs: Kwargs) -> Any:

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from mlcache.backends.tiered import Found
-from mlcache.batch.leading import Plan, Seat, convoy_of, lead
+from mlcache.batch.leading import Plan, Seat, convoy_of, lead, unnoticed
 from mlcache.batch.order import Order
 from mlcache.batch.steps import FindMany, JoinMany, TellMany
 from mlcache.entry import FOREVER
@@ -47,6 +47,7 @@ async def answer(order: Order, plan: Plan, take_off: TakeOff | None = None) -> l
         take_off: how what we lead is computed; None: here and now.
     """
     outcomes, missing = await _look(order, plan)
+    plan.advance(len(outcomes))
     forgiving = True
     while missing:
         joined: list[tuple[Flight, bool]] = await JoinMany(
@@ -57,7 +58,7 @@ async def answer(order: Order, plan: Plan, take_off: TakeOff | None = None) -> l
             outcomes |= await (take_off(led) if take_off else _take_off(order, plan, led))
         followed = {seat: flight for seat, (flight, ours) in zip(missing, joined, strict=True) if not ours}
         missing = [seat.number for seat in led if seat.number not in outcomes]
-        missing += await _follow(order, followed, outcomes, forgiving=forgiving)
+        missing += await _follow(order, plan, followed, outcomes, forgiving=forgiving)
         forgiving = False
     return [outcomes[number] for number in range(len(order.keys))]
 
@@ -104,7 +105,7 @@ async def _take_off(order: Order, plan: Plan, led: list[Seat]) -> Outcomes:
 
 
 async def _follow(
-    order: Order, followed: dict[int, Flight], outcomes: Outcomes, *, forgiving: bool
+    order: Order, plan: Plan, followed: dict[int, Flight], outcomes: Outcomes, *, forgiving: bool
 ) -> list[int]:
     """Wait for what others compute; the numbers of the items that we have to see to ourselves.
 
@@ -127,6 +128,7 @@ async def _follow(
             again.append(number)
         else:
             outcomes[number] = msgspec.structs.replace(outcome, status=Status.COALESCED)
+            plan.advance(1)
     await TellMany(events)
     return again
 
@@ -148,7 +150,7 @@ async def _renew(order: Order, plan: Plan, aging: dict[int, float]) -> None:
     if not led:
         return
     convoy = convoy_of(led)
-    renewal: Any = lead(order, plan, led, convoy)
+    renewal: Any = lead(order, msgspec.structs.replace(plan, advance=unnoticed), led, convoy)
     await Later(convoy, renewal)
 
 

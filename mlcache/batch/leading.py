@@ -35,6 +35,10 @@ LOCKED_AT_ONCE = 256
 Outcomes = dict[int, Outcome]
 
 
+def unnoticed(_count: int) -> None:
+    """What is told of progress where nobody follows it."""
+
+
 class Plan(msgspec.Struct, frozen=True, eq=False):
     """How what is missing is computed.
 
@@ -42,13 +46,13 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
         terms: of the function.
         limits: what one call of the function gets at most.
         isolate: whether a call that fails is tried item by item, and no error raised here.
-        advance: told of the number of items that were computed.
+        advance: told of the number of items that have been answered.
     """
 
     terms: Terms
     limits: Limits
     isolate: bool = False
-    advance: Callable[[int], object] | None = None
+    advance: Callable[[int], object] = unnoticed
 
 
 class Seat(msgspec.Struct, frozen=True, eq=False):
@@ -171,6 +175,7 @@ async def _look_again(order: Order, plan: Plan, seats: list[Seat], leg: _Leg) ->
             left.append(seat if found is None else msgspec.structs.replace(seat, old=found))
     if there:
         await _serve(order, there, leg)
+        plan.advance(len(there))
     return left
 
 
@@ -200,8 +205,7 @@ async def _compute(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg) -> No
         await _fail(order, plan, chunk, leg, error)
         return
     await _keep(order, plan, chunk, leg, [Made(row, made.at, made.cost / len(rows)) for row in rows])
-    if plan.advance is not None:
-        plan.advance(len(chunk))
+    plan.advance(len(chunk))
 
 
 async def _keep(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, made: Sequence[Made]) -> None:
@@ -249,6 +253,7 @@ async def _fail(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, error: E
     await TellMany([Raised(order.keys[seat.number], error) for seat in chunk])
     if len(old) == len(chunk):
         await _serve(order, old, leg)
+        plan.advance(len(old))
         return
     flights = flights_of(chunk)
     if len(chunk) == 1:
