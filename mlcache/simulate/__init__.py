@@ -1,0 +1,1 @@
+"""Simulation: what a memory policy and a size would have done for recorded or made-up traffic."""
