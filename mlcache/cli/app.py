@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from mlcache.cli import bench, compare
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
@@ -32,3 +34,7 @@ def mlcache(
     ] = False,
 ) -> None:
     """Compare backends on your own functions and traffic, and see what a cache would save."""
+
+
+app.command()(bench.bench)
+app.command()(compare.compare)

@@ -1,0 +1,49 @@
+"""Work: calls that are replayed through a cache, with the answers and what each costs to compute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional and the keyword arguments of a call."""
+
+
+class Work(msgspec.Struct, frozen=True, eq=False):
+    """Calls that are replayed, the same for all who are compared.
+
+    Args:
+        workload: the pattern of the traffic.
+        payload: what goes in and comes out.
+        orders: which of ``calls`` is made when, one order a repetition; shape (calls made,) each.
+        warm: how many calls of an order come first and are not counted.
+        calls: the distinct calls.
+        answers: the answer to each.
+        costs: seconds that computing each takes; shape (distinct calls,).
+        sizes: bytes of each answer; shape (distinct calls,).
+        scale: what the costs are multiplied by when they are waited for.
+        together: every caller makes every call, all at the same moment.
+    """
+
+    workload: str
+    payload: str
+    orders: list[NDArray[np.int64]]
+    warm: int
+    calls: list[Arguments]
+    answers: list[Any]
+    costs: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+    scale: float = 1.0
+    together: bool = False
+
+    def order(self, repetition: int) -> NDArray[np.int64]:
+        """The calls of one repetition."""
+        return self.orders[repetition % len(self.orders)]
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all answers together."""
+        return int(self.sizes.sum())

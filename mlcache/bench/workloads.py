@@ -1,0 +1,118 @@
+"""Workloads: patterns of traffic, drawn by chance or recorded, with payloads to their keys."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcache.bench.payloads import payload
+from mlcache.bench.work import Work
+from mlcache.errors import ConfigurationError
+from mlcache.trace import synthetic
+from mlcache.trace.workload import Workload
+
+STAMPEDE = "stampede"
+NAMES = (*synthetic.NAMES, STAMPEDE)
+
+WAIT = 0.0005
+"""Seconds that a replay waits for an answer on average; longer ones are scaled down, see ``scaled``."""
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How much is replayed.
+
+    Args:
+        keys: distinct calls.
+        calls: calls made, the warm-up included.
+        repetitions: so many orders are drawn.
+        exponent: of Zipf's law.
+        costs: least and greatest seconds that an answer takes to compute.
+    """
+
+    keys: int = 120
+    calls: int = 480
+    repetitions: int = 7
+    exponent: float = 0.9
+    costs: tuple[float, float] = (0.005, 0.05)
+
+
+def work(workload: str, payload_name: str, size: Size) -> Work:
+    """The work of a known pattern: the same arguments, the same work.
+
+    Args:
+        workload: one of ``NAMES``.
+        payload_name: one of ``payloads.PAYLOADS``.
+        size: how much.
+
+    Raises:
+        ConfigurationError: there is no such workload or payload.
+    """
+    if workload not in NAMES:
+        raise ConfigurationError(f"there is no workload {workload!r}: give one of {', '.join(NAMES)}")
+    kind = payload(payload_name)
+    shape = synthetic.Shape(
+        keys=size.keys, calls=size.calls, exponent=size.exponent, costs=size.costs, sizes=kind.sizes
+    )
+    if workload == STAMPEDE:
+        return _stampede(payload_name, shape, size)
+    drawn = [synthetic.make(workload, shape, seed=seed) for seed in range(size.repetitions)]
+    orders = [each.keys for each in drawn]
+    return _with_payload(workload, payload_name, drawn[0], orders, size.calls // 3)
+
+
+def recorded(trace: Workload, payload_name: str, calls: int) -> Work:
+    """The first calls of a recorded trace, with a payload as large as the recorded answers.
+
+    Args:
+        trace: what was recorded: its costs and sizes hold, its times are not waited for.
+        payload_name: one of ``payloads.PAYLOADS``; the trace knows keys, not arguments.
+        calls: how many are replayed at most.
+    """
+    if not len(trace):
+        raise ConfigurationError("the trace has no calls: record some, see the how-to on traces")
+    asked, order = np.unique(trace.keys[:calls], return_inverse=True)
+    cut = Workload(
+        keys=order.astype(np.int64),
+        times=trace.times[:calls],
+        costs=trace.costs[asked],
+        sizes=trace.sizes[asked],
+    )
+    return _with_payload("trace", payload_name, cut, [cut.keys], len(cut) // 3)
+
+
+def scaled(work: Work) -> Work:
+    """The same work, replayed faster: waits are shortened, all by one factor, to ``WAIT`` on average.
+
+    For one caller that changes nothing but how long the replay takes, as the times that a cache takes are
+    measured beside the waits. Many callers get in each other's way more often than they would.
+    """
+    mean = float(work.costs[work.order(0)].mean())
+    return msgspec.structs.replace(work, scale=min(1.0, WAIT / mean) if mean > 0 else 1.0)
+
+
+def _stampede(payload_name: str, shape: synthetic.Shape, size: Size) -> Work:
+    """Cold keys one after the other, which everybody asks for at once."""
+    cold = max(min(shape.keys, 20), 2)
+    few = msgspec.structs.replace(shape, keys=cold, calls=cold)
+    drawn = synthetic.make("uniform", few)
+    orders = [np.random.default_rng(seed).permutation(cold) for seed in range(size.repetitions)]
+    made = _with_payload(STAMPEDE, payload_name, drawn, orders, 1)
+    return msgspec.structs.replace(made, together=True)
+
+
+def _with_payload(
+    name: str, payload_name: str, drawn: Workload, orders: list[NDArray[np.int64]], warm: int
+) -> Work:
+    kind = payload(payload_name)
+    numbers = range(len(drawn.costs))
+    return Work(
+        workload=name,
+        payload=payload_name,
+        orders=orders,
+        warm=warm,
+        calls=[((kind.argument(number),), {}) for number in numbers],
+        answers=[kind.answer(number, int(drawn.sizes[number])) for number in numbers],
+        costs=drawn.costs,
+        sizes=drawn.sizes,
+    )

@@ -1,0 +1,125 @@
+"""``mlcache bench``: compare backends on known workloads, on a recorded trace or on your own function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlcache.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mlcache.bench.callers import Callers
+    from mlcache.bench.runner import Plan, Task
+    from mlcache.bench.workloads import Size
+
+Names = list[str] | None
+
+
+def bench(  # noqa: PLR0913 - one parameter an option
+    function: Annotated[
+        str | None, typer.Argument(help="Your function, as package.module:function; with --calls.")
+    ] = None,
+    *,
+    calls_file: Annotated[
+        Path | None,
+        typer.Option("--calls", metavar="FILE", help="Its calls: JSON lines of args and kwargs, or .npz."),
+    ] = None,
+    trace: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A recorded trace to replay; may be repeated.")
+    ] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option("--backend", "-b", help="As ml_cache takes it; may be repeated.")
+    ] = None,
+    workload: Annotated[list[str] | None, typer.Option("--workload", "-w", help="May be repeated.")] = None,
+    payload: Annotated[list[str] | None, typer.Option("--payload", "-p", help="May be repeated.")] = None,
+    callers: Annotated[
+        list[str] | None,
+        typer.Option(help="1, threads:4, tasks:16 or processes:2; may be repeated."),
+    ] = None,
+    zipf: Annotated[float, typer.Option(min=0, help="Exponent of Zipf's law.")] = 0.9,
+    keys: Annotated[int, typer.Option(min=2, help="Distinct calls.")] = 120,
+    length: Annotated[int, typer.Option(min=3, help="Calls in a repetition, a third to warm up.")] = 480,
+    repetitions: Annotated[int, typer.Option(min=1, help="Samples of each backend.")] = 7,
+    memory: Annotated[
+        float, typer.Option(min=0.001, help="Bytes of a memory, as a share of all answers' bytes.")
+    ] = 0.25,
+    seconds: Annotated[float, typer.Option(min=0, help="How long to compute your function's answers.")] = 60,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all samples there.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report there.")] = None,
+) -> None:
+    """Compare backends and policies, by turns, and say which fits.
+
+    With no arguments: all workloads, payloads and kinds of callers with the usual backends, in some minutes.
+    """
+    from mlcache.bench.places import DEFAULTS
+    from mlcache.bench.runner import Plan
+    from mlcache.bench.workloads import Size
+
+    size = Size(keys=keys, calls=length, repetitions=repetitions, exponent=zipf)
+    if function is not None or calls_file is not None:
+        tasks = _own(function, calls_file, callers, seconds)
+    elif trace:
+        tasks = _recorded(trace, payload, callers, length)
+    else:
+        tasks = _known(workload, payload, callers, size)
+    _run(Plan(tasks, backend or list(DEFAULTS), repetitions, memory), json, html)
+
+
+def _run(plan: Plan, json: Path | None, html: Path | None) -> None:
+    from rich.console import Console
+
+    from mlcache.bench import document, terminal
+    from mlcache.bench.html import page
+    from mlcache.bench.runner import run
+
+    for file in filter(None, (json, html)):
+        if not file.parent.is_dir():
+            raise ConfigurationError(f"{file} cannot be written: there is no folder {file.parent}")
+    console = Console()
+    with terminal.bar(plan.replays, console) as progress:
+        found = run(plan, progress)
+    terminal.show(found, console)
+    if json is not None:
+        document.write(found, json)
+    if html is not None:
+        html.write_text(page(found), encoding="utf-8")
+        console.print(f"The report is in {html}")
+
+
+def _known(workloads: Names, payloads: Names, crowds: Names, size: Size) -> list[Task]:
+    from mlcache.bench.scenarios import chosen, default
+
+    if not (workloads or payloads or crowds):
+        return default(size)
+    return chosen(workloads or [], payloads or [], crowds or [], size)
+
+
+def _recorded(paths: list[Path], payloads: Names, crowds: Names, length: int) -> list[Task]:
+    from mlcache.bench.runner import Task
+    from mlcache.bench.workloads import recorded, scaled
+    from mlcache.trace.reading import load
+
+    trace = load(paths).workload
+    work = scaled(recorded(trace, (payloads or ["embedding"])[0], length))
+    return [Task(lambda: work, who) for who in _callers(crowds)]
+
+
+def _own(path: str | None, file: Path | None, crowds: Names, seconds: float) -> list[Task]:
+    from mlcache.bench.functions import known, load, read_calls
+    from mlcache.bench.replay import signature_of
+    from mlcache.bench.runner import Task
+    from mlcache.bench.workloads import scaled
+
+    if path is None or file is None:
+        raise ConfigurationError("your own function needs both: package.module:function and --calls FILE")
+    function = load(path)
+    work = scaled(known(function, read_calls(file), seconds))
+    return [Task(lambda: work, who, signature_of(function)) for who in _callers(crowds)]
+
+
+def _callers(crowds: Names) -> list[Callers]:
+    from mlcache.bench.callers import callers
+
+    return [callers(each) for each in crowds or ["1"]]

@@ -1,0 +1,47 @@
+"""Runs that were never measured, so that what is told of them is known."""
+
+from __future__ import annotations
+
+from mlcache.bench.document import Cell, Document, Scenario
+from mlcache.bench.places import Traits
+
+MEMORY = Traits(survives=False, processes=False, hosts=False)
+DISK = Traits(survives=True, processes=True, hosts=False)
+
+
+def cell(backend: str, net: list[float], hit: float = 1e-6) -> Cell:
+    return Cell(backend, {"net": net, "hit": [hit] * len(net), "hit_rate": net})
+
+
+def scenario(name: str, *cells: Cell) -> Scenario:
+    return Scenario(name, "text", "1 caller", 300, 100, 10**6, 10**5, 0.02, 0.1, list(cells))
+
+
+def document(*scenarios: Scenario) -> Document:
+    traits = {"lru": MEMORY, "gdsf": MEMORY, "disk": DISK}
+    return Document(
+        made_at="2026-01-01T00:00:00+00:00",
+        machine={"python": "CPython 3.13.0", "cores": "2 cores"},
+        packages={"numpy": "2.3.0"},
+        yardstick=[0.01, 0.011],
+        traits=traits,
+        scenarios=list(scenarios),
+    )
+
+
+def usual() -> Document:
+    """On zipf the one policy saves more, on a scan the other; disk saves the most, and fails at a third."""
+    return document(
+        scenario(
+            "zipf",
+            cell("lru", [0.30, 0.31, 0.29]),
+            cell("gdsf", [0.60, 0.61, 0.59]),
+            cell("disk", [0.8, 0.81, 0.79], 6e-5),
+        ),
+        scenario(
+            "scan",
+            cell("lru", [0.30, 0.31, 0.29]),
+            cell("gdsf", [0.10, 0.11, 0.09]),
+            cell("disk", [0.8, 0.81, 0.79], 6e-5),
+        ),
+    )

@@ -1,0 +1,114 @@
+"""Two runs compared: what changed, what did not, and files that have nothing to compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcache.bench import document as documents
+from mlcache.bench.compare import Change, compare
+from mlcache.errors import ConfigurationError
+from tests.bench.samples import cell, document, scenario
+
+
+def _noisy(middle: float, seed: int) -> list[float]:
+    return [float(each) for each in middle * np.random.default_rng(seed).normal(1, 0.02, 9)]
+
+
+def _write(path: Path, **hits: list[float]) -> Path:
+    cells = [cell(name, [0.5] * len(samples)) for name, samples in hits.items()]
+    for each, samples in zip(cells, hits.values(), strict=True):
+        each.samples["hit"] = samples
+    documents.write(document(scenario("zipf", *cells)), path)
+    return path
+
+
+def _change(found: list[Change], who: str, measure: str) -> Change:
+    return next(each for each in found if (each.who, each.measure) == (who, measure))
+
+
+def test_what_changed_is_told_from_what_is_noise(tmp_path: Path) -> None:
+    before = _write(tmp_path / "a", lru=_noisy(1e-6, 0), gdsf=_noisy(1e-6, 1), disk=_noisy(1e-4, 2))
+    after = _write(tmp_path / "b", lru=_noisy(1e-6, 3), gdsf=_noisy(2e-6, 4), disk=_noisy(0.5e-4, 5))
+    found = compare(before, after).changes
+    assert _change(found, "lru", "hit").verdict == "same"
+    worse, better = _change(found, "gdsf", "hit"), _change(found, "disk", "hit")
+    assert (worse.verdict, better.verdict) == ("worse", "better")
+    assert worse.low < 2.0 < worse.high
+    assert worse.ratio == pytest.approx(2.0, rel=0.05)
+    assert worse.p < 0.01
+    assert _change(found, "gdsf", "net").verdict == "same"
+
+
+def test_more_of_what_is_good_is_better(tmp_path: Path) -> None:
+    files: list[Path] = []
+    for name, net in (("a", 0.3), ("b", 0.6)):
+        files.append(tmp_path / name)
+        documents.write(document(scenario("zipf", cell("lru", _noisy(net, 7)))), files[-1])
+    assert _change(compare(*files).changes, "lru", "net").verdict == "better"
+
+
+def test_a_sure_change_that_is_too_small_to_matter_is_none(tmp_path: Path) -> None:
+    before = _write(tmp_path / "a", lru=[1.0 + number / 1e6 for number in range(9)])
+    after = _write(tmp_path / "b", lru=[1.01 + number / 1e6 for number in range(9)])
+    change = _change(compare(before, after).changes, "lru", "hit")
+    assert change.p < 0.01
+    assert change.verdict == "same"
+
+
+def test_two_samples_are_too_few_to_be_sure_of_anything(tmp_path: Path) -> None:
+    before, after = _write(tmp_path / "a", lru=[1.0, 1.1]), _write(tmp_path / "b", lru=[9.0, 9.1])
+    assert _change(compare(before, after).changes, "lru", "hit").verdict == "same"
+
+
+def test_what_only_one_run_has_is_told(tmp_path: Path) -> None:
+    before = _write(tmp_path / "a", lru=[1.0], disk=[1.0])
+    after = _write(tmp_path / "b", lru=[1.0], gdsf=[1.0])
+    found = compare(before, after)
+    assert {who for _, who, _ in found.only_before} == {"disk"}
+    assert {who for _, who, _ in found.only_after} == {"gdsf"}
+
+
+def test_another_machine_and_its_speed_are_told(tmp_path: Path) -> None:
+    slow = document(scenario("zipf", cell("lru", [0.5])))
+    slow.machine["cores"], slow.yardstick = "1 core", [0.02, 0.022]
+    documents.write(slow, tmp_path / "b")
+    before = _write(tmp_path / "a", lru=[1.0])
+    remarks = compare(before, tmp_path / "b").remarks
+    assert remarks[0] == "cores: 2 cores before, 1 core after"
+    assert remarks[1].startswith("the machine took 2.00 times as long")
+
+
+def _benchmark(path: Path, *samples: float) -> Path:
+    results = [{"contender": "mlcache", "samples": samples}, {"contender": "broken", "samples": []}]
+    report: dict[str, Any] = {"benchmark": "hits", "cases": [{"name": "int", "results": results}]}
+    path.write_text(json.dumps({"reports": [report]}), encoding="utf-8")
+    return path
+
+
+def test_runs_of_the_benchmarks_are_compared_too(tmp_path: Path) -> None:
+    before = _benchmark(tmp_path / "a", *_noisy(1e-6, 0))
+    after = _benchmark(tmp_path / "b", *_noisy(3e-6, 1))
+    (change,) = compare(before, after).changes
+    assert (change.scenario, change.who, change.measure) == ("hits: int", "mlcache", "time")
+    assert change.verdict == "worse"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"scenarios": 7}'])
+def test_a_file_that_is_no_run_is_told(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "b"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError):
+        compare(_write(tmp_path / "a", lru=[1.0]), file)
+
+
+def test_a_file_that_is_not_there_and_runs_with_nothing_in_common_are_told(tmp_path: Path) -> None:
+    before = _write(tmp_path / "a", lru=[1.0])
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        compare(before, tmp_path / "none")
+    with pytest.raises(ConfigurationError, match="nothing in common"):
+        compare(before, _write(tmp_path / "b", disk=[1.0]))

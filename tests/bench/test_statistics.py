@@ -1,0 +1,87 @@
+"""Intervals, ratios and rank tests, held against scipy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlcache.bench import statistics
+
+NUMBERS = st.lists(st.integers(0, 12).map(float), min_size=2, max_size=5)
+
+
+def test_the_interval_holds_the_median_and_narrows_with_more_samples() -> None:
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(10, 1, 8).tolist(), rng.normal(10, 1, 200).tolist()
+    (low, high), (lower, upper) = statistics.interval(few), statistics.interval(many)
+    assert low <= np.median(few) <= high
+    assert upper - lower < (high - low) / 2
+
+
+def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(200):
+        low, high = statistics.interval(rng.normal(5, 2, 25).tolist())
+        held += low <= 5 <= high
+    assert 0.88 <= held / 200 <= 1.0
+
+
+def test_one_sample_is_its_own_interval() -> None:
+    assert statistics.interval([3.0]) == (3.0, 3.0)
+
+
+def test_a_ratio_has_its_interval_around_it() -> None:
+    found, low, high = statistics.ratio([2.0, 2.1, 1.9, 2.0], [1.0, 1.1, 0.9, 1.0])
+    assert found == pytest.approx(2.0)
+    assert 1.7 < low <= found <= high < 2.4
+    assert math.isnan(statistics.ratio([1.0], [0.0])[0])
+
+
+def test_differences_are_of_samples_taken_side_by_side() -> None:
+    found, low, high = statistics.paired_difference([1.1, 5.1, 9.1], [1.0, 5.0, 9.0])
+    assert found == pytest.approx(0.1)
+    assert [low, high] == pytest.approx([0.1, 0.1])
+
+
+@settings(max_examples=25)
+@given(NUMBERS, NUMBERS)
+def test_the_exact_test_is_that_of_all_permutations(one: list[float], other: list[float]) -> None:
+    scipy = pytest.importorskip("scipy.stats")
+
+    def sum_of_ranks(first: Any, second: Any) -> float:
+        return float(scipy.rankdata(np.concatenate([first, second]))[: len(one)].sum())
+
+    middle = len(one) * (len(one) + len(other) + 1) / 2
+    expected = scipy.permutation_test(
+        (one, other),
+        lambda first, second: abs(sum_of_ranks(first, second) - middle),
+        vectorized=False,
+        alternative="greater",
+        n_resamples=np.inf,
+    ).pvalue
+    assert statistics.mann_whitney(one, other) == pytest.approx(expected)
+
+
+def test_many_samples_are_judged_by_the_normal_law() -> None:
+    scipy = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(2)
+    one, other = rng.integers(0, 20, 40).astype(float), rng.integers(3, 23, 30).astype(float)
+    expected = scipy.mannwhitneyu(one, other, method="asymptotic").pvalue
+    assert statistics.mann_whitney(one.tolist(), other.tolist()) == pytest.approx(expected)
+
+
+def test_equal_samples_tell_nothing() -> None:
+    assert statistics.mann_whitney([1.0, 1.0], [1.0, 1.0]) == 1.0
+    assert statistics.mann_whitney([], [1.0]) == 1.0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_p_values_are_corrected_as_benjamini_and_hochberg_say(p_values: list[float]) -> None:
+    scipy = pytest.importorskip("scipy.stats")
+    assert statistics.adjusted(p_values) == pytest.approx(scipy.false_discovery_control(p_values).tolist())
