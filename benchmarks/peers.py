@@ -166,7 +166,7 @@ def _memoize_stampede(function: Function, place: Place, stack: ExitStack) -> Fun
 def _joblib(function: Function, place: Place, _: ExitStack) -> Function:
     import joblib
 
-    logging.getLogger("MemorizedFunc").disabled = True  # it tells of each race that it lost
+    logging.getLogger("joblib").setLevel(logging.ERROR)  # it tells of each race that it lost
     warnings.filterwarnings("ignore", module="joblib")
     fresh = joblib.expires_after(seconds=int(place.ttl)) if place.ttl == SHORT else None
     return joblib.Memory(place.folder, verbose=0).cache(function, cache_validation_callback=fresh)

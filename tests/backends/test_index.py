@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 import subprocess
 import threading
@@ -185,53 +186,48 @@ def test_a_value_that_is_replaced_while_it_is_looked_up_is_found(
 def test_a_use_that_cannot_be_written_down_costs_no_answer(make: Make) -> None:
     disk = make("least-recently-used")
     fill(disk, 1)
-    disk._index()._sql("PRAGMA busy_timeout = 1")
+    disk._index()._patience = 0.001
     other = sqlite3.connect(disk.directory / "cache.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     assert disk.get(key(1)) == FOURTH
     other.close()
 
 
-WRITER = """
+WRITERS = """
 import math, random, sys
+import mlcache.backends.index  # once for all
 from mlcache.backends.disk import Disk
 from mlcache.testing.backends import key
-disk = Disk(sys.argv[1], max_bytes=int(sys.argv[2]), policy=sys.argv[3])
-chance = random.Random(sys.argv[4])
-print("ready", flush=True)
-sys.stdin.readline()
-for turn in range(400):
-    size = chance.choice([500, 5_000, 40_000, 300_000])
-    disk.put(key(chance.randrange(10_000)), chance.randbytes(size), math.inf)
-    disk.get(key(chance.randrange(10_000)))
-disk.close()
+from tests.faults.forks import all_at_once
+folder, bound, policy = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+
+def write(me):
+    disk = Disk(folder, max_bytes=bound, policy=policy)
+    chance = random.Random(me)
+    for turn in range(250):
+        size = chance.choice([500, 5_000, 40_000, 300_000])
+        disk.put(key(chance.randrange(10_000)), chance.randbytes(size), math.inf)
+        disk.get(key(chance.randrange(10_000)))
+    disk.close()
+
+all_at_once(3, write)
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("policy", POLICIES[:3])
 def test_processes_keep_the_bound_within_five_percent(tmp_path: Path, policy: str) -> None:
     bound, folder, most = 32 * 2**20, tmp_path / "cache", 0
     Disk(folder, max_bytes=bound).count("")
-    pipe = subprocess.PIPE
-    writers = [
-        subprocess.Popen(command(WRITER, folder, bound, policy, seed), text=True, stdin=pipe, stdout=pipe)
-        for seed in range(3)
-    ]
+    writers = subprocess.Popen(command(WRITERS, folder, bound, policy))
     try:
-        for writer in writers:
-            assert writer.stdin is not None
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == "ready\n"
-            writer.stdin.write("go\n")
-            writer.stdin.flush()
-        while any(writer.poll() is None for writer in writers):
+        while writers.poll() is None:
             most = max(most, sum(bytes_in(folder)))
             threading.Event().wait(0.005)
-        assert [writer.wait(PATIENCE) for writer in writers] == [0, 0, 0]
+        assert writers.wait(PATIENCE) == 0
     finally:
-        for writer in writers:
-            writer.kill()
-            writer.communicate()
+        writers.kill()
+        writers.wait()
     assert 0.9 * bound < most < 1.05 * bound
     index, files = bytes_in(folder)
     assert index == (folder / "cache.db").stat().st_size

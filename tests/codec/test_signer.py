@@ -9,6 +9,7 @@ import pytest
 
 from mlcache.codec import Signer
 from mlcache.errors import ConfigurationError
+from tests.faults.children import run
 
 needs_modes = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no modes here")
 
@@ -98,23 +99,14 @@ def test_no_link_pipe_or_folder_is_taken_for_a_key(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_many_processes_at_once_get_one_key(tmp_path: Path) -> None:
-    code = (
-        "import sys; from mlcache.codec import Signer; print('ready', flush=True); sys.stdin.readline();"
-        "print(Signer.from_file(sys.argv[1]).sign([b'a']).hex())"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "key")]
-    racers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(16)
-    ]
-    for racer in racers:
-        assert racer.stdout
-        assert racer.stdout.readline() == "ready\n"
-    for racer in racers:
-        assert racer.stdin
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    signatures = {racer.communicate()[0].strip() for racer in racers}
-    assert signatures == {Signer.from_file(tmp_path / "key").sign([b"a"]).hex()}
-    assert all(racer.returncode == 0 for racer in racers)
+    program = """
+import sys
+from mlcache.codec import Signer
+from tests.faults.forks import all_at_once
+all_at_once(16, lambda _: Signer.from_file(sys.argv[1]).sign([b"a"]).hex())
+"""
+    signatures = run(program, tmp_path / "key").split()
+    assert signatures == [Signer.from_file(tmp_path / "key").sign([b"a"]).hex()] * 16
     assert [each.name for each in tmp_path.iterdir()] == ["key"]

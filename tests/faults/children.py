@@ -24,7 +24,13 @@ MODEST = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 """Has the superuser bound by the permissions of files as everybody is."""
 
 
-def run(program: str, *arguments: object, mount: str | None = None, modest: bool = False) -> str:
+def run(
+    program: str,
+    *arguments: object,
+    mount: str | None = None,
+    modest: bool = False,
+    patience: float = PATIENCE,
+) -> str:
     """What ``program`` printed; it must not fail.
 
     Args:
@@ -32,13 +38,14 @@ def run(program: str, *arguments: object, mount: str | None = None, modest: bool
         arguments: for its ``sys.argv``.
         mount: shell commands that come first, in a name space for mounts of its own.
         modest: whether the permissions of files bind it, whoever runs it.
+        patience: seconds after which it is taken to hang.
     """
     line = command(program, *arguments)
     if modest and _is_superuser():
         line = [*MODEST, *line]
     if mount is not None:
         line = ["unshare", "--map-root-user", "--mount", "sh", "-ec", mount + '\nexec "$@"', "sh", *line]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=patience, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

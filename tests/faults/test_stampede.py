@@ -89,6 +89,7 @@ def test_one_cold_key_is_computed_once(
     order.gate.touch()
     assert arrive(ships[:number]) == ["right"] * number
     assert len(order.runs()) == 1
+    assert not list(order.log.parent.glob("cache/locks/*")), "no lock is left behind"
 
 
 @pytest.mark.parametrize(("kind", "callers", "number"), [("threads", 8, 3), ("tasks", 1, 3)])

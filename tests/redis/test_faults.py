@@ -9,7 +9,6 @@ import math
 import os
 import pickle
 import socket
-import subprocess
 import threading
 import time
 import traceback
@@ -27,7 +26,7 @@ from mlcache.backends.redis.store import Redis
 from mlcache.codec import FrameCodec, Signer
 from mlcache.entry import Entry
 from mlcache.errors import BackendError, CannotEncodeError, MlcacheWarning
-from tests.faults.children import command
+from tests.faults.children import run
 from tests.redis.servers import PATIENCE, Server, Watched, cluster, wait_until
 
 QUICK = "timeout=200ms&connect_timeout=200ms&breaker=50ms"
@@ -451,43 +450,35 @@ def test_a_forked_child_has_connections_of_its_own(server: Server) -> None:
 SHARER = """
 import sys
 import numpy as np
+import mlcache.backends.redis.clients  # once for all
 from mlcache import ml_cache
+from tests.faults.forks import all_at_once
 
 @ml_cache(backend=sys.argv[1], name="faults.shared", version=None)
 def shared(number: int) -> np.ndarray:
     return np.full(20_000, number, np.int64)
 
-me, torn = int(sys.argv[2]), 0
-print("ready", flush=True)
-sys.stdin.readline()
-for turn in range(400):
-    number = (me * 5 + turn * 3) % 7
-    if turn % 3 == 0:
-        shared.put(np.full(20_000, number * 1000 + me, np.int64), number)
-    elif turn % 10 == 0:
-        shared.invalidate(number)
-    found = shared(number)
-    whole = found.shape == (20_000,) and (found == found[0]).all()
-    torn += not (whole and (found[0] == number or found[0] // 1000 == number))
-print(torn)
+def work(me):
+    torn = 0
+    for turn in range(200):
+        number = (me * 5 + turn * 3) % 7
+        if turn % 3 == 0:
+            shared.put(np.full(20_000, number * 1000 + me, np.int64), number)
+        elif turn % 10 == 0:
+            shared.invalidate(number)
+        found = shared(number)
+        whole = found.shape == (20_000,) and (found == found[0]).all()
+        torn += not (whole and (found[0] == number or found[0] // 1000 == number))
+    return torn
+
+all_at_once(8, work)
 """
 
 
-@pytest.mark.parametrize("nearer", ["", "lru?max_items=3, "])
-def test_eight_processes_find_no_torn_value(nearer: str, server: Server) -> None:
-    url = f"{nearer}{server.url}?timeout=20s&connect_timeout=20s"
-    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with contextlib.ExitStack() as stack:
-        processes = [
-            stack.enter_context(subprocess.Popen(command(SHARER, url, each), **pipes)) for each in range(8)
-        ]
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        with ThreadPoolExecutor(8) as pool:
-            done = pool.map(lambda process: process.communicate("\n", PATIENCE * 3), processes)
-            assert [output for output, _ in done] == ["0\n"] * 8
-        assert [process.returncode for process in processes] == [0] * 8
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_eight_processes_behind_memory_find_no_torn_value(server: Server) -> None:
+    url = f"lru?max_items=3, {server.url}?timeout=20s&connect_timeout=20s"
+    assert run(SHARER, url) == "0\n" * 8
 
 
 def test_a_value_that_was_cut_short_is_a_miss(server: Server) -> None:
