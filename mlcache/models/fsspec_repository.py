@@ -14,6 +14,7 @@ from mlcache.errors import ConfigurationError, InvalidModelError, ModelStoreErro
 from mlcache.models.filesystem import FileSystem, id_of_name, name_of_model
 from mlcache.models.formats import Reader, Trusted, readers_of, written
 from mlcache.models.protocols import Description, Model
+from mlcache.models.sklearn_model import SklearnModel
 
 MANIFEST = "model.json"
 """The file that says which of the files beside it is the model."""
@@ -30,17 +31,19 @@ class Manifest(msgspec.Struct, frozen=True):
         size: bytes in it.
         sha256: of them, in hexadecimal digits.
         older: name of the file that was the model before, which is still there; empty if there is none.
+        method: of the estimator, which answers, where that is not ``predict``.
     """
 
     file: str
     size: int
     sha256: str
     older: str = ""
+    method: str = ""
 
     @property
     def version(self) -> str:
-        """Changes with the content and with nothing else."""
-        return self.sha256[:32]
+        """Changes with what the model answers and with nothing else."""
+        return f"{self.sha256[:32]}-{self.method}".rstrip("-")
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -112,7 +115,10 @@ class FsspecModelRepository:
             stored = self._find(model_id)
             with suppress(_ReplacedError):
                 data = self._read(stored)
-                return self._readers[_ending(stored.path)](data, stored.version)
+                model = self._readers[_ending(stored.path)](data, stored.version)
+                if stored.manifest and stored.manifest.method and isinstance(model, SklearnModel):
+                    model.method = stored.manifest.method
+                return model
         raise InvalidModelError(
             f"model {model_id!r} in {self._files} is torn or was changed: its file does not hold what it "
             "should, or changes each time that it is read"
@@ -143,7 +149,8 @@ class FsspecModelRepository:
         file, older = digest[:32] + ending, before.file if before else ""
         if before and file == older:
             older = before.older
-        manifest = Manifest(file, len(data), digest, older)
+        method = model.method if isinstance(model, SklearnModel) and model.method != "predict" else ""
+        manifest = Manifest(file, len(data), digest, older, method)
         self._files.put(f"{folder}/{file}", data)
         self._files.put(f"{folder}/{MANIFEST}", msgspec.json.encode(manifest))
         # What was the model until now stays: somebody may have read the manifest and not yet the file.

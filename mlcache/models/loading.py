@@ -86,7 +86,8 @@ class Loader:
 
     def _load_within(self, slot: Slot, wait: float) -> Loaded:
         before = self.ask(slot.model_id, self.describe)
-        self._shelf.reserve(slot, self.sizes.expect(slot.model_id, before), wait)
+        expected = self.sizes.expect(slot.model_id, before, self._shelf.max_bytes)
+        self._shelf.reserve(slot, expected, wait)
         started = clock.ticks()
         model = self.ask(slot.model_id, self.repository.get_model)
         try:

@@ -6,9 +6,12 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -57,7 +60,6 @@ class S3:
             self._server.stop()
             self._server = None
 
-
     def bucket(self) -> str:
         """The URL of an empty folder in a new bucket."""
         import s3fs
@@ -101,6 +103,34 @@ def own_s3(s3_server: S3 | None) -> Iterator[tuple[S3, str]]:
     if s3_server is None:
         pytest.skip("moto or s3fs is not installed")
     server = S3()
+    server.start()
+    yield server, server.bucket()
+    server.stop()
+
+
+class S3Process(S3):
+    """An S3 server in a process of its own, which leaves all of this one to the tests."""
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            assert self._server.poll() is None, "moto's server has ended"
+            threading.Event().wait(0.05)
+
+    def stop(self) -> None:
+        self._server.kill()
+        self._server.wait()
+
+
+@pytest.fixture
+def s3_process(s3_server: S3 | None) -> Iterator[tuple[S3, str]]:
+    """The same as ``s3``, in a process of its own."""
+    if s3_server is None:
+        pytest.skip("moto or s3fs is not installed")
+    server = S3Process()
     server.start()
     yield server, server.bucket()
     server.stop()

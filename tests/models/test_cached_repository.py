@@ -18,7 +18,7 @@ from mlcache.errors import (
     NoRoomError,
     UnknownModelError,
 )
-from mlcache.models import CachedModelRepository, CallableModel, Model, ModelRepository
+from mlcache.models import CachedModelRepository, CallableModel, Description, Model, ModelRepository
 from mlcache.testing.clock import FakeClock
 from tests.models.samples import Store, a_store, cached
 
@@ -150,14 +150,30 @@ def test_a_load_is_refused_where_room_stays_in_use() -> None:
 
 
 def test_a_model_larger_than_all_the_room_is_refused_before_it_is_loaded() -> None:
-    store = Store({"0": 100, "1": 201})
-    with cached(store, max_bytes=200) as models:
+    store = Store({"0": 10 << 20, "1": 21 << 20})
+    with cached(store, max_bytes=20 << 20) as models:
         use(models, "0")
         for _ in range(2):
-            with pytest.raises(NoRoomError, match="takes 201 B, which is more than the 200 B"):
+            with pytest.raises(NoRoomError, match="takes 21.0 MiB, which is more than the 20.0 MiB"):
                 use(models, "1")
         assert store.loads == {"0": 1}
         assert in_memory(store) == {"0"}
+
+
+def test_a_model_is_not_refused_for_an_estimate() -> None:
+    class Compact(Store):
+        """Its models take a tenth in memory of what they take in the store."""
+
+        def describe(self, model_id: str, /) -> Description:
+            return Description(self.versions[model_id], 10 * self.sizes[model_id])
+
+    store = Compact(dict.fromkeys("0123", 10))
+    with cached(store, max_bytes=150) as models:
+        for _ in range(2):
+            for model_id in "0123":
+                models.get_model(model_id)
+        assert models.info().models == 4
+        assert store.most_bytes == 40
 
 
 def test_a_model_that_turns_out_larger_than_expected_makes_room_too() -> None:

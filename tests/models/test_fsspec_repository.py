@@ -24,6 +24,7 @@ from mlcache.models import (
     Model,
     ModelRepository,
     Pings,
+    SklearnModel,
 )
 from tests.models.tenants import model, rows
 
@@ -51,8 +52,7 @@ def test_what_is_put_there_comes_back(repository: FsspecModelRepository) -> None
         assert description.version == version
         assert description.size == len(repository._files.read(repository._find(f"tenant {number}").path))
     for number in range(4):
-        read: Any = repository.get_model(f"tenant {number}")
-        read.method = model(number).method
+        read = repository.get_model(f"tenant {number}")
         assert np.array_equal(read.predict(rows(number, 0)), model(number).predict(rows(number, 0)))
     assert sorted(repository.model_ids()) == [f"tenant {number}" for number in range(4)]
 
@@ -65,6 +65,19 @@ def test_the_version_changes_with_the_content_and_nothing_else(repository: Fsspe
     assert second != first
     assert repository.get_model("a").version == second  # type: ignore[attr-defined]
     assert repository.put_model("b", two, ending=".skops") == second
+
+
+def test_the_method_that_answers_is_part_of_the_model(repository: FsspecModelRepository) -> None:
+    estimator = model(0).estimator
+    versions = {
+        repository.put_model("m", SklearnModel(estimator, method=method))
+        for method in ("predict", "predict_proba", "predict")
+    }
+    assert len(versions) == 2
+    repository.put_model("m", SklearnModel(estimator, method="predict_proba"))
+    found = repository.get_model("m")
+    assert np.array_equal(found.predict(rows(0, 0)), estimator.predict_proba(rows(0, 0)))
+    assert repository.describe("m").version in versions
 
 
 def test_what_is_not_there_is_unknown(repository: FsspecModelRepository) -> None:

@@ -85,7 +85,7 @@ async def test_a_prediction_is_the_models_own_and_then_cached(models: CachedMode
         assert 590 <= int(again.headers["cache-control"].removeprefix("max-age=")) <= 600
         assert again.headers["expires"] == first.headers["expires"]
         ends = parsedate_to_datetime(again.headers["expires"]) - parsedate_to_datetime(again.headers["date"])
-        assert 590 <= ends.total_seconds() <= 600
+        assert 590 <= ends.total_seconds() <= 601  # Date is a moment older than the answer
         other = await ask(client, "4", FRAME)
         assert other.json()["predictions"] == (FRAME.to_numpy() + 4).tolist()
 
