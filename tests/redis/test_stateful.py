@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from mlcache import open_backend
 from mlcache.backends.encoded import Encoded
 from mlcache.backends.invalidation import listen
 from mlcache.backends.memory import Lru
@@ -21,6 +24,7 @@ from mlcache.entry import Entry, Key, Verdict, judge
 from mlcache.testing import FakeClock
 from mlcache.testing.backends import key
 from tests.redis.servers import Server, wait_until
+from tests.stateful.machine import check
 
 SPACE = "app.f@1"
 KEYS = [key(number, SPACE) for number in range(3)]
@@ -119,3 +123,25 @@ def test_what_any_host_finds_is_what_any_host_kept_last(steps: int, server: Serv
     run_state_machine_as_test(
         Machine, settings=settings(max_examples=15, stateful_step_count=steps, deadline=None)
     )
+
+
+URLS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
+    "alone": lambda request: str(request.getfixturevalue("server").url),
+    "by TLS": lambda request: str(request.getfixturevalue("encrypted")),
+    "by Sentinel": lambda request: str(request.getfixturevalue("watched").url),
+    "in a cluster": lambda request: (
+        f"redis+cluster://127.0.0.1:{request.getfixturevalue('nodes')[0].port}?timeout=5s"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.usefixtures("server", "encrypted", "watched", "nodes")
+def test_every_kind_of_server_behaves_as_a_dict(name: str, request: pytest.FixtureRequest) -> None:
+    url = URLS[name](request)
+
+    def make(_: Path) -> Any:
+        opened: Any = open_backend(url)
+        return Encoded(opened, FrameCodec()) if name == "alone" else opened
+
+    check(make, persistent=True, examples=8)
