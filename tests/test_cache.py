@@ -443,6 +443,7 @@ def test_a_changed_function_does_not_find_the_answers_of_the_old_one() -> None:
         print(f(1), f.cache_info().hits)
     """
     assert [run(code.format(step=step)) for step in (1, 1, 2)] == ["2 0\n", "2 1\n", "3 0\n"]
+    assert run(code.format(step=1)) == "2 1\n", "what the old one computed is still there for it"
 
 
 @pytest.mark.parametrize("package", ["diskcache", "platformdirs"])

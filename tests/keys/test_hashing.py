@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mlcache.errors import ConfigurationError, MissingExtraError
@@ -157,3 +159,41 @@ def test_blake3_hashes_whatever_xxh3_does(secret: str | None) -> None:
     ]
     hashing.choose("blake3", secret)
     assert len({digest(value) for value in made}) == len(made)
+
+
+def lets_others_run(work: Callable[[], object]) -> bool:
+    """Whether another thread gets its turn within ``work``, where Python takes it from none."""
+    turn, ran = threading.Lock(), threading.Event()
+
+    def run() -> None:
+        with turn:
+            ran.set()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1_000)
+    try:
+        with turn:
+            other = threading.Thread(target=run)
+            other.start()
+        found = any((work(), ran.is_set())[1] for _ in range(100))
+    finally:
+        sys.setswitchinterval(interval)
+    other.join()
+    return found
+
+
+@pytest.mark.parametrize("name", ["xxh3", "blake3"])
+@pytest.mark.parametrize("kind", ["array", "strided", "bytes", "frame"])
+def test_other_threads_run_while_much_is_hashed(kind: str, name: str) -> None:
+    if name == "blake3":
+        pytest.importorskip("blake3")
+    hashing.choose(name)
+    numbers = np.zeros((2_000, 1_000))
+    value = {
+        "array": numbers,
+        "strided": numbers[:, ::2],
+        "bytes": numbers.tobytes(),
+        "frame": pd.DataFrame(numbers),
+    }[kind]
+    assert not lets_others_run(lambda: sum(range(10_000)))
+    assert lets_others_run(lambda: digest(value))
