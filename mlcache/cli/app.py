@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mlcache.cli import bench, compare
+from mlcache.cli import bench, compare, serve_demo, simulate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -38,3 +38,5 @@ def mlcache(
 
 app.command()(bench.bench)
 app.command()(compare.compare)
+app.command("serve-demo")(serve_demo.serve_demo)
+app.command()(simulate.simulate)
