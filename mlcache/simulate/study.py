@@ -64,12 +64,24 @@ class Study(msgspec.Struct, frozen=True):
         """The replays of one policy, by size."""
         return [point for point in self.points if point.policy == policy]
 
-    def best(self, fraction: float) -> Point | None:
-        """Of the stores of this size, the one that saves the most seconds; None if there was none."""
-        stores = [
-            point for point in self.points if point.fraction == fraction and point.policy not in OFFLINE
-        ]
-        return max(stores, key=lambda point: point.score.seconds_saved, default=None)
+    def at(self, fraction: float) -> list[Point]:
+        """The replays at one size, by policy."""
+        return [point for point in self.points if point.fraction == fraction]
+
+    def best(self, fraction: float, measure: str = "seconds_saved") -> Point | None:
+        """Of the stores of this size, the one with the most of a measure; None if there was none.
+
+        Args:
+            fraction: the size.
+            measure: a field of ``Score``.
+        """
+        stores = [point for point in self.at(fraction) if point.policy not in OFFLINE]
+        return max(stores, key=lambda point: getattr(point.score, measure), default=None)
+
+
+def to_json(study: Study) -> bytes:
+    """All figures of a study, by the names of its fields."""
+    return msgspec.json.format(msgspec.json.encode(study), indent=2) + b"\n"
 
 
 def simulate(

@@ -1,0 +1,76 @@
+"""``mlcache simulate`` on a recorded trace and on known patterns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mlcache import ml_cache
+from mlcache.cli.app import app
+from mlcache.errors import ConfigurationError
+from mlcache.trace.recorder import Recorder
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """What was recorded of a function that keeps all its values but those of zero."""
+
+    @ml_cache(backend="lru?max_bytes=1MiB", when=bool)
+    def same(number: int) -> int:
+        return number
+
+    with Recorder(tmp_path / "calls.trace") as recorder:
+        for number in [0, 1, 2, 3] * 5:
+            same(number)
+    assert recorder.path is not None
+    return recorder.path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["simulate", "--jobs", "1", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def test_a_recorded_trace_is_replayed(trace: Path, tmp_path: Path) -> None:
+    done = run(trace, "--size", "50%", "--size", "1", "--json", tmp_path / "out.json")
+    assert done.exit_code == 0, done.output
+    assert "15 calls for 3 keys" in done.output
+    assert "5 calls are left out: most values of their keys are not kept" in done.output
+    figures: dict[str, Any] = json.loads((tmp_path / "out.json").read_bytes())
+    assert [point["fraction"] for point in figures["points"]] == [0.5] * 6 + [1.0] * 6
+    assert figures["points"][6]["policy"] == "lru"
+    assert figures["points"][6]["score"]["hit_rate"] == 12 / 15
+
+
+def test_several_traces_are_of_one_service(trace: Path) -> None:
+    assert "30 calls for 3 keys" in run(trace, trace, "--size", "50%").output
+
+
+def test_a_known_pattern_is_replayed_with_the_policies_and_the_lifetime_asked_for() -> None:
+    done = run("-w", "scan", "-s", "10%", "-p", "lru", "-p", "bound", "--ttl", "1h")
+    assert done.exit_code == 0, done.output
+    assert "300,000 calls for 20,000 keys" in done.output
+    assert "serve for 3600 s" in done.output
+    assert "gdsf" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "give the files of a trace"),
+        (["missing.trace"], "there is no trace missing.trace"),
+        (["-w", "scan", "-s", "much"], "--size is 'much'"),
+        (["-w", "scan", "-s", "150%"], "size 1.5 is no share"),
+        (["-w", "scam"], "there is no workload 'scam'"),
+        (["-w", "scan", "-p", "mru"], "there is no policy 'mru'"),
+        (["-w", "scan", "--ttl", "soon"], "--ttl is 'soon'"),
+        (["-w", "scan", "--json", "missing/out.json"], "no folder missing"),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments: list[str], part: str) -> None:
+    done = run(*arguments)
+    assert isinstance(done.exception, ConfigurationError)
+    assert part in str(done.exception)
