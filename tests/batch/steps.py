@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -44,3 +45,17 @@ def prepare(texts: list[str]) -> Rows:
 def predict(rows: Rows) -> Rows:
     """A number for each row."""
     return np.asarray(rows.sum(axis=1))
+
+
+def deadly(numbers: list[int]) -> list[int]:
+    """Numbers, of which one below zero ends the process."""
+    if min(numbers) < 0:
+        os._exit(1)
+    return numbers
+
+
+def endless(numbers: list[int]) -> list[int]:
+    """Numbers, of which one below zero takes for ever."""
+    if min(numbers) < 0:
+        threading.Event().wait()
+    return numbers

@@ -74,15 +74,14 @@ async def test_tasks_share_what_is_being_computed(backend: str) -> None:
 async def test_tasks_and_threads_share_what_is_being_computed(backend: str) -> None:
     counted = Counted()
     cached = ml_cache(backend=backend, batch="numbers", version="1", name="both")(counted.__call__)
-    given = batches(200, seed=3)
+    given, theirs = batches(1000, seed=3), batches(32 * 4, seed=4)
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(16) as pool:
-        calls = [loop.run_in_executor(pool, cached, each) for each in given]
+    with ThreadPoolExecutor(32) as pool:
+        calls = [loop.run_in_executor(pool, cached, each) for each in theirs]
         tasks = [cached.aio(each) for each in given]
         singles = [cached.aio.one(number) for number in range(100)]
-        found = await asyncio.gather(*calls, *tasks)
-        assert await asyncio.gather(*singles) == squares(list(range(100)))
-    assert found == [*map(squares, given), *map(squares, given)]
+        found = await asyncio.gather(*calls, *tasks, *singles)
+    assert found == [*map(squares, theirs), *map(squares, given), *squares(list(range(100)))]
     assert set(counted.seen.values()) == {1}
     _close(cached)
 

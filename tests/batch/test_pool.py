@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcache import Batch, Pool, ml_cache
+from mlcache import Batch, CallTimeoutError, Pool, PoolClosedError, WorkerDied, hook, ml_cache
+from mlcache.events import Raised
 from tests.batch import steps
 
 LRU = "lru?max_bytes=8MiB"
@@ -65,3 +66,53 @@ async def test_steps_of_a_pipeline_have_pools_of_their_own() -> None:
         texts = [f"text {number % 20}" for number in range(60)]
         assert await asyncio.gather(*map(answer, texts)) == [float(sum(text.encode())) for text in texts]
         assert (prepare.cache_info().misses, predict.cache_info().misses) == (20, 20)
+
+
+async def ask(cached: Any, numbers: list[int]) -> dict[int, Any]:
+    """By number, the answer or the error of single items that are asked for at once."""
+    found = await asyncio.gather(*map(cached.aio.one, numbers), return_exceptions=True)
+    return dict(zip(numbers, found, strict=True))
+
+
+async def test_an_item_that_kills_its_worker_fails_alone() -> None:
+    died: list[Any] = []
+    with Pool(1) as pool, hook(lambda event: died.append(event) if isinstance(event, Raised) else None):
+        cached = ml_cache(backend=LRU, batch="numbers", offload=pool)(steps.deadly)
+        found = await ask(cached, [1, 2, -1, 3])
+        assert isinstance(found.pop(-1), WorkerDied)
+        assert found == {1: 1, 2: 2, 3: 3}
+        assert await cached.aio([4, 1]) == [4, 1]
+        assert cached.cache_info().currsize == 4
+        with pytest.raises(WorkerDied):
+            cached([5, -1])
+        assert cached([5, 6]) == [5, 6]
+    assert {event.key for event in died} == {cached.cache_key([number])[0] for number in (5, -1)}
+
+
+async def test_an_item_that_hangs_in_its_worker_fails_alone() -> None:
+    with Pool(1, timeout="500ms") as pool:
+        cached = ml_cache(backend=LRU, batch="numbers", offload=pool)(steps.endless)
+        found = await ask(cached, [1, 2, -1])
+        assert isinstance(found.pop(-1), CallTimeoutError)
+        assert found == {1: 1, 2: 2}
+
+
+def test_a_batch_that_a_killed_worker_computed_fails_once_and_is_not_kept() -> None:
+    with Pool(1) as pool, ThreadPoolExecutor(2) as threads:
+        cached = ml_cache(backend=LRU, batch=Batch("numbers", max_size=2), offload=pool)(steps.deadly)
+        with pytest.raises(WorkerDied):
+            cached([1, 2, 3, -1, 4])
+        assert cached.cache_info().currsize == 2  # what came before
+        assert list(threads.map(cached, [[1, 2, 3], [3, 4]])) == [[1, 2, 3], [3, 4]]
+
+
+async def test_nobody_waits_for_ever_where_the_pool_is_closed() -> None:
+    pool = Pool(1)
+    cached = ml_cache(backend=LRU, batch=Batch("numbers", max_size=1), offload=pool)(steps.endless)
+    riders = [asyncio.create_task(cached.aio.one(number)) for number in (-1, 1, 2)]
+    batch = asyncio.create_task(cached.aio([3, 1]))
+    while not pool.metrics().submitted:
+        await asyncio.sleep(0.001)
+    await asyncio.to_thread(pool.close, 0.1)
+    found = await asyncio.gather(*riders, batch, return_exceptions=True)
+    assert all(isinstance(each, PoolClosedError) for each in found), found
