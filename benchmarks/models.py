@@ -123,7 +123,7 @@ def _plain(store: FsspecModelRepository, _: Work, budget: int, __: ExitStack) ->
     """What one writes first: a cache of models under a lock, which is not held while one is loaded."""
     from cachetools import LRUCache
 
-    models: Any = LRUCache(budget, getsizeof=lambda model: model.size())
+    models: Any = LRUCache(budget, getsizeof=_size_of)
     lock = threading.Lock()
 
     def ask(model_id: str, frame: Any) -> Any:
@@ -137,6 +137,11 @@ def _plain(store: FsspecModelRepository, _: Work, budget: int, __: ExitStack) ->
         return model.predict(frame)
 
     return ask
+
+
+def _size_of(model: Any) -> int:
+    size: int = model.size()
+    return size
 
 
 def _none(store: FsspecModelRepository, _: Work, __: int, ___: ExitStack) -> Ask:

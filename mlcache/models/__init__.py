@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlcache.models.cached_infos import CachedModelInfoRepository
 from mlcache.models.cached_repository import CachedModelRepository
 from mlcache.models.callable_model import CallableModel
+from mlcache.models.collate import concat_rows
 from mlcache.models.fsspec_repository import FsspecModelRepository
 from mlcache.models.info import ModelCacheInfo
 from mlcache.models.infos_sqlalchemy import SQLAlchemyModelInfoRepository
@@ -43,4 +44,5 @@ __all__ = [
     "Sized",
     "SklearnModel",
     "Versioned",
+    "concat_rows",
 ]

@@ -55,11 +55,11 @@ def store(tenant: Tenant, models: FsspecModelRepository, infos: SQLAlchemyModelI
 
 def _load(name: str) -> Any:
     try:
-        import pandas as pd  # noqa: F401 - without it, scikit-learn has no frames
         from sklearn import datasets
-    except ImportError as error:
-        raise MissingExtraError("training models", str(error.name), "server") from error
-    return getattr(datasets, f"load_{name}")(as_frame=True)
+
+        return getattr(datasets, f"load_{name}")(as_frame=True)
+    except ImportError as error:  # scikit-learn itself asks for pandas without giving its name
+        raise MissingExtraError("training models", error.name or "pandas", "server") from error
 
 
 def _estimator(number: int) -> Any:

@@ -11,7 +11,7 @@ FIRST_RATIO = 2.0
 """Bytes in memory for each byte in the store, as long as none was measured."""
 
 SMALL = 1 << 20
-"""Bytes in the store up to which a model may take a fraction of that in memory: what a format adds is most."""
+"""Bytes in the store up to which a model may take a fraction of that in memory: most is the format's own."""
 
 FADING = 0.9
 """How much of an extreme ratio counts still after the next load, which may have been of another kind."""

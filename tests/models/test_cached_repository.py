@@ -154,7 +154,7 @@ def test_a_model_larger_than_all_the_room_is_refused_before_it_is_loaded() -> No
     with cached(store, max_bytes=20 << 20) as models:
         use(models, "0")
         for _ in range(2):
-            with pytest.raises(NoRoomError, match="takes 21.0 MiB, which is more than the 20.0 MiB"):
+            with pytest.raises(NoRoomError, match=r"takes 21\.0 MiB, which is more than the 20\.0 MiB"):
                 use(models, "1")
         assert store.loads == {"0": 1}
         assert in_memory(store) == {"0"}

@@ -69,15 +69,12 @@ def test_the_version_changes_with_the_content_and_nothing_else(repository: Fsspe
 
 def test_the_method_that_answers_is_part_of_the_model(repository: FsspecModelRepository) -> None:
     estimator = model(0).estimator
-    versions = {
-        repository.put_model("m", SklearnModel(estimator, method=method))
-        for method in ("predict", "predict_proba", "predict")
-    }
-    assert len(versions) == 2
-    repository.put_model("m", SklearnModel(estimator, method="predict_proba"))
-    found = repository.get_model("m")
-    assert np.array_equal(found.predict(rows(0, 0)), estimator.predict_proba(rows(0, 0)))
-    assert repository.describe("m").version in versions
+    for method in ("predict_proba", "predict", "decision_function"):
+        version = repository.put_model("m", SklearnModel(estimator, method=method))
+        assert version == repository.describe("m").version
+        assert version.endswith(method) == (method != "predict")
+        right = getattr(estimator, method)(rows(0, 0))
+        assert np.array_equal(repository.get_model("m").predict(rows(0, 0)), right)
 
 
 def test_what_is_not_there_is_unknown(repository: FsspecModelRepository) -> None:

@@ -15,12 +15,19 @@ import pandas as pd
 import pytest
 
 from mlcache import Batch, Expiry
-from mlcache.errors import ConfigurationError, ModelStoreError, UnknownUserError, UntrustedModelError
+from mlcache.errors import (
+    ConfigurationError,
+    ModelInputError,
+    ModelStoreError,
+    UnknownUserError,
+    UntrustedModelError,
+)
 from mlcache.models import (
     CachedModelInfoRepository,
     CachedModelRepository,
     CallableModel,
     FsspecModelRepository,
+    concat_rows,
 )
 from tests.models.samples import Store, a_store, cached
 from tests.models.serving import ask, served
@@ -342,6 +349,29 @@ async def test_single_rows_that_come_together_are_computed_together() -> None:
             many = await ask(client, "7", pd.concat(frames))
             assert many.headers["x-cache"] == "hit"
             assert sum(calls) == 20
+
+
+async def test_rows_that_are_refused_in_a_batch_are_the_mistake_of_whoever_sent_them() -> None:
+    class Lenient:
+        """Its model takes missing values, but no frame without a column."""
+
+        def get_model(self, _: str, /) -> CallableModel:
+            def predict(frame: Any) -> Any:
+                if "b" not in frame.columns:
+                    raise ModelInputError("the frame lacks b")
+                return frame["a"].to_numpy() + 1
+
+            return CallableModel(predict, size=10)
+
+    good = [FRAME.iloc[[0]] + number for number in range(5)]
+    lacking = good[0][["a"]]
+    with CachedModelRepository(Lenient()) as models:
+        batch = Batch("frame", max_size=64, max_wait="100ms", collate=concat_rows)
+        async with service(models, batch=batch) as client:
+            answers = await asyncio.gather(*(ask(client, "7", each) for each in [*good, lacking]))
+    told = [answer.json() for answer in answers]
+    assert [each["predictions"] for each in told[:5]] == [[number + 2.0] for number in range(5)]
+    assert told[5] == {"detail": "the frame lacks b"}
 
 
 async def test_predictions_in_worker_processes_are_the_same(tmp_path: Path) -> None:
