@@ -1,14 +1,18 @@
-"""``python -m benchmarks NAME [--quick] [--json FILE]``, ``python -m benchmarks --list``."""
+"""``python -m benchmarks NAME... [--quick | --brief] [--check] [--json FILE] [--html FILE]``, ``--list``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("hits", "keys", "backends", "stampede", "offload", "batch")
+from benchmarks.harness import be_brief
+from benchmarks.report import Report, write_json
+
+NAMES = ("hits", "answers", "keys", "backends", "stampede", "offload", "batch", "models")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,24 +22,66 @@ def main(arguments: list[str] | None = None) -> int:
     if options.list:
         print("\n".join(f"{name:10} {_about(name)}" for name in NAMES))
         return 0
-    if not options.name:
-        parser.error("say which benchmark; --list shows them all")
-    report = import_module(f"benchmarks.{options.name}").run(quick=options.quick)
-    if options.quick:  # one sample of each says nothing of targets
-        report = replace(report, targets=())
-    print(report.text())
-    if options.json:
-        report.write_json(options.json)
-    return 0
+    if options.check and options.quick:
+        parser.error("one sample of each says nothing of targets: leave out --quick or --check")
+    if not options.names and not options.check:
+        parser.error("say which benchmarks; --list shows them all")
+    if options.brief:
+        be_brief()
+    reports = [_run(name, quick=options.quick) for name in options.names or NAMES]
+    _write(reports, options)
+    return _check(reports) if options.check else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description="Compare mlcache with its peers.")
-    parser.add_argument("name", nargs="?", choices=NAMES, help="the benchmark to run")
+    parser.add_argument("names", nargs="*", metavar="NAME", type=_name, help=f"of {', '.join(NAMES)}")
     parser.add_argument("--list", action="store_true", help="say what benchmarks there are")
-    parser.add_argument("--quick", action="store_true", help="the smallest size, once, to see that it works")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--quick", action="store_true", help="the smallest size, once, to see that it works")
+    pace.add_argument("--brief", action="store_true", help="all sizes, with fewer samples")
+    parser.add_argument("--check", action="store_true", help="fail where a ratio misses its target")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all there, the raw samples too")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots there")
+    parser.add_argument("--with", type=Path, metavar="FILE", dest="run", help="of mlcache bench --json")
     return parser
+
+
+def _name(text: str) -> str:
+    if text not in NAMES:  # argparse's own choices refuse to be given none
+        raise argparse.ArgumentTypeError(f"there is no benchmark {text!r}: choose from {', '.join(NAMES)}")
+    return text
+
+
+def _run(name: str, *, quick: bool) -> Report:
+    report: Report = import_module(f"benchmarks.{name}").run(quick=quick)
+    if quick:  # one sample of each says nothing of targets
+        report = replace(report, targets=())
+    print(report.text(), flush=True)
+    return report
+
+
+def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
+    if options.json and len(reports) == 1:
+        reports[0].write_json(options.json)
+    elif options.json:
+        write_json({"reports": [report.document() for report in reports]}, options.json)
+    if options.html:
+        from benchmarks.html import page
+
+        options.html.write_text(page(reports, options.run), encoding="utf-8")
+        print(f"The report is in {options.html}")
+
+
+def _check(reports: Sequence[Report]) -> int:
+    """The exit status: 1 where a target is missed that is a ratio."""
+    verdicts = [(report.name, verdict) for report in reports for verdict in report.verdicts()]
+    verdicts = [(name, verdict) for name, verdict in verdicts if verdict.checked]
+    missed = [(name, verdict) for name, verdict in verdicts if not verdict.met]
+    print(f"{len(verdicts) - len(missed)} of {len(verdicts)} targets met")
+    for name, verdict in missed:
+        print(f"MISS  {name}: {verdict.text} ({verdict.measured})")
+    return 1 if missed else 0
 
 
 def _about(name: str) -> str:

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import importlib.util
 import shutil
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.harness import Call, Case, Contender, WrongAnswerError, measure, plan
-from benchmarks.report import AtMost, Report
+from benchmarks.report import Report
+from benchmarks.targets import targets
 
 Array = npt.NDArray[np.float64]
 
@@ -38,12 +39,7 @@ def run(*, quick: bool) -> Report:
     about = "the time to get an array that is there, and to put one in the place of another"
     if not has_server():
         about += "; Redis is left out, as there is no server here"
-    return Report("backends", about, cases, [target for target in TARGETS if _took_part(target, cases)])
-
-
-def _took_part(target: AtMost, cases: list[Case]) -> bool:
-    measured = {(case.name, result.contender) for case in cases for result in case.results}
-    return (target.case, target.contender) in measured
+    return Report("backends", about, cases, targets("backends", cases))
 
 
 @dataclass(frozen=True)
@@ -289,11 +285,3 @@ _CACHED = {
     ONE: functools.partial(_hit, "lru?max_bytes=512MiB"),
     TWO: functools.partial(_hit, "lru?max_bytes=512MiB, disk://FOLDER/cache"),
 }
-
-TARGETS: Sequence[AtMost] = (
-    *(AtMost(f"get {size}", LRU, 1.5, "cachetools") for size in SIZES),
-    AtMost("get 1 KB", DISK, 1.0, "diskcache"),
-    AtMost("get 10 MB", DISK, 0.1, "diskcache"),
-    *(AtMost(f"{how} {size}", REDIS, 1.25, "redis-py") for how in ("get", AWAITED) for size in SIZES),
-    AtMost(TIERS, TWO, 1.1, ONE),
-)

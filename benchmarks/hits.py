@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -20,7 +20,8 @@ import numpy as np
 import xxhash
 
 from benchmarks.harness import Call, Case, Contender, WrongAnswerError, measure, plan
-from benchmarks.report import AtMost, Report
+from benchmarks.report import Report
+from benchmarks.targets import targets
 
 Function = Callable[[Any], Any]
 Decorate = Callable[[Function, ExitStack], Function]
@@ -31,8 +32,7 @@ def run(*, quick: bool) -> Report:
     inputs = [INT, TEXT] if quick else [INT, TEXT, image(), array(), frame()]
     cases = [_measure(each, quick=quick) for each in inputs]
     about = "the time of one hit; mlcache has TTL, statistics and single flight on"
-    names = {case.name for case in cases}
-    return Report("hits", about, cases, [target for target in TARGETS if target.case in names])
+    return Report("hits", about, cases, targets("hits", cases))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +90,14 @@ def frame() -> Input:
 
 def _measure(given: Input, *, quick: bool) -> Case:
     contenders = [
-        Contender(name, functools.partial(_hit, decorate, given)) for name, decorate in CONTENDERS.items()
+        Contender(name, functools.partial(hit, decorate, given)) for name, decorate in CONTENDERS.items()
     ]
     if given not in (INT, TEXT):
         contenders.append(Contender(BARE, lambda _: _bare(given.value)))
     return measure(given.name, contenders, plan(quick=quick))
 
 
-def _hit(decorate: Decorate, given: Input, stack: ExitStack) -> Call:
+def hit(decorate: Decorate, given: Input, stack: ExitStack) -> Call:
     """The decorated function after its first call, once it has proved itself."""
     calls: list[None] = []
 
@@ -190,11 +190,3 @@ CONTENDERS: dict[str, Decorate] = {
     DISKCACHE: _diskcache,
     "joblib.Memory": _joblib,
 }
-
-TARGETS: Sequence[AtMost] = (
-    AtMost(INT.name, MEMORY, 1.0, CACHETOOLS),
-    AtMost(TEXT.name, MEMORY, 1.0, CACHETOOLS),
-    AtMost("image", MEMORY, 1.8, BARE),
-    AtMost(INT.name, DISK, 1.0, DISKCACHE),
-    AtMost(TEXT.name, DISK, 1.0, DISKCACHE),
-)

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,8 @@ import numpy as np
 import xxhash
 
 from benchmarks.harness import Call, Case, Contender, WrongAnswerError, measure, plan
-from benchmarks.report import AtLeastGigabytes, AtMost, Report, Target
+from benchmarks.report import Report
+from benchmarks.targets import targets
 
 Hasher = Callable[[Any], object]
 MEGABYTE = 1_000_000
@@ -32,8 +33,7 @@ def run(*, quick: bool) -> Report:
     """Measure all inputs, or with ``quick`` the small ones."""
     inputs = [strings(), settings()] if quick else [make() for make in INPUTS]
     cases = [_measure(given, quick=quick) for given in inputs]
-    targets = [target for given in inputs for target in given.targets]
-    return Report("keys", "the time of making one key", cases, targets)
+    return Report("keys", "the time of making one key", cases, targets("keys", cases))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,6 @@ class Input:
         equal: an equal value that came about in another way.
         other: the same but for one place in the middle.
         bare: the bytes of the value as one buffer, where there is a natural one.
-        targets: what mlcache sets out to show here.
     """
 
     name: str
@@ -54,15 +53,14 @@ class Input:
     equal: Any
     other: Any
     bare: Any = None
-    targets: Sequence[Target] = ()
 
 
 def _random(*shape: int) -> Any:
     return np.random.default_rng(0).random(shape)
 
 
-def _array(values: Any, name: str, target: Target) -> Input:
-    return Input(name, values, values.copy("C"), _changed(values), values.copy("C"), [target])
+def _array(values: Any, name: str) -> Input:
+    return Input(name, values, values.copy("C"), _changed(values), values.copy("C"))
 
 
 def _changed(values: Any) -> Any:
@@ -74,19 +72,17 @@ def _changed(values: Any) -> Any:
 def image() -> Input:
     """An image of 224 × 224 × 3 bytes."""
     pixels = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
-    return _array(pixels, "image", AtMost("image", MLCACHE, 1.4, BARE))
+    return _array(pixels, "image")
 
 
 def contiguous(megabytes: int) -> Input:
     """An array whose bytes lie in a row."""
-    name = f"array of {megabytes} MB"
-    return _array(_random(megabytes * MEGABYTE // 8), name, AtMost(name, MLCACHE, 1.1, BARE))
+    return _array(_random(megabytes * MEGABYTE // 8), f"array of {megabytes} MB")
 
 
 def strided() -> Input:
     """Every second row of an array: 10 MB of its 20."""
-    name, rows = "strided array of 10 MB", _random(2500, 1000)[::2]
-    return _array(rows, name, AtLeastGigabytes(name, MLCACHE, 5.0, rows.nbytes))
+    return _array(_random(2500, 1000)[::2], "strided array of 10 MB")
 
 
 def transposed(dtype: str, columns: int = 1000) -> Input:
@@ -94,35 +90,33 @@ def transposed(dtype: str, columns: int = 1000) -> Input:
     name = f"transposed {dtype} of 10 MB" + " in powers of two" * (columns == POWER_OF_TWO)
     rows = 10 * MEGABYTE // columns // np.dtype(dtype).itemsize
     turned = (_random(columns, rows) * 100).astype(dtype).T
-    return _array(turned, name, AtLeastGigabytes(name, MLCACHE, 5.0, turned.nbytes))
+    return _array(turned, name)
 
 
 def channels_last() -> Input:
     """Images whose three channels come first in memory and last in the array, as torch hands them out."""
-    name, images = "float32 images, channels turned", _random(3, 1000, 833).astype("f4").transpose(1, 2, 0)
-    return _array(images, name, AtLeastGigabytes(name, MLCACHE, 5.0, images.nbytes))
+    images = _random(3, 1000, 833).astype("f4").transpose(1, 2, 0)
+    return _array(images, "float32 images, channels turned")
 
 
 def frame() -> Input:
     """A data frame of 100,000 rows and 10 columns of floats."""
-    name = "frame of 100,000 × 10 floats"
-    return _frame(name, _random(100_000, 10), AtMost(name, MLCACHE, 2.0, BARE))
+    return _frame("frame of 100,000 × 10 floats", _random(100_000, 10))
 
 
 def wide_frame() -> Input:
     """A data frame of more columns than is usual, and few rows."""
-    name = "frame of 400 × 64 floats"
-    return _frame(name, _random(400, 64), AtMost(name, MLCACHE, 1.0, DASK))
+    return _frame("frame of 400 × 64 floats", _random(400, 64))
 
 
-def _frame(name: str, values: Any, target: Target) -> Input:
+def _frame(name: str, values: Any) -> Input:
     """A frame of floats; the equal one is built column by column."""
     import pandas as pd
 
     columns = [f"c{number}" for number in range(values.shape[1])]
     value, other = (pd.DataFrame(numbers, columns=columns) for numbers in (values, _changed(values)))
     equal = pd.DataFrame({column: values[:, number] for number, column in enumerate(columns)})
-    return Input(name, value, equal, other, values, [target])
+    return Input(name, value, equal, other, values)
 
 
 def string_frame() -> Input:
@@ -134,7 +128,7 @@ def string_frame() -> Input:
 
     name, texts = "frame with 100,000 strings", [f"customer {number:07}" for number in range(100_000)]
     other = [*texts[:50_000], "somebody else", *texts[50_001:]]
-    return Input(name, table(texts), table(list(texts)), table(other), targets=_faster(name))
+    return Input(name, table(texts), table(list(texts)), table(other))
 
 
 def string_objects() -> Input:
@@ -143,14 +137,14 @@ def string_objects() -> Input:
     value, equal = (np.array(listed, object) for listed in (texts, json.loads(json.dumps(texts))))
     other = value.copy()
     other[50_000:50_002] = "customer", "0050000-customer-0050001"
-    return Input(name, value, equal, other, targets=[AtMost(name, MLCACHE, 0.1, JOBLIB)])
+    return Input(name, value, equal, other)
 
 
 def strings() -> Input:
     """A list of 1000 strings of about 40 characters."""
     name, texts = "1000 strings", [f"the quick brown fox jumps {number:06} times" for number in range(1000)]
     other = [*texts[:500], "the lazy dog", *texts[501:]]
-    return Input(name, texts, json.loads(json.dumps(texts)), other, targets=_faster(name))
+    return Input(name, texts, json.loads(json.dumps(texts)), other)
 
 
 def settings() -> Input:
@@ -162,11 +156,7 @@ def settings() -> Input:
     equal = json.loads(json.dumps(value, sort_keys=True))
     other = copy.deepcopy(equal)
     other["model"]["layers"][8]["units"] += 1
-    return Input(name, value, equal, other, targets=_faster(name))
-
-
-def _faster(name: str) -> list[Target]:
-    return [AtMost(name, MLCACHE, 0.1, JOBLIB), AtMost(name, MLCACHE, 1.0, DASK)]
+    return Input(name, value, equal, other)
 
 
 def _measure(given: Input, *, quick: bool) -> Case:
@@ -192,13 +182,15 @@ def _mlcache() -> Hasher:
     return lambda value: digest((value,))
 
 
-def _joblib() -> Hasher:
+def load_joblib() -> Hasher:
+    """Joblib's hasher."""
     import joblib
 
     return joblib.hash
 
 
-def _dask() -> Hasher:
+def load_dask() -> Hasher:
+    """Dask's hasher."""
     from dask.tokenize import tokenize
 
     return tokenize
@@ -222,7 +214,8 @@ def _datasets() -> Hasher:
     return DatasetsHasher.hash
 
 
-def _pickle() -> Hasher:
+def load_pickle() -> Hasher:
+    """What many write themselves."""
     return lambda value: hashlib.sha256(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)).digest()
 
 
@@ -230,11 +223,11 @@ MLCACHE, BARE, JOBLIB, DASK = "mlcache", "bare xxh3-128", "joblib.hash", "dask.t
 
 CONTENDERS: Mapping[str, Callable[[], Hasher]] = {
     MLCACHE: _mlcache,
-    DASK: _dask,
-    JOBLIB: _joblib,
+    DASK: load_dask,
+    JOBLIB: load_joblib,
     "streamlit": _streamlit,
     "datasets.Hasher": _datasets,
-    "pickle and sha256": _pickle,
+    "pickle and sha256": load_pickle,
 }
 
 INPUTS: tuple[Callable[[], Input], ...] = (

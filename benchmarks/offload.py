@@ -11,7 +11,7 @@ import functools
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from time import perf_counter
@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Call, Case, Contender, Result, WrongAnswerError, measure, plan
-from benchmarks.report import AtMost, Report, Target, Within
+from benchmarks.report import Report
+from benchmarks.targets import targets
 from mlcache import CallTimeoutError, Pool
 
 Submit = Callable[..., Any]
@@ -45,7 +46,7 @@ def run(*, quick: bool) -> Report:
         Case(CLOSED, [_of_fault(name, _close, ENGINES[name], times) for name in FUTURES]),
     ]
     about = "one worker, warmed up; the argument comes back"
-    return Report("offload", about, cases, [] if quick else TARGETS)
+    return Report("offload", about, cases, targets("offload", cases))
 
 
 # --- what workers compute
@@ -246,17 +247,3 @@ def _close(engine: Any) -> tuple[float, str]:
     started = perf_counter()
     (engine.close if isinstance(engine, Pool) else engine.shutdown)()
     return perf_counter() - started, ""
-
-
-def _targets() -> Iterable[Target]:
-    yield AtMost("null", OURS, 0.5, EXECUTOR)
-    yield AtMost("1 MB", OURS, 0.25, EXECUTOR)
-    yield AtMost("10 MB", OURS, 0.1, EXECUTOR)
-    yield AtMost("10 MB", OURS, 0.2, AQUEDUCT)
-    yield AtMost(ONE_WAY, OURS, 2.5, COPY)
-    yield Within(KILLED, OURS, 0.05)
-    yield Within(HUNG, OURS, 0.1)
-    yield Within(CLOSED, OURS, 0.3)
-
-
-TARGETS = list(_targets())

@@ -35,7 +35,8 @@ from benchmarks.peers import (
     counted,
     counted_suspending,
 )
-from benchmarks.report import AddsAtMost, Report, Says, Target, Within
+from benchmarks.report import Report
+from benchmarks.targets import targets
 
 
 def run(*, quick: bool) -> Report:
@@ -50,8 +51,7 @@ def run(*, quick: bool) -> Report:
     ]
     if quick:
         return Report("stampede", f"{ABOUT}; small crowds, which show that it works", cases)
-    found = {(case.name, result.contender) for case in cases for result in case.results}
-    return Report("stampede", ABOUT, cases, [target for target, of in TARGETS if of in found])
+    return Report("stampede", ABOUT, cases, targets("stampede", cases))
 
 
 def _executions(place: Place) -> list[float]:
@@ -222,19 +222,4 @@ IN_PROCESSES = [
     "diskcache.memoize_stampede",
     "joblib.Memory",
     "cashews, redis, lock",
-]
-
-_OURS = [
-    (THREADS, MEMORY, 0.005),
-    (THREADS, DISK, 0.005),
-    *((TASKS, f"{each}, async", 0.005) for each in (MEMORY, DISK, REDIS)),
-    (PROCESSES, DISK, 0.05),
-    (PROCESSES, REDIS, 0.05),
-]
-TARGETS: list[tuple[Target, tuple[str, str]]] = [
-    *((Says(case, peer, ONCE), (case, peer)) for case, peer, _ in _OURS),
-    (Says(EXPIRED, MEMORY, ONCE), (EXPIRED, MEMORY)),
-    (Says(EXPIRED, DISK, ONCE), (EXPIRED, DISK)),
-    *((Within(f"{case}: letting go", peer, most), (case, peer)) for case, peer, most in _OURS),
-    (AddsAtMost(ALONE, MEMORY, 30e-6, DIRECT), (ALONE, MEMORY)),
 ]

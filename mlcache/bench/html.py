@@ -26,10 +26,11 @@ METHOD = (
 
 def page(document: Document) -> str:
     """The whole file."""
-    return pages.page("mlcache bench", _parts(document))
+    return pages.page("mlcache bench", parts(document))
 
 
-def _parts(document: Document) -> Iterator[str]:
+def parts(document: Document) -> Iterator[str]:
+    """Its headings and sections, to stand in a page."""
     yield "<h1>Which cache fits</h1>"
     yield pages.soft(f"{', '.join(document.machine.values())}; {document.made_at}")
     yield pages.cards(
@@ -65,7 +66,7 @@ def _scenario(scenario: Scenario) -> str:
         f"and has {size(scenario.bytes / scenario.keys)} on average; {size(scenario.bound)} of memory"
     )
     plots = f"{pages.soft('time saved')}{_plot(scenario, 'net')}{pages.soft('a hit')}{_plot(scenario, 'hit')}"
-    return f"<h3>{escape(scenario.name)}</h3>{pages.soft(about)}{plots}"
+    return pages.heading(scenario.name) + pages.soft(about) + plots
 
 
 def _plot(scenario: Scenario, measure: str) -> str:

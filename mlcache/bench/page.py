@@ -71,6 +71,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: bool = F
     )
 
 
+def heading(text: str) -> str:
+    """The heading of a card."""
+    return f"<h3>{escape(text)}</h3>"
+
+
 def soft(text: str) -> str:
     """A paragraph of what is of less weight."""
     return f'<p class="soft">{escape(text)}</p>'

@@ -24,6 +24,7 @@ class Bar(msgspec.Struct, frozen=True):
         text: the value in words, or why there is none, which is bad where it failed.
         best: it is drawn in the stronger colour.
         bad: it failed.
+        remark: what else is to be said, below it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Bar(msgspec.Struct, frozen=True):
     text: str
     best: bool = False
     bad: bool = False
+    remark: str = ""
 
 
 def bars(rows: Sequence[Bar]) -> str:
@@ -73,10 +75,11 @@ def _row(row: Bar, place: Place, zero: float | None) -> str:
         return f'<div class="row"><span>{escape(row.name)}</span><em{kind}>{escape(row.text)}</em></div>'
     drawing = _mark(place(row.value), zero) + _whisker(place(row.low), place(row.high))
     kind = " best" if row.best else ""
+    remark = f"<em>{escape(row.remark)}</em>" if row.remark else ""
     return (
         f'<div class="row{kind}"><span>{escape(row.name)}</span>'
         f'<svg height="16" role="img" aria-label="{escape(f"{row.name}: {row.text}")}">{drawing}</svg>'
-        f"<b>{escape(row.text)}</b></div>"
+        f"<b>{escape(row.text)}</b>{remark}</div>"
     )
 
 

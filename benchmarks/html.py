@@ -1,0 +1,63 @@
+"""The reports as one page, with plots; a run of ``mlcache bench`` may come first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.harness import Case, Result
+from benchmarks.report import Report, duration, machine
+from mlcache.bench import document, html
+from mlcache.bench import page as pages
+from mlcache.bench.plots import Bar, dots
+from mlcache.bench.statistics import interval
+
+
+def page(reports: Sequence[Report], run: Path | None = None) -> str:
+    """The whole file.
+
+    Args:
+        reports: what was measured.
+        run: what ``mlcache bench --json`` wrote, to stand before it.
+    """
+    return pages.page("mlcache and its peers", _parts(reports, run))
+
+
+def _parts(reports: Sequence[Report], run: Path | None) -> Iterator[str]:
+    if run is not None:
+        yield from html.parts(document.read(run))
+    yield "<h1>Beside the peers</h1>"
+    yield pages.soft(", ".join(machine().values()))
+    yield pages.paragraph(
+        "One call of each, by turns in one run: medians with 95 % confidence intervals, on a logarithmic "
+        "scale; less is better. What a peer raises, or answers wrongly, stands in place of its time."
+    )
+    for report in reports:
+        cards = pages.cards(_case(case) for case in report.cases)
+        yield pages.section(report.name, pages.paragraph(report.about), cards, _verdicts(report))
+
+
+def _case(case: Case) -> str:
+    fastest = min((result.median for result in case.results if result.samples), default=None)
+    return pages.heading(case.name) + dots([_bar(result, fastest) for result in case.results])
+
+
+def _bar(result: Result, fastest: float | None) -> Bar:
+    if not result.samples:
+        return Bar(result.contender, None, 0, 0, result.error, bad=True)
+    text = duration(result.median)
+    return Bar(
+        result.contender,
+        result.median,
+        *interval(result.samples),
+        text,
+        best=result.median == fastest,
+        remark=result.remark,
+    )
+
+
+def _verdicts(report: Report) -> str:
+    rows = [
+        ("met" if verdict.met else "MISSED", verdict.text, verdict.measured) for verdict in report.verdicts()
+    ]
+    return pages.folded("Targets", pages.table(["", "target", "measured"], rows, words=True)) if rows else ""

@@ -1,0 +1,48 @@
+"""The targets: read from ``targets.toml``, the one place where they stand."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import Case
+from benchmarks.report import AddsAtMost, AtMost, Says, Target, Within
+
+FILE = Path(__file__).with_name("targets.toml")
+
+
+def targets(benchmark: str, cases: Sequence[Case], file: Path = FILE) -> list[Target]:
+    """The targets of a benchmark that can be held against what was measured.
+
+    Args:
+        benchmark: its name.
+        cases: what was measured; targets of other cases, and of who took no part, are left out.
+        file: where they stand.
+
+    Raises:
+        ValueError: an entry is of no known kind.
+    """
+    tables = tomllib.loads(file.read_text(encoding="utf-8")).get(benchmark, [])
+    took_part = {(case.name, result.contender) for case in cases for result in case.results}
+    return [target for table in tables for case, target in _targets(table) if case in took_part]
+
+
+def _targets(table: dict[str, Any]) -> Iterator[tuple[tuple[str, str], Target]]:
+    """By case and contender, the targets that one entry stands for."""
+    for case in table.get("cases") or [table["case"]]:
+        for contender in table.get("contenders") or [table["contender"]]:
+            yield (case, contender), _target(case, contender, table)
+
+
+def _target(case: str, contender: str, table: dict[str, Any]) -> Target:
+    if "at_most" in table:
+        return AtMost(case, contender, table["at_most"], table["of"])
+    if "says" in table:
+        return Says(case, contender, table["says"])
+    if "within_seconds" in table:
+        return Within(case, contender, table["within_seconds"])
+    if "adds_at_most_seconds" in table:
+        return AddsAtMost(case, contender, table["adds_at_most_seconds"], table["of"])
+    raise ValueError(f"{FILE.name}: {table} is of no known kind: see the head of the file")
