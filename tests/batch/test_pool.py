@@ -77,7 +77,7 @@ async def ask(cached: Any, numbers: list[int]) -> dict[int, Any]:
 async def test_an_item_that_kills_its_worker_fails_alone() -> None:
     died: list[Any] = []
     with Pool(1) as pool, hook(lambda event: died.append(event) if isinstance(event, Raised) else None):
-        cached = ml_cache(backend=LRU, batch="numbers", offload=pool)(steps.deadly)
+        cached: Any = ml_cache(backend=LRU, batch="numbers", offload=pool)(steps.deadly)
         found = await ask(cached, [1, 2, -1, 3])
         assert isinstance(found.pop(-1), WorkerDied)
         assert found == {1: 1, 2: 2, 3: 3}
