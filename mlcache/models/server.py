@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 RETRY_AFTER = 5
 """Seconds after which a client may ask again, where nothing better is known."""
 
+LARGE_BODY = 32 << 10
+"""Bytes of a body above which it takes a millisecond or more to make a frame of it."""
+
 PING_PATIENCE = 2.0
 """Seconds after which a store that is asked for a sign of life counts as down."""
 
@@ -158,7 +161,7 @@ class Service:
     async def _answer(self, request: Any) -> Any:
         try:
             body = await read_body(request.headers.get("content-length"), request.stream(), self._max_body)
-            frame = frame_of(body, self._max_rows)
+            frame = await self._frame_of(body)
             return _predicted(await self._predictor.predict(request.path_params["user_id"], frame))
         except BodyTooLargeError:
             most = units.show_size(self._max_body)
@@ -166,6 +169,12 @@ class Service:
             return _json(413, {"detail": f"the body has more than {most}"}, close)
         except ModelError as error:
             return _failed(error)
+
+    async def _frame_of(self, body: bytes) -> Any:
+        """The rows of a body; a large one is read in a thread, as the loop would stand still meanwhile."""
+        if len(body) <= LARGE_BODY:
+            return frame_of(body, self._max_rows)
+        return await in_thread("compute", lambda: frame_of(body, self._max_rows))
 
 
 def _predicted(prediction: Prediction) -> Any:

@@ -194,6 +194,28 @@ async def test_a_body_that_is_too_large_is_not_read(models: CachedModelRepositor
         assert (await ask(client, "3", FRAME)).status_code == 200
 
 
+async def test_a_large_body_is_read_beside_the_loop(
+    models: CachedModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlcache.models.bodies import frame_of
+
+    read_in: list[threading.Thread] = []
+
+    def noting(body: bytes, max_rows: int) -> Any:
+        read_in.append(threading.current_thread())
+        return frame_of(body, max_rows)
+
+    monkeypatch.setattr("mlcache.models.server.frame_of", noting)
+    large = pd.concat([FRAME] * 5000)
+    async with service(models) as client:
+        for frame in (FRAME, large):
+            answer = await ask(client, "3", frame)
+            assert answer.json()["predictions"] == (frame.to_numpy() + 3).tolist()
+        assert (await client.post("/predict/3", content=b"[" * 100_000)).status_code == 422
+    here = threading.current_thread()
+    assert [thread is here for thread in read_in] == [True, False, False]
+
+
 @pytest.mark.parametrize("user", ["nobody", "9", "a/b/c", "%00"])
 async def test_who_is_unknown_gets_404(user: str, models: CachedModelRepository) -> None:
     async with service(models) as client:
