@@ -40,6 +40,8 @@ def pack(function: Function) -> bytes:
         MissingExtraError: it has to go by value, and cloudpickle is not installed.
         Exception: it holds something that cannot be pickled; whatever that raises.
     """
+    if type(function) is FunctionType and (reference := _if_top_level(function)) is not None:
+        return reference
     function = uncached(function)
     if isinstance(function, MethodType):
         return _METHOD + msgspec.msgpack.encode((pack(function.__func__), dumps(function.__self__)))
@@ -48,7 +50,7 @@ def pack(function: Function) -> bytes:
         return _PARTIAL + msgspec.msgpack.encode((pack(function.func), held))
     place = _place_of(function)
     if place is not None:
-        return _BY_REFERENCE + msgspec.msgpack.encode(place)
+        return _reference(*place)
     return (_BY_VALUE if isinstance(function, FunctionType) else _OBJECT) + dumps(function)
 
 
@@ -160,6 +162,20 @@ def _cloudpickle() -> Any:
         what = "sending to another process what it cannot import (a lambda, an inner function, __main__)"
         raise MissingExtraError(what, "cloudpickle", "offload") from None
     return cloudpickle
+
+
+@functools.lru_cache(1024)
+def _reference(module: str, name: str, depth: int) -> bytes:
+    return _BY_REFERENCE + msgspec.msgpack.encode((module, name, depth))
+
+
+def _if_top_level(function: FunctionType) -> bytes | None:
+    """The reference to a function that its module has under its own name, as most are."""
+    module, name = function.__module__, function.__qualname__
+    here = sys.modules.get(module)
+    if type(here) is not ModuleType or module == "__main__" or getattr(here, "__spec__", None) is None:
+        return None
+    return _reference(module, name, 0) if vars(here).get(name) is function else None
 
 
 def _place_of(function: Any) -> tuple[str, str, int] | None:

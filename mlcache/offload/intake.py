@@ -39,7 +39,7 @@ def take_in(
     item.future = CallFuture(partial(desk.cancel, item))
     try:
         item.names = functions.resource_names(function, plan.resources)
-        parts = [functions.pack(function), *transport.dump((args, kwargs))]
+        parts = [functions.pack(function), *transport.dump_arguments(args, kwargs)]
     except Exception as error:  # noqa: BLE001 - pickling runs the code of any class
         error.add_note(f"raised while the call of {item.name} was packed for a worker")
         item.future.set_running_or_notify_cancel()

@@ -138,9 +138,11 @@ class Staff:
             self._desk.meter.counts["restarts"] += self.starts[slot] > 0
         self.starts[slot] += 1
 
-    def _hear(self, member: Member) -> None:
+    def _hear(self, member: Member) -> bool:
+        """Heed what a worker says; False if there may be more to do, True if it goes on as before."""
         if member.line.fileno() < 0:
-            return
+            return False
+        was_ready = member.state != "starting"
         try:
             for message in member.line.arrived():
                 self._heed(member, message)
@@ -148,6 +150,7 @@ class Staff:
             self._lose(member)
         except (WireError, OSError) as error:
             self._end(member, error)
+        return was_ready and member.state != "ending"
 
     def _heed(self, member: Member, message: Message) -> None:
         if isinstance(message, Answer) and member.item is not None:
@@ -203,10 +206,13 @@ class Staff:
             member.state = "ending"
             member.due = clock.ticks() + GRACE
 
-    def _hear_nursery(self) -> None:
+    def _hear_nursery(self) -> bool:
         nursery = self._nursery
-        if nursery is None:
-            return
+        if nursery is not None:
+            self._heed_nursery(nursery)
+        return False
+
+    def _heed_nursery(self, nursery: Nursery) -> None:
         try:
             for number, process, status in nursery.reports():
                 member = self._desk.members.get(number)

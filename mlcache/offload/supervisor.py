@@ -110,9 +110,22 @@ class Supervisor:
         return True
 
     def _take_turn(self) -> None:
-        for key, _ in self._selector.select(self._patience()):
-            key.data()
-        now = clock.ticks()
+        """Look around, then hear what there is to hear, until that is more than answers or it is time.
+
+        Who was just answered waits for this thread to let go of the interpreter: so there is nothing between.
+        """
+        self._look_around(clock.ticks())
+        patience = self._patience()
+        while heard := self._selector.select(patience):
+            as_before = [key.data() for key, _ in heard]
+            if not all(as_before) or self._closing:
+                return
+            if patience is not None:
+                patience = self.desk.wakes_at - clock.ticks()
+                if patience <= 0:
+                    return
+
+    def _look_around(self, now: float) -> None:
         self.desk.fail_late()
         self.staff.check(now)
         if not self._closing or len(self.desk.queue):
@@ -133,10 +146,11 @@ class Supervisor:
                 desk.horizon = math.inf
             return None if math.isinf(desk.wakes_at) else max(desk.wakes_at - now, 0.0)
 
-    def _hear_bell(self) -> None:
+    def _hear_bell(self) -> bool:
         with contextlib.suppress(BlockingIOError):
             while len(self._ears.recv(4096)) == 4096:  # noqa: PLR2004 - as many as it asks for
                 pass
+        return False
 
 
 _alive: weakref.WeakSet[Supervisor] = weakref.WeakSet()

@@ -21,6 +21,8 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 SMALL = 1024
 """Bytes of a buffer up to which it is written into the stream."""
+_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
+"""Types of values that have neither buffers nor references to anything."""
 MANY = 256
 """Buffers after which ``SMALL`` is twice as much, so that the list of them always fits into a message."""
 
@@ -31,6 +33,8 @@ def dump(value: object) -> list[Buffer]:
     Raises:
         Exception: it cannot be pickled; whatever that raises.
     """
+    if type(value) in _PLAIN:
+        return [pickle.dumps(value, 5)]
     try:
         parts = _dump(value, _pickler)
     except Exception:
@@ -40,6 +44,17 @@ def dump(value: object) -> list[Buffer]:
     if b"__main__" in bytes(parts[0]) and _may_need_cloudpickle():
         return _dump(value, _by_value())  # another process has another __main__
     return parts
+
+
+def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Buffer]:
+    """The stream and the buffers of ``(args, kwargs)``, as ``dump``.
+
+    Raises:
+        Exception: as ``dump``.
+    """
+    if not kwargs and all(type(each) in _PLAIN for each in args):
+        return [pickle.dumps((args, kwargs), 5)]
+    return dump((args, kwargs))
 
 
 def load(parts: Sequence[Buffer]) -> Any:

@@ -134,7 +134,7 @@ def test_under_any_load_answers_are_whole_and_everybody_gets_one() -> None:
         over.set()
         killing.join()
         assert [wrong for caller in callers for wrong in caller.wrong] == [], SEED
-        assert sum(caller.answered for caller in callers) > 10 * SECONDS
+        assert all(caller.answered for caller in callers)
         until(lambda: pool.metrics().queued_bytes == 0)
         settled(pool)
 
