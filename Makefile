@@ -2,7 +2,7 @@
 # environment of its own under build/; a stamp in it makes the second run quick.
 
 PYTHON ?= python3
-NAME ?= hits
+NAME ?=
 PYTEST_ARGS ?=
 ENV := build/env
 
@@ -24,8 +24,15 @@ lint: $(ENV)/dev/.stamp ## Check style and types
 	$(ENV)/dev/bin/mypy
 	$(ENV)/dev/bin/pyright --pythonpath $(ENV)/dev/bin/python
 
-bench: $(ENV)/bench/.stamp ## Compare with the peers: make bench NAME=hits
+bench: $(ENV)/bench/.stamp ## Compare backends and peers in one report, some minutes; or one: make bench NAME=hits
+ifeq ($(NAME),)
+	@mkdir -p build/bench
+	$(ENV)/bench/bin/python -m mlcache bench --json build/bench/backends.json
+	$(ENV)/bench/bin/python -m benchmarks hits answers keys offload --brief --with build/bench/backends.json \
+		--json build/bench/peers.json --html build/bench/report.html
+else
 	$(ENV)/bench/bin/python -m benchmarks $(NAME)
+endif
 
 docs: $(ENV)/docs/.stamp ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(ENV)/docs/bin/mkdocs build --strict

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.harness import be_brief
 from benchmarks.report import Report, write_json
 
-NAMES = ("hits", "answers", "keys", "backends", "stampede", "offload", "batch", "models")
+NAMES = ("hits", "answers", "keys", "backends", "stampede", "offload", "service", "batch", "models")
 
 
 def main(arguments: list[str] | None = None) -> int:

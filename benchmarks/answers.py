@@ -67,7 +67,7 @@ def frame() -> Input:
 
 def numbers() -> Input:
     """What Python calls equal, and a function may not: a number and a truth."""
-    return Input("1 and True", 1, True, lambda value: float(value is True))  # noqa: FBT003 - the very value
+    return Input("1.0 and True", 1.0, True, lambda value: float(value is True))  # noqa: FBT003 - the value
 
 
 def dtypes() -> Input:

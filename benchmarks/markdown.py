@@ -1,4 +1,4 @@
-"""``python -m benchmarks.markdown FILE``: the JSON of a run as a table for a README, one column a case."""
+"""``python -m benchmarks.markdown FILE [NAME]``: a run's JSON as a table for a README, one column a case."""
 
 from __future__ import annotations
 
@@ -29,5 +29,13 @@ def _cell(case: dict[str, Any], name: str) -> str:
     return ""
 
 
+def chosen(document: dict[str, Any], name: str = "hits") -> dict[str, Any]:
+    """The run of one benchmark, which the document may hold beside others."""
+    for report in document.get("reports", [document]):
+        if report["benchmark"] == name or "reports" not in document:
+            return dict(report)
+    raise ValueError(f"there is no run of {name!r} in this file")
+
+
 if __name__ == "__main__":
-    print(table(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
+    print(table(chosen(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), *sys.argv[2:3])))

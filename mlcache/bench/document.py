@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from mlcache.bench.places import Traits
+from mlcache.bench.policies import Curves
 from mlcache.errors import ConfigurationError
 
 
@@ -80,6 +81,7 @@ class Document(msgspec.Struct):
         yardstick: seconds of some work of no cache, measured between the replays.
         traits: of the places that could be opened.
         scenarios: what was measured.
+        policies: what memory policies save over sizes, simulated.
         format: of this document.
     """
 
@@ -89,6 +91,7 @@ class Document(msgspec.Struct):
     yardstick: list[float]
     traits: dict[str, Traits]
     scenarios: list[Scenario]
+    policies: list[Curves] = msgspec.field(default_factory=list)
     format: Literal["mlcache-bench-1"] = "mlcache-bench-1"
 
 

@@ -10,7 +10,8 @@ from mlcache.bench import page as pages
 from mlcache.bench.advice import fits, losses, overall, room, wins
 from mlcache.bench.document import Cell, Document, Scenario
 from mlcache.bench.measures import MEASURES
-from mlcache.bench.plots import Bar, bars, dots
+from mlcache.bench.plots import Bar, bars, dots, lines
+from mlcache.bench.policies import Curves, in_words
 from mlcache.bench.statistics import interval
 from mlcache.bench.words import NONE, number, seconds, size
 
@@ -44,6 +45,15 @@ def parts(document: Document) -> Iterator[str]:
         pages.cards(_scenario(scenario) for scenario in document.scenarios),
     )
     yield pages.section("Where each does not win", _losses(document))
+    if document.policies:
+        yield pages.section(
+            "Memory policies by size",
+            pages.soft(
+                "Simulated: the share of the computing time that is saved, by the size of the memory as a "
+                "share of all answers' bytes. No policy exceeds the bound."
+            ),
+            pages.cards(_curves(each) for each in document.policies),
+        )
     yield pages.section("All numbers", *(_numbers(scenario) for scenario in document.scenarios), _legend())
     yield pages.section("How it was measured", pages.paragraph(METHOD), _versions(document))
 
@@ -83,6 +93,11 @@ def _bar(cell: Cell, measure: str, best: float | None) -> Bar:
         return Bar(cell.backend, None, 0, 0, cell.error or "there was none", bad=bool(cell.error))
     text = number(measure, value)
     return Bar(cell.backend, value, *interval(cell.samples[measure]), text, best=value == best)
+
+
+def _curves(curves: Curves) -> str:
+    sizes = [f"{fraction:.0%}".replace("%", " %") for fraction in curves.fractions]
+    return pages.heading(curves.pattern) + lines(sizes, curves.saved) + pages.soft(in_words(curves))
 
 
 def _losses(document: Document) -> str:

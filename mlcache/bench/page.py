@@ -29,6 +29,14 @@ h3 { font-size: 1rem; margin: 0 0 .25rem; } p { margin: .35rem 0; max-width: 70c
 .bad { color: var(--bad); overflow-wrap: anywhere; } .row.best b { font-weight: 700; }
 svg { width: 100%; overflow: visible; } rect, circle { fill: var(--bar); } line { stroke: var(--mark); }
 .best rect, .best circle { fill: var(--best); } line.zero { stroke: var(--soft); }
+.lines > svg { margin: .5rem 0; display: block; } polyline { fill: none; stroke-width: 2; }
+line.grid { stroke: var(--line); } .ticks { display: flex; font-size: .75rem; color: var(--soft); }
+.ticks span { flex: 1; text-align: center; } .key { margin-right: 1rem; font-size: .875rem; }
+.key::before { content: ""; display: inline-block; width: .75rem; height: .75rem; margin-right: .3rem;
+  border-radius: 50%; background: var(--hue); }
+.line0 { --hue: #6b7785; } .line1 { --hue: #d98324; } .line2 { --hue: var(--best); }
+.line3 { --hue: var(--line); }
+.lines circle { fill: var(--hue); } .lines polyline { stroke: var(--hue); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .875rem; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: right; vertical-align: top;
   white-space: nowrap; }

@@ -7,7 +7,7 @@ shrinking; colours are those of the page's style.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 import msgspec
@@ -60,6 +60,36 @@ def dots(rows: Sequence[Bar]) -> str:
         return 100 * (math.log10(value) - low) / (high - low) if value > 0 else 0.0
 
     return _plot(rows, place, zero=None)
+
+
+def lines(across: Sequence[str], values: Mapping[str, Sequence[float]]) -> str:
+    """Lines over sizes that stand side by side, each value between 0 and 1, with their names below.
+
+    Args:
+        across: what the sizes are called.
+        values: by name, a number a size.
+    """
+    places = [100 * (position + 0.5) / len(across) for position in range(len(across))]
+    grid = "".join(f'<line class="grid" x1="0" x2="100%" y1="{at}%" y2="{at}%"/>' for at in (0, 50, 100))
+    drawn = "".join(_line(number, places, each) for number, each in enumerate(values.values()))
+    ticks = "".join(f"<span>{escape(each)}</span>" for each in across)
+    names = enumerate(map(escape, values))
+    keys = "".join(f'<span class="key line{number}">{name}</span>' for number, name in names)
+    label = escape(f"lines of {', '.join(values)} over {', '.join(across)}")
+    drawing = f'<svg height="150" role="img" aria-label="{label}">{grid}{drawn}</svg>'
+    return f'<div class="lines">{drawing}<div class="ticks">{ticks}</div><p>{keys}</p></div>'
+
+
+def _line(number: int, places: Sequence[float], values: Sequence[float]) -> str:
+    """A line through its dots; it is stretched with the page, and neither its width nor the dots are."""
+    spots = [(f"{x:.2f}", f"{100 - 100 * y:.2f}") for x, y in zip(places, values, strict=True)]
+    points = " ".join(f"{x},{y}" for x, y in spots)
+    dots = "".join(f'<circle cx="{x}%" cy="{y}%" r="3"/>' for x, y in spots)
+    stretched = (
+        '<svg viewBox="0 0 100 100" preserveAspectRatio="none" height="100%">'
+        f'<polyline points="{points}" vector-effect="non-scaling-stroke"/></svg>'
+    )
+    return f'<g class="line{number}">{stretched}{dots}</g>'
 
 
 Place = Callable[[float], float]

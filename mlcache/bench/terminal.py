@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mlcache.bench.advice import Loss, fits, losses, room
 from mlcache.bench.document import Cell, Document, Scenario
 from mlcache.bench.measures import MEASURES
+from mlcache.bench.policies import Curves, in_words
 from mlcache.bench.statistics import interval
 from mlcache.bench.words import number, seconds, size
 
@@ -47,6 +48,8 @@ def _parts(document: Document) -> Iterator[RenderableType]:
     lost = losses(document)
     if lost:
         yield _losses(lost)
+    if document.policies:
+        yield _policies(document.policies)
 
 
 def _table(scenario: Scenario) -> Table:
@@ -90,6 +93,17 @@ def _advice(document: Document) -> Table:
     table = Table("need", "fits", "why", box=SIMPLE_HEAD, title="[bold]Which fits[/]", title_justify="left")
     for fit in fits(document):
         table.add_row(fit.need, f"[bold]{escape(fit.backend or 'none')}[/]", escape(fit.why))
+    return table
+
+
+def _policies(policies: list[Curves]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table("", "", box=SIMPLE_HEAD, show_header=False, title_justify="left")
+    table.title = "[bold]Memory policies by size, simulated[/]"
+    for curves in policies:
+        table.add_row(curves.pattern, in_words(curves))
     return table
 
 

@@ -57,6 +57,7 @@ def bench(  # noqa: PLR0913 - one parameter an option
     from mlcache.bench.runner import Plan
     from mlcache.bench.workloads import Size
 
+    everything = not (function or calls_file or trace or workload or payload or callers)
     size = Size(keys=keys, calls=length, repetitions=repetitions, exponent=zipf)
     if function is not None or calls_file is not None:
         tasks = _own(function, calls_file, callers, seconds)
@@ -64,14 +65,16 @@ def bench(  # noqa: PLR0913 - one parameter an option
         tasks = _recorded(trace, payload, callers, length)
     else:
         tasks = _known(workload, payload, callers, size)
-    _run(Plan(tasks, backend or list(DEFAULTS), repetitions, memory), json, html)
+    plan = Plan(tasks, backend or list(DEFAULTS), repetitions, memory)
+    _run(plan, json, html, policies=everything)
 
 
-def _run(plan: Plan, json: Path | None, html: Path | None) -> None:
+def _run(plan: Plan, json: Path | None, html: Path | None, *, policies: bool) -> None:
     from rich.console import Console
 
     from mlcache.bench import document, terminal
     from mlcache.bench.html import page
+    from mlcache.bench.policies import study
     from mlcache.bench.runner import run
 
     for file in filter(None, (json, html)):
@@ -80,6 +83,9 @@ def _run(plan: Plan, json: Path | None, html: Path | None) -> None:
     console = Console()
     with terminal.bar(plan.replays, console) as progress:
         found = run(plan, progress)
+    if policies:
+        with console.status("simulating memory policies"):
+            found.policies = study()
     terminal.show(found, console)
     if json is not None:
         document.write(found, json)

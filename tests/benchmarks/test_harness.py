@@ -6,8 +6,10 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from benchmarks.harness import QUICK, Call, Case, Contender, Plan, Result, WrongAnswerError, measure
-from benchmarks.markdown import table
+from benchmarks.markdown import chosen, table
 from benchmarks.report import AtMost, Report, Within, duration
 
 
@@ -114,3 +116,12 @@ def test_durations_are_told_in_the_unit_that_suits_them() -> None:
         "42 µs",
         "61 ns",
     ]
+
+
+def test_one_run_of_several_is_chosen_for_a_table() -> None:
+    reports = [{"benchmark": "hits", "cases": []}, {"benchmark": "answers", "cases": []}]
+    assert chosen({"reports": reports})["benchmark"] == "hits"
+    assert chosen({"reports": reports}, "answers")["benchmark"] == "answers"
+    assert chosen(reports[1])["benchmark"] == "answers"
+    with pytest.raises(ValueError, match="no run of 'keys'"):
+        chosen({"reports": reports}, "keys")
