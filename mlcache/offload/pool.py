@@ -99,6 +99,7 @@ class Pool:
         Raises:
             PoolFullError: too many calls wait, and ``when_full`` is ``"raise"``.
             PoolClosedError: the pool is closed.
+            OSError: no descriptor or shared memory is left for the arguments.
         """
         return self._submit(_NOTHING_ASKED, function, args, kwargs)
 
