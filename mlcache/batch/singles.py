@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,9 +18,10 @@ from mlcache.batch.items import Collected
 from mlcache.batch.leading import Plan, Seat, convoy_of, lead
 from mlcache.batch.options import Batch
 from mlcache.batch.order import Order
+from mlcache.batch.steps import CrashMany
 from mlcache.cache import Cache
 from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
-from mlcache.errors import BatchTimeoutError
+from mlcache.errors import BatchTimeoutError, ConfigurationError
 from mlcache.flight import Flight, Flights, Job, waiting_for
 from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, is_inside
 from mlcache.offload.tickets import Rules, Ticket
@@ -43,10 +45,10 @@ class Rider(Ticket):
     __slots__ = ("flight", "flights", "item", "order", "patience")
 
     def __init__(self, item: Any, order: Order, flight: Flight, flights: Flights, batch: Batch) -> None:
-        bucket = (order.group if batch.collate is None else order.others, _of(batch.bucket, item))
+        bucket = (order.group if batch.collate is None else order.others, _of(batch, "bucket", item))
         weights = batch.limits.weight(item) if batch.limits.weighs else ()
         ends = None if batch.timeout is None else clock.ticks() + batch.timeout
-        super().__init__(bucket, _of(batch.tenant, item), weights, ends)
+        super().__init__(bucket, _of(batch, "tenant", item), weights, ends)
         self.item = item
         self.order = order
         self.flight = flight
@@ -86,6 +88,7 @@ class Tasks:
 
     def add(self, rider: Rider) -> None:
         """Queue an item."""
+        rider.flight.hurry = partial(self._batcher.hurry, rider)
         self._batcher.add(rider)
         if self._batcher.task is not None:
             rider.flight.belong_to(self._batcher.task)
@@ -109,6 +112,7 @@ class Turns:
             if self._batcher.add(rider):
                 self._batcher.serve_elsewhere()
             return
+        rider.flight.hurry = partial(self._batcher.hurry, rider)
         self._batcher.put(rider)
         if self._opening is None:
             import asyncio
@@ -148,7 +152,12 @@ class Singles:
         """How an item that is missing is computed."""
 
         async def take_off(led: list[Seat]) -> Outcomes:
-            rider = Rider(item, order, led[0].flight, self._cache.flights, self._batch)
+            flight = led[0].flight
+            try:
+                rider = Rider(item, order, flight, self._cache.flights, self._batch)
+            except BaseException as error:
+                await CrashMany([flight], error)
+                raise
             outcome: Outcome | None = await Board(rider, self)
             return {} if outcome is None else {0: outcome}
 
@@ -191,14 +200,25 @@ class Singles:
         return lead(order, self._plan, seats, convoy_of(seats))
 
 
-def _of(function: Callable[[Any], Any] | None, item: Any) -> Any:
-    return None if function is None else function(item)
+def _of(batch: Batch, what: str, item: Any) -> Any:
+    """The bucket or the tenant of an item, which must be of use as the key of a dict."""
+    function: Callable[[Any], Any] | None = getattr(batch, what)
+    answer = None if function is None else function(item)
+    try:
+        hash(answer)
+    except TypeError:
+        raise ConfigurationError(
+            f"{what} returned {answer!r:.80}, which has no hash to compare it by: return a number, a text "
+            "or a tuple of these"
+        ) from None
+    return answer
 
 
 def _board(step: Board, _: Parts) -> Outcome | None:
     rider, batcher = step.rider, step.singles.batcher
     rider.flight.watched = True
     with waiting_for(rider.flight):
+        rider.flight.hurry = partial(batcher.hurry, rider)
         if batcher.add(rider):
             batcher.serve(until=lambda: rider.flight.landed)
         future = rider.flight.future

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlcache.entry import Key
@@ -31,6 +31,7 @@ class Flight:
         own: what the leader made, where it cannot be shared with those who wait.
         watched: whether anybody but a leading thread waits for the result.
         waiters: how many wait at the moment.
+        hurry: called by whoever begins to wait, where he does; it must not block.
         carried: the flights that land by what this one does, where it is a convoy.
         alone: whether what ended it was about its key alone.
     """
@@ -43,6 +44,7 @@ class Flight:
         "alone",
         "carried",
         "error",
+        "hurry",
         "job",
         "key",
         "needs",
@@ -65,6 +67,7 @@ class Flight:
         self.own: Any = None
         self.watched = False
         self.waiters = 0
+        self.hurry: Callable[[], object] | None = None
         self.carried: tuple[Flight, ...] = ()
         self.alone = True
         # Nothing is called or made while it is held: a finalizer that came then might wait for this flight.
@@ -123,6 +126,7 @@ class Flight:
             if self._end is not None:
                 return
             self._end, future = end, self._future
+        self.hurry = None  # which holds what holds this flight
         if future is not None:
             _set(future, *end)
         for loop, event in self._arrivals.items():  # to which nothing is added any more
@@ -162,6 +166,9 @@ class Flight:
         """Note that somebody begins to wait, or with -1 that somebody gave up or was answered."""
         with self._lock:
             self.waiters += number
+        hurry = self.hurry
+        if number > 0 and hurry is not None:
+            hurry()
 
     @property
     def is_stranded(self) -> bool:

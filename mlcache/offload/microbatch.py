@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlcache import clock
@@ -89,15 +90,32 @@ class MicroBatcher:
         for _ in range(free):
             self.serve_elsewhere()
 
+    def hurry(self, ticket: Ticket) -> None:
+        """Have a request for which a batch waits computed by itself, as that batch may hold its slot."""
+        if not _inside.get() or not self.withdraw(ticket):
+            return
+        with self._changed:
+            self._busy += 1
+            self._computing += 1
+        self.serve_elsewhere([ticket])
+
     def withdraw(self, ticket: Ticket) -> bool:
         """Take a request back; whether it had not begun."""
         with self._changed:
             return self._queue.remove(ticket)
 
-    def serve(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Compute batches until none is left, or ``until`` says so: another thread sees to the rest then."""
+    def serve(
+        self, until: Callable[[], bool] = lambda: False, *, first: list[Ticket] | None = None
+    ) -> None:
+        """Compute batches until none is left, or ``until`` says so: another thread sees to the rest then.
+
+        Args:
+            until: asked after each batch.
+            first: a batch that was taken from the queue before.
+        """
         try:
-            while batch := self._next():
+            while batch := first or self._next():
+                first = None
                 with self._being_busy():
                     self._compute(batch)
                 if until():
@@ -114,9 +132,10 @@ class MicroBatcher:
             with self._changed:
                 self._computing -= 1
 
-    def serve_elsewhere(self) -> None:
+    def serve_elsewhere(self, first: list[Ticket] | None = None) -> None:
         """Serve in a thread that is made for it, and ends when there is nothing to do."""
-        threading.Thread(target=self.serve, name="mlcache-batches", daemon=True).start()
+        serve = partial(self.serve, first=first)
+        threading.Thread(target=serve, name="mlcache-batches", daemon=True).start()
 
     def _next(self) -> list[Ticket]:
         """The next batch, waited for if it is to wait for others; none if nobody is left."""
@@ -172,6 +191,10 @@ class LoopBatcher(MicroBatcher):
         self._news: asyncio.Event | None = None
         self.task: asyncio.Task[None] | None = None
 
+    def serve_elsewhere(self, first: list[Ticket] | None = None) -> None:
+        """Serve in a task."""
+        self._start(first)
+
     def add(self, ticket: Ticket) -> bool:
         """Take a request, and have it computed; whether a task was started for that."""
         started = super().add(ticket)
@@ -181,13 +204,14 @@ class LoopBatcher(MicroBatcher):
             self._news.set()
         return started
 
-    async def _serve(self) -> None:
+    async def _serve(self, first: list[Ticket] | None = None) -> None:
         import asyncio
 
         self._news = asyncio.Event()
         try:
             while True:
-                batch, wait = self.take()
+                batch, wait = (first, 0.0) if first else self.take()
+                first = None
                 if batch:
                     with self._being_busy():
                         await self._compute_suspending(batch)
@@ -201,11 +225,11 @@ class LoopBatcher(MicroBatcher):
             if self.release():
                 self._start()
 
-    def _start(self) -> None:
+    def _start(self, first: list[Ticket] | None = None) -> None:
         import asyncio
 
         # In a context of its own: a batch belongs to none of those who asked.
-        self.task = asyncio.get_running_loop().create_task(self._serve(), context=Context())
+        self.task = asyncio.get_running_loop().create_task(self._serve(first), context=Context())
         _tasks.add(self.task)
         self.task.add_done_callback(_tasks.discard)
 
