@@ -101,12 +101,16 @@ def _curves(curves: Curves) -> str:
 
 
 def _losses(document: Document) -> str:
-    rows = [
-        (name, loss.scenario, loss.why) for name, some in losses(document).items() for loss in some
-    ]
-    if not rows:
+    lost, count = losses(document), len(document.scenarios)
+    if not lost:
         return pages.paragraph("No place was beaten beyond the noise anywhere.")
-    return pages.table(["place", "scenario", ""], rows, words=True)
+    return "".join(
+        pages.folded(
+            f"{name}: in {len(some)} of {count} scenarios",
+            pages.table(["scenario", ""], [(loss.scenario, loss.why) for loss in some], words=True),
+        )
+        for name, some in lost.items()
+    )
 
 
 def _numbers(scenario: Scenario) -> str:

@@ -30,7 +30,8 @@ h3 { font-size: 1rem; margin: 0 0 .25rem; } p { margin: .35rem 0; max-width: 70c
 svg { width: 100%; overflow: visible; } rect, circle { fill: var(--bar); } line { stroke: var(--mark); }
 .best rect, .best circle { fill: var(--best); } line.zero { stroke: var(--soft); }
 .lines > svg { margin: .5rem 0; display: block; } polyline { fill: none; stroke-width: 2; }
-line.grid { stroke: var(--line); } .ticks { display: flex; font-size: .75rem; color: var(--soft); }
+line.grid { stroke: var(--line); } .lines text { fill: var(--soft); font-size: .7rem; }
+.ticks { display: flex; font-size: .75rem; color: var(--soft); }
 .ticks span { flex: 1; text-align: center; } .key { margin-right: 1rem; font-size: .875rem; }
 .key::before { content: ""; display: inline-block; width: .75rem; height: .75rem; margin-right: .3rem;
   border-radius: 50%; background: var(--hue); }
@@ -40,7 +41,7 @@ line.grid { stroke: var(--line); } .ticks { display: flex; font-size: .75rem; co
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .875rem; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: right; vertical-align: top;
   white-space: nowrap; }
-th:first-child, td:first-child, .words td { text-align: left; } .words td { white-space: normal; }
+th:first-child, td:first-child, .words th, .words td { text-align: left; } .words td { white-space: normal; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
 code { font-size: .9em; overflow-wrap: anywhere; }
 @media (max-width: 34rem) { .row { grid-template-columns: 1fr auto; }

@@ -70,7 +70,7 @@ def lines(across: Sequence[str], values: Mapping[str, Sequence[float]]) -> str:
         values: by name, a number a size.
     """
     places = [100 * (position + 0.5) / len(across) for position in range(len(across))]
-    grid = "".join(f'<line class="grid" x1="0" x2="100%" y1="{at}%" y2="{at}%"/>' for at in (0, 50, 100))
+    grid = "".join(_grid(at) for at in (0, 50, 100))
     drawn = "".join(_line(number, places, each) for number, each in enumerate(values.values()))
     ticks = "".join(f"<span>{escape(each)}</span>" for each in across)
     names = enumerate(map(escape, values))
@@ -78,6 +78,11 @@ def lines(across: Sequence[str], values: Mapping[str, Sequence[float]]) -> str:
     label = escape(f"lines of {', '.join(values)} over {', '.join(across)}")
     drawing = f'<svg height="150" role="img" aria-label="{label}">{grid}{drawn}</svg>'
     return f'<div class="lines">{drawing}<div class="ticks">{ticks}</div><p>{keys}</p></div>'
+
+
+def _grid(at: int) -> str:
+    line = f'<line class="grid" x1="0" x2="100%" y1="{at}%" y2="{at}%"/>'
+    return f'{line}<text x="0" y="{at}%" dy="-3">{100 - at} %</text>'
 
 
 def _line(number: int, places: Sequence[float], values: Sequence[float]) -> str:
