@@ -174,6 +174,8 @@ class Singles:
         loop = asyncio.get_running_loop()
         desk = self._of_loops.get(loop)
         if desk is None:
+            for each in [each for each in self._of_loops if each.is_closed()]:
+                self._of_loops.pop(each, None)  # its last task refers to it
             tasks = LoopBatcher(self._compute_suspending, self._rules) if suspends else None
             desk = self._of_loops[loop] = Turns(self.batcher) if tasks is None else Tasks(tasks)
         return desk

@@ -270,6 +270,8 @@ def test_loops_that_come_one_after_the_other_each_have_their_batches() -> None:
 
     for number in range(3):
         assert asyncio.run(double.one(number)) == number * 2
+    singles: Any = double._actions.singles  # type: ignore[attr-defined]
+    assert len(singles._of_loops) == 1  # those that are closed are let go
 
 
 def test_a_batch_that_asks_for_its_own_item_is_told_so_and_may_ask_for_others() -> None:
