@@ -95,7 +95,8 @@ async def suspending(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
         step = flow.send(None)
         while True:
             try:
-                reply = await _carry_out(step, parts)
+                awaited = AWAITED.get(type(step))
+                reply = ACTIONS[type(step)](step, parts) if awaited is None else await awaited(step, parts)
             except BaseException as error:  # noqa: BLE001 - all errors of a step are the flow's to deal with
                 step = flow.throw(error)
             else:
@@ -160,11 +161,6 @@ ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Land: _land,
     Tell: lambda step, parts: parts.tell(step.event),
 }
-
-
-async def _carry_out(step: Step, parts: Parts) -> Any:
-    awaited = AWAITED.get(type(step))
-    return ACTIONS[type(step)](step, parts) if awaited is None else await awaited(step, parts)
 
 
 async def _drop_suspending(step: Drop, parts: Parts) -> bool:

@@ -78,6 +78,8 @@ class Tiers:
         self._cap = cap
         self._recent = Recent()
         self._on_failure = on_failure
+        nearest = self.backends[0] if len(self.backends) == 1 else None
+        self._only = nearest.find if isinstance(nearest, InMemory) else None
 
     @property
     def memory(self) -> tuple[Callable[[bytes], Entry | None], Callable[[bytes], Any]] | None:
@@ -92,6 +94,8 @@ class Tiers:
             key: to look up.
             again: whether the same call has looked just now, and what failed was told then.
         """
+        if self._only is not None and self._only(key.digest) is None:  # as the walk would
+            return None
         return run(self.finding(key, again=again))
 
     def keep(self, key: Key, entry: Entry) -> None:

@@ -75,23 +75,29 @@ def on_its_own() -> Iterator[None]:
         _leading.reset(token)
 
 
-@contextmanager
-def waiting_for(flight: Flight) -> Iterator[None]:
+class waiting_for:  # noqa: N801 - as ``aboard``: a thousand tasks may leave it one after the other
     """Note that the flight we run for, if there is one, needs another one.
 
     Raises:
         RecursiveCallError: that one waits for ours, by way of other threads or tasks maybe.
     """
-    ours = _leading.get()
-    if ours:
-        _note_need(ours, flight)
-    flight.count_waiter(1)
-    try:
-        yield
-    finally:
-        flight.count_waiter(-1)
-        if ours:
-            _forget_need(ours, flight)
+
+    __slots__ = ("_flight", "_ours")
+
+    def __init__(self, flight: Flight) -> None:
+        self._flight = flight
+        self._ours: tuple[Flight, ...] = ()
+
+    def __enter__(self) -> None:
+        self._ours = _leading.get()
+        if self._ours:
+            _note_need(self._ours, self._flight)
+        self._flight.count_waiter(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._flight.count_waiter(-1)
+        if self._ours:
+            _forget_need(self._ours, self._flight)
 
 
 _needs_lock = threading.RLock()  # a finalizer may come at any time, and call a cached function

@@ -246,7 +246,8 @@ def test_where_a_failure_is_raised_nothing_older_is_kept_either() -> None:
 
 def test_what_fails_is_told_once_to_who_looks_twice() -> None:
     told: list[str] = []
-    tiers = Tiers([Raising(max_bytes=2**20)], lambda tier, operation, *_: told.append(f"{tier} {operation}"))
+    backends = [Raising(max_bytes=2**20), Lru(max_bytes=2**20)]
+    tiers = Tiers(backends, lambda tier, operation, *_: told.append(f"{tier} {operation}"))
     assert tiers.find(KEY) is tiers.find(KEY, again=True) is None
     assert told == ["raising get"]
 
