@@ -39,10 +39,12 @@ def _parts(reports: Sequence[Report], run: Path | None) -> Iterator[str]:
 
 def _case(case: Case) -> str:
     fastest = min((result.median for result in case.results if result.samples), default=None)
-    return pages.heading(case.name) + dots([_bar(result, fastest) for result in case.results])
+    remarks = {result.remark for result in case.results if result.samples}
+    tells = len(remarks) > 1  # what is said of all alike tells nothing
+    return pages.heading(case.name) + dots([_bar(result, fastest, tells=tells) for result in case.results])
 
 
-def _bar(result: Result, fastest: float | None) -> Bar:
+def _bar(result: Result, fastest: float | None, *, tells: bool) -> Bar:
     if not result.samples:
         return Bar(result.contender, None, 0, 0, result.error, bad=True)
     text = duration(result.median)
@@ -52,7 +54,7 @@ def _bar(result: Result, fastest: float | None) -> Bar:
         *interval(result.samples),
         text,
         best=result.median == fastest,
-        remark=result.remark,
+        remark=result.remark if tells else "",
     )
 
 

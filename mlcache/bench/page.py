@@ -14,7 +14,8 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 78rem; padding: 1.5rem 1rem 4rem; background: var(--back);
   color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; }
+h1 { font-size: 1.7rem; margin: 2.5rem 0 0; } h1:first-child { margin-top: 0; }
+h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; }
 h3 { font-size: 1rem; margin: 0 0 .25rem; } p { margin: .35rem 0; max-width: 70ch; }
 .soft, em { color: var(--soft); font-style: normal; font-size: .875rem; } .soft { max-width: none; }
 .cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
@@ -22,7 +23,7 @@ h3 { font-size: 1rem; margin: 0 0 .25rem; } p { margin: .35rem 0; max-width: 70c
   min-width: 0; }
 .card strong { display: block; font-size: 1.1rem; overflow-wrap: anywhere; }
 .plot { margin: .25rem 0 1rem; }
-.row { display: grid; grid-template-columns: minmax(4rem, 7.5rem) 1fr 4.75rem; gap: .5rem;
+.row { display: grid; grid-template-columns: minmax(4rem, 9rem) 1fr 4.75rem; gap: .5rem;
   align-items: center; font-size: .875rem; padding: .1rem 0; }
 .row span { overflow-wrap: anywhere; } .row b { font-weight: 400; text-align: right; white-space: nowrap; }
 .row em { grid-column: 2 / -1; }
