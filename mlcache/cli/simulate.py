@@ -51,6 +51,8 @@ def simulate(
 
     if json is not None and not json.parent.is_dir():
         raise ConfigurationError(f"{json} cannot be written: there is no folder {json.parent}")
+    if workload and traces:
+        raise ConfigurationError("give either traces or --workload, a known pattern in place of them")
     console = Console()
     work = _known(workload, zipf, seed) if workload else _recorded(traces or [], sample, console)
     policies = policy or list(study.POLICIES)

@@ -38,7 +38,7 @@ def load(paths: Sequence[str | Path], *, sample: float = 1.0) -> Recorded:
     The value of a key costs and weighs what was recorded for it on average.
 
     Args:
-        paths: of the traces; each is read piece by piece, and what is kept of it takes 24 bytes a call.
+        paths: of the traces; each is read piece by piece. Of what is kept, a call takes 120 bytes meanwhile.
         sample: the share of the keys to keep, drawn by their digests, with all calls for them. A cache that
             is smaller by the same factor then has nearly the same hit rate; from C. Waldspurger et al.,
             Efficient MRC Construction with SHARDS, FAST 2015.

@@ -64,6 +64,7 @@ def test_a_known_pattern_is_replayed_with_the_policies_and_the_lifetime_asked_fo
         (["missing.trace"], "there is no trace missing.trace"),
         (["-w", "scan", "-s", "much"], "--size is 'much'"),
         (["-w", "scan", "-s", "150%"], "size 1.5 is no share"),
+        (["some.trace", "-w", "scan"], "either traces or --workload"),
         (["-w", "scam"], "there is no workload 'scam'"),
         (["-w", "scan", "-p", "mru"], "there is no policy 'mru'"),
         (["-w", "scan", "--ttl", "soon"], "--ttl is 'soon'"),
