@@ -125,6 +125,7 @@ def lease_in_a_thread(models: CachedModelRepository, seed: int) -> list[tuple[Qu
     return found
 
 
+@pytest.mark.timeout(480)  # about a minute where nobody else computes
 @pytest.mark.filterwarnings("ignore:.*brought back:mlcache.errors.MlcacheWarning")
 async def test_two_hundred_tenants_in_the_room_of_twenty(
     s3_process: tuple[Any, str], infos: SQLAlchemyModelInfoRepository
