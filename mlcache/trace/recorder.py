@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -20,6 +21,8 @@ BUFFER = 65_536
 """Bytes of records that are held back at most."""
 PAUSE = 1.0
 """Seconds for which records are held back while calls go on."""
+_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+"""What keeps a file from being made though its place is a good one: no room, or too many open files."""
 
 
 class Recorder:
@@ -39,7 +42,12 @@ class Recorder:
 
     def __init__(self, path: str | Path) -> None:
         self._asked = Path(path).absolute()
-        self.path: Path | None = _create(self._asked)
+        self.path: Path | None = None
+        self._failed: Exception | None = None
+        try:
+            self.path = _create(self._asked)
+        except OSError as error:
+            self._failed = error
         self._buffer = bytearray()
         self._due = clock.ticks() + PAUSE
         self._lock = threading.RLock()  # a finalizer may call a cached function while we record
@@ -47,7 +55,10 @@ class Recorder:
         forks.tend(self)
 
     def start(self) -> Self:
-        """Record from now on."""
+        """Record from now on; where the disk is full already, warn of it, and record nothing."""
+        if self._failed is not None:
+            self._give_up(self._failed)
+            return self
         self._hooked.enter_context(events.hook(self))
         self._stop_at_exit()
         return self
@@ -83,8 +94,10 @@ class Recorder:
     def _add(self, digest: bytes, cost: float, size: float) -> None:
         record = pack(digest, clock.now(), cost, size)
         with self._lock:
-            if self.path is None:
+            if self.path is None and self._failed is None:
                 self._settle()
+            if self._failed is not None:  # another thread's call was under way when recording ended
+                return
             self._buffer += record
             if len(self._buffer) >= BUFFER or clock.ticks() >= self._due:
                 self._write()
@@ -93,7 +106,7 @@ class Recorder:
         """Go on in a file of this process's own, which was forked."""
         try:
             self.path = _create(self._asked)
-        except ConfigurationError as error:
+        except (ConfigurationError, OSError) as error:
             self._give_up(error)
         self._stop_at_exit()
 
@@ -118,28 +131,55 @@ class Recorder:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
+        self._failed = error
         self._hooked.close()
         message = f"nothing more is recorded to {self.path or self._asked}: {error}"
         warnings.warn(message, MlcacheWarning, stacklevel=2)
 
 
 def _create(asked: Path) -> Path:
-    """Make a trace without records, at ``asked`` or beside it, readable by this user alone."""
+    """Make a trace without records, at ``asked`` or beside it, readable by this user alone.
+
+    Raises:
+        ConfigurationError: there can be no file.
+        OSError: there is no room for one now.
+    """
     path = asked
     while True:
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
+            _begin(path)
+        except FileExistsError as error:
+            if asked.is_dir():
+                raise _no_place(asked, "it is a folder") from error
             path = asked.with_name(f"{asked.name}.{os.getpid()}-{os.urandom(4).hex()}")
-            continue
-        except OSError as error:
-            raise ConfigurationError(
-                f"no trace can be written to {path}: {error.strerror}; "
-                "give MLCACHE_TRACE a file in a folder that is there and can be written to"
-            ) from error
+        else:
+            return path
+
+
+def _begin(path: Path) -> None:
+    """Make a file with a header; leave none where the header cannot be written."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise
+        raise _no_place(path, error.strerror or str(error)) from error
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(HEADER)
-        return path
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _no_place(path: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"no trace can be written to {path}: {why}; "
+        "give MLCACHE_TRACE a file in a folder that is there and can be written to"
+    )
 
 
 _running: dict[str, Recorder] = {}
@@ -154,7 +194,8 @@ def record_to(path: str) -> None:
     """
     with _starting:
         if path not in _running:
-            _running[path] = Recorder(path).start()
+            _running[path] = Recorder(path)
+            _running[path].start()
 
 
 def stop_all() -> None:

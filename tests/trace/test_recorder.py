@@ -211,6 +211,55 @@ def test_a_file_that_cannot_be_made_is_an_error_at_the_first_call(
         same(1)
 
 
+@pytest.mark.parametrize("place", ["", "/"])
+def test_a_folder_in_place_of_a_file_is_told(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @ml_cache(backend="lru?max_bytes=1MiB")
+    def same(number: int) -> int:
+        return number
+
+    monkeypatch.setenv("MLCACHE_TRACE", place or str(tmp_path))
+    with pytest.raises(ConfigurationError, match="MLCACHE_TRACE a file in a folder that is there"):
+        same(1)
+    assert list(tmp_path.parent.glob(f"{tmp_path.name}.*")) == []
+
+
+FULL_DISK = """
+import os, resource, sys, warnings
+from mlcache import ml_cache
+
+def same(number):
+    return number
+
+first, other = (ml_cache(backend="lru?max_bytes=1MiB")(same) for _ in range(2))
+
+def fill():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    if sys.argv[1] == "forked":
+        first(0)
+        if child := os.fork():
+            sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    fill()
+    assert [first(1), first(2), other(1), other(2)] == [1, 2, 1, 2]
+assert [str(each.message).partition(" to ")[0] for each in told] == ["nothing more is recorded"], told
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a bound of the size of files")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(("when", "files"), [("at once", 0), ("forked", 1)])
+def test_on_a_full_disk_calls_go_on_with_one_warning_and_no_empty_files(
+    when: str, files: int, tmp_path: Path
+) -> None:
+    environment = os.environ | {"MLCACHE_TRACE": str(tmp_path / "trace")}
+    subprocess.run([sys.executable, "-c", FULL_DISK, when], env=environment, check=True)
+    assert len(traces(tmp_path)) == files
+
+
 SERVICE = """
 import os, signal, sys
 from mlcache import ml_cache
