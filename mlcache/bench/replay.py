@@ -8,11 +8,10 @@ many callers, and a scaled cost is the same wait on every machine.
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -98,18 +97,32 @@ def by_threads(cached: Cached, work: Work, order: NDArray[np.int64], callers: in
 
     def share(caller: int, numbers: NDArray[np.int64]) -> _Played:
         mine = numbers if work.together else numbers[caller::callers]
-        start.wait()
-        return _play(cached, work, mine, start if work.together else None)
+        try:
+            start.wait()
+            return _play(cached, work, mine, start if work.together else None)
+        except BaseException:
+            start.abort()  # the others would wait for this one for ever
+            raise
 
     with ThreadPoolExecutor(callers) as threads:
 
         def play(numbers: NDArray[np.int64]) -> list[_Played]:
             if callers == 1:
                 return [_play(cached, work, numbers, None)]
-            return list(threads.map(functools.partial(share, numbers=numbers), range(callers)))
+            return _results([threads.submit(share, caller, numbers) for caller in range(callers)])
 
         play(order[: work.warm])
         return _together(play(order[work.warm :]))
+
+
+def _results(futures: list[Future[_Played]]) -> list[_Played]:
+    """What all threads saw, or the error of one that failed by itself, not of those that waited for it."""
+    wait(futures)
+    for each in futures:
+        error = each.exception()
+        if error is not None and not isinstance(error, threading.BrokenBarrierError):
+            raise error
+    return [each.result() for each in futures]
 
 
 def by_tasks(cached: Cached, work: Work, order: NDArray[np.int64], callers: int) -> Replay:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import numpy as np
 import pytest
 
 from mlcache.bench import measures
 from mlcache.bench.callers import Callers, ReplayFailedError, callers, count_wrong, replay
 from mlcache.bench.processes import crew
-from mlcache.bench.replay import Replay
+from mlcache.bench.replay import Replay, by_tasks, by_threads
 from mlcache.bench.work import Work
 from mlcache.bench.workloads import Size, recorded, scaled, work
 from mlcache.errors import ConfigurationError
@@ -143,3 +146,20 @@ def test_callers_that_there_are_not_are_told(text: str) -> None:
 def test_callers_are_shown_in_words() -> None:
     assert str(Callers("threads", 1)) == "1 caller"
     assert str(callers("tasks:7")) == "7 tasks"
+
+
+@pytest.mark.parametrize("workload", ["stampede", "zipf"])
+@pytest.mark.parametrize("replayed", [by_threads, by_tasks])
+def test_an_error_of_one_caller_ends_them_all(workload: str, replayed: Any) -> None:
+    counts = itertools.count()
+
+    def cached(_: Any) -> None:
+        if next(counts) == 7:
+            raise ZeroDivisionError
+
+    async def suspended(argument: Any) -> None:
+        cached(argument)
+
+    what = work(workload, "text", SMALL)
+    with pytest.raises(ZeroDivisionError):
+        replayed(suspended if replayed is by_tasks else cached, what, what.order(0), 3)
