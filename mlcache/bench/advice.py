@@ -30,6 +30,8 @@ class Loss(msgspec.Struct, frozen=True):
 
 MATTERS = 0.005
 """A share of time by which one place has to be ahead of another, the noise deducted, to be called better."""
+HARDLY = 0.01
+"""A hit rate below which it is hits that are missing, whatever they would save."""
 
 NEEDS: tuple[tuple[str, Callable[[Traits], bool], str], ...] = (
     ("In memory alone", lambda traits: not traits.survives, "add lru or gdsf with --backend"),
@@ -105,7 +107,7 @@ def _why(document: Document, able: list[str]) -> str:
     said = [f"It saves {number('net', statistics.median(saved))} of the computing time {over}"]
     said.append(f"a hit takes {_typical_hit(document, first)}")
     if statistics.median(saved) <= 0:
-        said = [f"It saves nothing {over}: computing is as cheap as looking it up, so do without a cache"]
+        said = [f"It saves nothing {over}: {_why_nothing(document, first)}"]
     text = ", and ".join(said) + "."
     equal = [name for name in able[1:] if paired_difference(saved, overall(document, name))[1] <= MATTERS]
     behind = [name for name in able[1:] if name not in equal]
@@ -114,6 +116,14 @@ def _why(document: Document, able: list[str]) -> str:
     if behind:
         text += f" Behind: {listed([f'{name} ({_points(document, first, name)})' for name in behind])}."
     return text
+
+
+def _why_nothing(document: Document, backend: str) -> str:
+    cells = [scenario.cell(backend) for scenario in document.scenarios]
+    rates = [rate for cell in cells if cell and (rate := cell.median("hit_rate")) is not None]
+    if rates and statistics.fmean(rates) < HARDLY:
+        return "hardly a call was found: too little memory, or no call is repeated"
+    return "computing is as cheap as looking it up, so do without a cache"
 
 
 def _typical_hit(document: Document, backend: str) -> str:

@@ -9,8 +9,8 @@ MEMORY = Traits(survives=False, processes=False, hosts=False)
 DISK = Traits(survives=True, processes=True, hosts=False)
 
 
-def cell(backend: str, net: list[float], hit: float = 1e-6) -> Cell:
-    return Cell(backend, {"net": net, "hit": [hit] * len(net), "hit_rate": net})
+def cell(backend: str, net: list[float], hit: float = 1e-6, hit_rate: float = 0.5) -> Cell:
+    return Cell(backend, {"net": net, "hit": [hit] * len(net), "hit_rate": [hit_rate] * len(net)})
 
 
 def scenario(name: str, *cells: Cell) -> Scenario:

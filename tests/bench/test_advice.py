@@ -34,6 +34,13 @@ def test_where_nothing_is_saved_the_advice_is_to_do_without() -> None:
     assert "do without a cache" in next(iter(fits(costly))).why
 
 
+def test_where_hardly_a_call_was_found_computing_is_not_called_cheap() -> None:
+    missed = document(scenario("zipf", cell("lru", [-0.2, -0.3, -0.1], hit_rate=0.0)))
+    why = next(iter(fits(missed))).why
+    assert "hardly a call was found: too little memory, or no call is repeated" in why
+    assert "computing is as cheap" not in why
+
+
 def test_everybody_is_told_where_they_are_beaten_and_by_whom() -> None:
     lost = losses(usual())
     assert [(loss.scenario, loss.why) for loss in lost["gdsf"]] == [
