@@ -12,6 +12,7 @@ from mlcache.errors import ConfigurationError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mlcache.trace.reading import Recorded
     from mlcache.trace.workload import Workload
 
 
@@ -53,6 +54,8 @@ def simulate(
         raise ConfigurationError(f"{json} cannot be written: there is no folder {json.parent}")
     if workload and traces:
         raise ConfigurationError("give either traces or --workload, a known pattern in place of them")
+    if workload and sample != 1:
+        raise ConfigurationError("--sample is for traces: leave it out, or give traces, not --workload")
     console = Console()
     work = _known(workload, zipf, seed) if workload else _recorded(traces or [], sample, console)
     policies = policy or list(study.POLICIES)
@@ -66,6 +69,7 @@ def simulate(
             jobs=jobs or _cores(),
             advance=advance,
         )
+    done = study.scaled(done, sample)
     terminal.show(done, console)
     if json is not None:
         json.write_bytes(study.to_json(done))
@@ -80,11 +84,24 @@ def _recorded(paths: list[Path], sample: float, console: Console) -> Workload:
         if not path.is_file():
             raise ConfigurationError(f"there is no trace {path}: give files that MLCACHE_TRACE wrote")
     recorded = load(paths, sample=sample)
-    if recorded.unknown:
-        console.print(f"{recorded.unknown:,} calls are left out: the trace has no size of their values")
-    if recorded.not_kept:
-        console.print(f"{recorded.not_kept:,} calls are left out: most values of their keys are not kept")
+    _tell(recorded, console)
     return recorded.workload
+
+
+def _tell(recorded: Recorded, console: Console) -> None:
+    """Say what of the traces is replayed."""
+    if recorded.sample != 1:
+        console.print(
+            f"a sample of {100 * recorded.sample:g} % of the keys is replayed; "
+            "calls, keys, bytes and seconds are scaled from it to all of them",
+            highlight=False,
+        )
+    for calls, why in (
+        (recorded.unknown, "the trace has no size of their values"),
+        (recorded.not_kept, "most values of their keys are not kept"),
+    ):
+        if calls:
+            console.print(f"{round(calls / recorded.sample):,} calls are left out: {why}")
 
 
 def _known(name: str, exponent: float, seed: int) -> Workload:

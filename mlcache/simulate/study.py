@@ -51,6 +51,7 @@ class Study(msgspec.Struct, frozen=True):
         seconds: computing time of all calls without a cache.
         ttl: seconds for which answers were used; None: for ever.
         points: by size, and for each by policy.
+        sample: the share of the keys that was replayed; see ``scaled``.
     """
 
     calls: int
@@ -59,6 +60,7 @@ class Study(msgspec.Struct, frozen=True):
     seconds: float
     ttl: float | None
     points: list[Point]
+    sample: float = 1.0
 
     def curve(self, policy: str) -> list[Point]:
         """The replays of one policy, by size."""
@@ -77,6 +79,29 @@ class Study(msgspec.Struct, frozen=True):
         """
         stores = [point for point in self.at(fraction) if point.policy not in OFFLINE]
         return max(stores, key=lambda point: getattr(point.score, measure), default=None)
+
+
+def scaled(study: Study, sample: float) -> Study:
+    """The study of a sample of the keys as one of all of them: amounts grow by as much, shares stay.
+
+    Args:
+        study: of the sample.
+        sample: the share of the keys that it has, above 0 and at most 1.
+    """
+    return msgspec.structs.replace(
+        study,
+        calls=round(study.calls / sample),
+        keys=round(study.keys / sample),
+        working_set=round(study.working_set / sample),
+        seconds=study.seconds / sample,
+        points=[_scaled(point, sample) for point in study.points],
+        sample=sample,
+    )
+
+
+def _scaled(point: Point, sample: float) -> Point:
+    score = msgspec.structs.replace(point.score, seconds_saved=point.score.seconds_saved / sample)
+    return msgspec.structs.replace(point, max_bytes=round(point.max_bytes / sample), score=score)
 
 
 def to_json(study: Study) -> bytes:

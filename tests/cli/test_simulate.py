@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from mlcache import ml_cache
 from mlcache.cli.app import app
 from mlcache.errors import ConfigurationError
+from mlcache.trace.format import RECORD, write_trace
 from mlcache.trace.recorder import Recorder
 
 
@@ -49,6 +51,22 @@ def test_several_traces_are_of_one_service(trace: Path) -> None:
     assert "30 calls for 3 keys" in run(trace, trace, "--size", "50%").output
 
 
+def test_what_a_sample_says_is_of_the_whole(tmp_path: Path) -> None:
+    digests = np.random.default_rng(0).integers(2**64, size=2_000, dtype=np.uint64)
+    write_trace(tmp_path / "t", np.array([(key, 1.0, 0.5, 100.0) for key in digests], dtype=RECORD))
+    figures: list[dict[str, Any]] = []
+    for sample in (1, 0.25):
+        file = tmp_path / f"{sample}.json"
+        done = run(tmp_path / "t", "-s", "50%", "-p", "bound", "--sample", sample, "--json", file)
+        figures.append(json.loads(file.read_bytes()))
+    assert done.output.startswith("a sample of 25 % of the keys is replayed")
+    whole, part = figures
+    for what in ("calls", "keys", "working_set", "seconds"):
+        assert part[what] == pytest.approx(whole[what], rel=0.1)
+    assert part["points"][0]["max_bytes"] == pytest.approx(whole["points"][0]["max_bytes"], rel=0.1)
+    assert (whole["sample"], part["sample"]) == (1.0, 0.25)
+
+
 def test_a_known_pattern_is_replayed_with_the_policies_and_the_lifetime_asked_for() -> None:
     done = run("-w", "scan", "-s", "10%", "-p", "lru", "-p", "bound", "--ttl", "1h")
     assert done.exit_code == 0, done.output
@@ -64,6 +82,7 @@ def test_a_known_pattern_is_replayed_with_the_policies_and_the_lifetime_asked_fo
         (["missing.trace"], "there is no trace missing.trace"),
         (["-w", "scan", "-s", "much"], "--size is 'much'"),
         (["-w", "scan", "-s", "150%"], "size 1.5 is no share"),
+        (["--sample", "0.1", "-w", "scan"], "--sample is for traces"),
         (["some.trace", "-w", "scan"], "either traces or --workload"),
         (["-w", "scam"], "there is no workload 'scam'"),
         (["-w", "scan", "-p", "mru"], "there is no policy 'mru'"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlcache.errors import ConfigurationError
-from mlcache.simulate.study import POLICIES, simulate
+from mlcache.simulate.study import POLICIES, scaled, simulate
 from mlcache.trace.synthetic import NAMES, Shape, make
 
 SMALL = make("zipf", Shape(keys=200, calls=3_000))
@@ -63,6 +63,15 @@ def test_the_best_is_the_store_that_saves_the_most_seconds() -> None:
     assert best is not None
     assert best.policy == "gdsf"
     assert simulate(SMALL, policies=("bound",), fractions=(0.1,)).best(0.1) is None
+
+
+def test_scaling_a_sample_leaves_shares_as_they_are() -> None:
+    study = simulate(SMALL, policies=("lru",), fractions=(0.1,))
+    half = scaled(study, 0.5)
+    assert (half.calls, half.seconds, half.sample) == (2 * study.calls, 2 * study.seconds, 0.5)
+    assert half.points[0].score.seconds_saved == 2 * study.points[0].score.seconds_saved
+    assert half.points[0].score.share_saved == study.points[0].score.share_saved
+    assert half.points[0].fraction == 0.1
 
 
 @pytest.mark.parametrize(
