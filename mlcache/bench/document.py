@@ -48,6 +48,7 @@ class Scenario(msgspec.Struct):
         cost: seconds that the answer to a call takes on average.
         scale: what that was multiplied by when it was waited for.
         cells: the places.
+        remark: what else is to be said.
     """
 
     workload: str
@@ -60,6 +61,7 @@ class Scenario(msgspec.Struct):
     cost: float
     scale: float
     cells: list[Cell] = msgspec.field(default_factory=list)
+    remark: str = ""
 
     @property
     def name(self) -> str:

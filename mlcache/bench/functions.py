@@ -8,6 +8,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -113,7 +114,7 @@ def known(function: Callable[..., Any], calls: Sequence[Arguments], seconds: flo
     Args:
         function: is called, once before anything is timed, too.
         calls: in their order.
-        seconds: stop after so many, and go by the calls until then.
+        seconds: stop after so many, and go by the calls before the first that was not computed.
 
     Raises:
         UnhashableArgumentError: no key can be made of an argument.
@@ -131,7 +132,7 @@ def known(function: Callable[..., Any], calls: Sequence[Arguments], seconds: flo
         answers.append(_run(function, distinct[key]))
         costs.append(clock.ticks() - start)
         numbers[key] = len(numbers)
-    order = [numbers[key] for key in keys if key in numbers]
+    order = [numbers[key] for key in takewhile(numbers.__contains__, keys)]
     return Work(
         workload="calls",
         payload=getattr(function, "__qualname__", "function"),
@@ -141,6 +142,7 @@ def known(function: Callable[..., Any], calls: Sequence[Arguments], seconds: flo
         answers=answers,
         costs=np.asarray(costs),
         sizes=np.asarray([size_of(answer) for answer in answers]),
+        available=len(calls),
     )
 
 

@@ -74,7 +74,7 @@ def _scenario(scenario: Scenario) -> str:
     about = (
         f"{scenario.calls:,} calls for {scenario.keys} keys; an answer costs {seconds(scenario.cost)} "
         f"and has {size(scenario.bytes / scenario.keys)} on average; {size(scenario.bound)} of memory"
-    )
+    ) + (f"; {scenario.remark}" if scenario.remark else "")
     plots = f"{pages.soft('time saved')}{_plot(scenario, 'net')}{pages.soft('a hit')}{_plot(scenario, 'hit')}"
     return pages.heading(scenario.name) + pages.soft(about) + plots
 

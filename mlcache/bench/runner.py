@@ -98,6 +98,7 @@ def _scenario(
         cost=float(work.costs[order].mean()),
         scale=work.scale,
         cells=[Cell(backend, error=broken.get(backend, "")) for backend in plan.backends],
+        remark=work.remark,
     )
     with _player(work, task, bound) as play:
         _take_turns(scenario, work, plan.repetitions, play, yardstick, progress)

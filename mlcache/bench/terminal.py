@@ -60,7 +60,7 @@ def _table(scenario: Scenario) -> Table:
     about = (
         f"{scenario.calls:,} calls for {scenario.keys} keys, {seconds(scenario.cost)} each to compute, "
         f"{size(scenario.bytes)} of answers, {size(scenario.bound)} of memory"
-    )
+    ) + (f"; {scenario.remark}" if scenario.remark else "")
     shown = [*SHOWN, *(["runs"] if scenario.workload == "stampede" else [])]
     table = Table("", *(MEASURES[name].title for name in shown), box=SIMPLE_HEAD, title_justify="left")
     table.title = f"[bold]{escape(scenario.name)}[/]\n[dim]{about}[/]"

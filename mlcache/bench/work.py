@@ -26,6 +26,7 @@ class Work(msgspec.Struct, frozen=True, eq=False):
         sizes: bytes of each answer; shape (distinct calls,).
         scale: what the costs are multiplied by when they are waited for.
         together: every caller makes every call, all at the same moment.
+        available: calls that there were, of which an order may have the first alone; zero where they were drawn.
     """
 
     workload: str
@@ -38,10 +39,33 @@ class Work(msgspec.Struct, frozen=True, eq=False):
     sizes: NDArray[np.int64]
     scale: float = 1.0
     together: bool = False
+    available: int = 0
 
     def order(self, repetition: int) -> NDArray[np.int64]:
         """The calls of one repetition."""
         return self.orders[repetition % len(self.orders)]
+
+    def first(self, calls: int) -> Work:
+        """The same with no more than the first calls of each order."""
+        if calls >= max(map(len, self.orders)):
+            return self
+        orders = [order[:calls] for order in self.orders]
+        asked = np.unique(np.concatenate(orders))
+        return msgspec.structs.replace(
+            self,
+            orders=[np.searchsorted(asked, order) for order in orders],
+            warm=calls // 3,
+            calls=[self.calls[number] for number in asked],
+            answers=[self.answers[number] for number in asked],
+            costs=self.costs[asked],
+            sizes=self.sizes[asked],
+        )
+
+    @property
+    def remark(self) -> str:
+        """What is to be said where calls were left off."""
+        length = len(self.order(0))
+        return f"the first {length:,} of {self.available:,} calls" if length < self.available else ""
 
     @property
     def total_bytes(self) -> int:

@@ -127,6 +127,12 @@ def test_computing_ends_with_the_time_that_is_given() -> None:
     assert work.order(0).tolist() == [0]
 
 
+def test_calls_after_the_first_that_was_not_computed_are_left_off_and_that_is_told() -> None:
+    work = known(abs, [((number,), {}) for number in (0, 0, 1, 0, 0, 0)], seconds=0)
+    assert work.order(0).tolist() == [0, 0]
+    assert work.remark == "the first 2 of 6 calls"
+
+
 def test_a_coroutine_function_is_computed_too() -> None:
     async def function(a: int) -> int:
         return a + 1

@@ -65,6 +65,17 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
         assert said in text
 
 
+def test_that_calls_were_left_off_is_told_by_page_and_tables() -> None:
+    from rich.console import Console
+
+    cut = usual()
+    cut.scenarios[0].remark = "the first 2 of 6 calls"
+    file = io.StringIO()
+    show(cut, Console(file=file, width=200))
+    assert "; the first 2 of 6 calls" in file.getvalue()
+    assert "; the first 2 of 6 calls" in page(cut)
+
+
 def test_what_a_backend_says_is_no_markup() -> None:
     evil = "disk:///<script>alert(1)</script>"
     failed = Cell(evil, error="<b>no</b>", remarks=["<i>x</i>"])
