@@ -26,7 +26,7 @@ class Work(msgspec.Struct, frozen=True, eq=False):
         sizes: bytes of each answer; shape (distinct calls,).
         scale: what the costs are multiplied by when they are waited for.
         together: every caller makes every call, all at the same moment.
-        available: calls that there were, of which an order may have the first alone; zero where they were drawn.
+        available: calls that there were, of which an order may have the first alone; zero if drawn by chance.
     """
 
     workload: str
