@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcache.errors import ConfigurationError, TraceError
-from mlcache.trace.format import NOT_KEPT, RECORD, Records, read_trace
+from mlcache.trace.format import HEADER, NOT_KEPT, RECORD, Records, read_trace
 from mlcache.trace.workload import Workload
 
 Column = NDArray[np.float64]
+_GREATEST = {"time": 1e11, "cost": 1e9, "size": 2.0**50}
+"""What no call has: a time after the year 5000, a cost of thirty years, a size of a pebibyte."""
 
 
 class Recorded(msgspec.Struct, frozen=True, eq=False):
@@ -45,12 +47,12 @@ def load(paths: Sequence[str | Path], *, sample: float = 1.0) -> Recorded:
 
     Raises:
         ConfigurationError: the sample is no share.
-        TraceError: a file is no trace, or there is no call in all of them.
+        TraceError: a file is no trace, a record is damaged, or there is no call in all of them.
         OSError: a file cannot be read.
     """
     if not 0 < sample <= 1:
         raise ConfigurationError(f"sample is {sample!r}: give a share of the keys, above 0 and at most 1")
-    chunks = [_sampled(records, sample) for path in paths for records in read_trace(path)]
+    chunks = [_sampled(records, sample) for path in paths for records in _read(path)]
     records = np.concatenate([np.empty(0, dtype=RECORD), *chunks])
     records = records[np.argsort(records["time"], kind="stable")]
     digests, keys = np.unique(records["key"], return_inverse=True)
@@ -67,6 +69,37 @@ def load(paths: Sequence[str | Path], *, sample: float = 1.0) -> Recorded:
         unknown=int(calls[kept & ~known].sum()),
         not_kept=int(calls[~kept].sum()),
         sample=sample,
+    )
+
+
+def _read(path: str | Path) -> Iterator[Records]:
+    """The records of a trace, each of which can be that of a call."""
+    before = 0
+    for records in read_trace(path):
+        possible = np.logical_and.reduce([_possible(records[what], what) for what in _GREATEST])
+        if not possible.all():
+            place = int(np.argmin(possible))
+            raise TraceError(_damage(path, before + place, records[place]))
+        before += len(records)
+        yield records
+
+
+def _possible(column: Column, what: str) -> NDArray[np.bool_]:
+    """Of each record, whether its time, cost or size can be that of a call."""
+    possible: NDArray[np.bool_] = (column >= 0) & (column <= _GREATEST[what])
+    if what != "time":
+        possible |= np.isnan(column)
+    if what == "size":
+        possible |= column == NOT_KEPT
+    return possible
+
+
+def _damage(path: str | Path, number: int, record: np.void) -> str:
+    values = ", ".join(f"{what} {float(record[what]):g}" for what in _GREATEST)
+    return (
+        f"{path} is damaged: record {number}, counted from 0, has {values}, which no call has; "
+        "leave this file out, or cut it off before that record, at byte "
+        f"{len(HEADER) + number * RECORD.itemsize}"
     )
 
 

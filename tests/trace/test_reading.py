@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlcache.errors import ConfigurationError, TraceError
-from mlcache.trace.format import NOT_KEPT, RECORD, UNKNOWN, write_trace
+from mlcache.trace.format import CHUNK, HEADER, NOT_KEPT, RECORD, UNKNOWN, write_trace
 from mlcache.trace.reading import Recorded, load
 
 Row = tuple[int, float, float, float]
@@ -62,6 +62,36 @@ def test_a_sample_keeps_all_calls_for_its_share_of_the_keys(tmp_path: Path) -> N
     assert len(recorded.workload.asked) == pytest.approx(1_000, rel=0.1)
     assert (np.bincount(recorded.workload.keys) == 2).all()
     assert recorded.sample == 0.25
+
+
+@pytest.mark.parametrize(
+    ("time", "cost", "size"),
+    [
+        (-1.0, 0.5, 9.0),
+        (math.nan, 0.5, 9.0),
+        (math.inf, 0.5, 9.0),
+        (1e300, 0.5, 9.0),
+        (1.0, -0.5, 9.0),
+        (1.0, math.inf, 9.0),
+        (1.0, 1e30, 9.0),
+        (1.0, 0.5, -9.0),
+        (1.0, 0.5, -math.inf),
+        (1.0, 0.5, 1e30),
+    ],
+)
+def test_a_record_that_no_call_can_have_is_named(
+    time: float, cost: float, size: float, tmp_path: Path
+) -> None:
+    rows = [(1, 1.0, 0.5, 9.0)] * (CHUNK + 5) + [(2, time, cost, size)]
+    named = rf"/0 is damaged: record {CHUNK + 5}, .* at byte {16 + 24 * (CHUNK + 5)}"
+    with pytest.raises(TraceError, match=named):
+        loaded(tmp_path, rows)
+
+
+def test_random_bytes_after_a_good_header_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes(HEADER + np.random.default_rng(0).bytes(24 * 100))
+    with pytest.raises(TraceError, match="is damaged: record 0"):
+        load([tmp_path / "t"])
 
 
 @pytest.mark.parametrize("sample", [0.0, -1.0, 1.5, math.nan])
