@@ -18,6 +18,11 @@ NAMES = (*synthetic.NAMES, STAMPEDE)
 WAIT = 0.0005
 """Seconds that a replay waits for an answer on average; longer ones are scaled down, see ``scaled``."""
 
+PATIENCE = 4.0
+"""Seconds that each of many callers waits for answers at most in a replay, see ``capped``."""
+LEAST = 3
+"""Calls that each of them makes at least."""
+
 
 class Size(msgspec.Struct, frozen=True):
     """How much is replayed.
@@ -78,17 +83,29 @@ def recorded(trace: Workload, payload_name: str, calls: int) -> Work:
         costs=trace.costs[asked],
         sizes=trace.sizes[asked],
     )
-    return _with_payload("trace", payload_name, cut, [cut.keys], len(cut) // 3)
+    made = _with_payload("trace", payload_name, cut, [cut.keys], len(cut) // 3)
+    return msgspec.structs.replace(made, available=len(trace))
 
 
 def scaled(work: Work) -> Work:
     """The same work, replayed faster: waits are shortened, all by one factor, to ``WAIT`` on average.
 
-    For one caller that changes nothing but how long the replay takes, as the times that a cache takes are
-    measured beside the waits. Many callers get in each other's way more often than they would.
+    It is for one caller: it changes nothing but how long the replay takes, as what a cache takes is measured
+    beside the waits. Of many callers one waits for what another computes, and would wait too little.
     """
     mean = float(work.costs[work.order(0)].mean())
     return msgspec.structs.replace(work, scale=min(1.0, WAIT / mean) if mean > 0 else 1.0)
+
+
+def capped(work: Work, callers: int) -> Work:
+    """The first calls of a work whose waits are whole, so few that a replay takes ``PATIENCE`` at most.
+
+    Args:
+        work: of one order.
+        callers: who share the calls.
+    """
+    waited = np.cumsum(work.costs[work.order(0)]) / callers
+    return work.first(max(int(np.searchsorted(waited, PATIENCE, side="right")), LEAST * callers))
 
 
 def _stampede(payload_name: str, shape: synthetic.Shape, size: Size) -> Work:

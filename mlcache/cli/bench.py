@@ -10,8 +10,10 @@ import typer
 from mlcache.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from mlcache.bench.callers import Callers
+    from inspect import Signature
+
     from mlcache.bench.runner import Plan, Task
+    from mlcache.bench.work import Work
     from mlcache.bench.workloads import Size
 
 Names = list[str] | None
@@ -103,29 +105,33 @@ def _known(workloads: Names, payloads: Names, crowds: Names, size: Size) -> list
 
 
 def _recorded(paths: list[Path], payloads: Names, crowds: Names, length: int) -> list[Task]:
-    from mlcache.bench.runner import Task
-    from mlcache.bench.workloads import recorded, scaled
+    from mlcache.bench.callers import ONE_ARGUMENT
+    from mlcache.bench.workloads import recorded
     from mlcache.trace.reading import load
 
-    trace = load(paths).workload
-    work = scaled(recorded(trace, (payloads or ["embedding"])[0], length))
-    return [Task(lambda: work, who) for who in _callers(crowds)]
+    work = recorded(load(paths).workload, (payloads or ["embedding"])[0], length)
+    return _tasks(work, ONE_ARGUMENT, crowds)
 
 
 def _own(path: str | None, file: Path | None, crowds: Names, seconds: float) -> list[Task]:
     from mlcache.bench.functions import known, load, read_calls
     from mlcache.bench.replay import signature_of
-    from mlcache.bench.runner import Task
-    from mlcache.bench.workloads import scaled
 
     if path is None or file is None:
         raise ConfigurationError("your own function needs both: package.module:function and --calls FILE")
     function = load(path)
-    work = scaled(known(function, read_calls(file), seconds))
-    return [Task(lambda: work, who, signature_of(function)) for who in _callers(crowds)]
+    return _tasks(known(function, read_calls(file), seconds), signature_of(function), crowds)
 
 
-def _callers(crowds: Names) -> list[Callers]:
+def _tasks(work: Work, signature: Signature, crowds: Names) -> list[Task]:
+    """The work by each of the callers; many wait in full, and so make fewer calls."""
     from mlcache.bench.callers import callers
+    from mlcache.bench.runner import Task
+    from mlcache.bench.workloads import capped
 
-    return [callers(each) for each in crowds or ["1"]]
+    def task(crowd: str) -> Task:
+        who = callers(crowd)
+        cut = work if who.number == 1 else capped(work, who.number)
+        return Task(lambda: cut, who, signature)
+
+    return [task(crowd) for crowd in crowds or ["1"]]

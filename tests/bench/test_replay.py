@@ -13,7 +13,7 @@ from mlcache.bench.callers import Callers, ReplayFailedError, callers, count_wro
 from mlcache.bench.processes import crew
 from mlcache.bench.replay import Replay, by_tasks, by_threads
 from mlcache.bench.work import Work
-from mlcache.bench.workloads import Size, recorded, scaled, work
+from mlcache.bench.workloads import Size, capped, recorded, scaled, work
 from mlcache.errors import ConfigurationError
 from mlcache.trace.workload import Workload
 
@@ -117,6 +117,17 @@ def test_a_replay_that_is_scaled_waits_less_and_counts_the_same() -> None:
     assert measures.of(found, long)["net"] == pytest.approx(measures.of(found, long)["hit_rate"], abs=0.01)
 
 
+def test_many_callers_make_fewer_calls_and_wait_in_full() -> None:
+    what = _with_costs(work("uniform", "text", SMALL), [1.0] * 10, [100] * 10)
+    cut = capped(what, 4)
+    assert cut.scale == 1.0
+    assert len(cut.order(0)) == 16
+    original = [what.calls[number] for number in what.order(0)[:16]]
+    assert [cut.calls[number] for number in cut.order(0)] == original
+    assert len(capped(_with_costs(what, [99.0] * 10, [100] * 10), 4).order(0)) == 12
+    assert len(capped(_with_costs(what, [0.01] * 10, [100] * 10), 4).order(0)) == 60
+
+
 def test_a_recorded_trace_keeps_its_costs_and_sizes() -> None:
     trace = Workload(
         keys=np.array([3, 1, 3, 3, 0]),
@@ -127,6 +138,7 @@ def test_a_recorded_trace_keeps_its_costs_and_sizes() -> None:
     what = recorded(trace, "text", 4)
     assert what.costs[what.order(0)].tolist() == [4.0, 2.0, 4.0, 4.0]
     assert [len(answer) for answer in what.answers] == [200, 400]
+    assert what.remark == "the first 4 of 5 calls"
 
 
 def test_a_place_that_fails_in_a_process_is_told_and_the_crew_goes_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -82,6 +83,19 @@ def test_a_recorded_trace_is_replayed(tmp_path: Path, monkeypatch: pytest.Monkey
     (scenario,) = document.read(file).scenarios
     assert (scenario.workload, scenario.keys, scenario.calls, scenario.cost) == ("trace", 4, 8, 0.5)
     assert scenario.cells[0].median("hit_rate") == 1.0
+
+
+def test_the_waits_of_many_callers_are_not_shortened(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "my_service.py").write_text(
+        "import time\ndef slow(a, b=2):\n    time.sleep(0.02)\n    return a\n", encoding="utf-8"
+    )
+    sys.modules.pop("my_service", None)
+    file = tmp_path / "run.json"
+    crowds = ("--callers", "1", "--callers", "threads:2")
+    run("bench", "my_service:slow", "--calls", str(own), *crowds, "-b", "lru", *SMALL, "--json", str(file))
+    one, many = document.read(file).scenarios
+    assert one.scale < 0.1
+    assert many.scale == 1.0
 
 
 def test_a_backend_that_cannot_be_opened_is_told_beside_the_others(tmp_path: Path) -> None:
