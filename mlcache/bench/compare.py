@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,10 @@ import msgspec
 
 from mlcache.bench.document import Document
 from mlcache.bench.measures import MEASURES
-from mlcache.bench.statistics import adjusted, mann_whitney, ratio
+from mlcache.bench.statistics import adjusted, least_p, mann_whitney, ratio
 from mlcache.errors import ConfigurationError
 
+Verdict = Literal["better", "worse", "same", "too few samples"]
 SURE = 0.05
 """What a p-value has to be below, once corrected for how many are looked at."""
 MATTERS = 0.03
@@ -39,6 +41,7 @@ class Change(msgspec.Struct, frozen=True):
         high: the upper end.
         p: of the test of Mann and Whitney, corrected for many tests after Benjamini and Hochberg.
         verdict: what that comes to.
+        error: why the second run has no samples, where the first has some; the numbers are NaN.
     """
 
     scenario: str
@@ -50,7 +53,8 @@ class Change(msgspec.Struct, frozen=True):
     low: float
     high: float
     p: float
-    verdict: Literal["better", "worse", "same"]
+    verdict: Verdict
+    error: str = ""
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -78,11 +82,13 @@ def compare(before: Path, after: Path) -> Comparison:
     first, second = _load(before), _load(after)
     runs, others = dict(_runs(first)), dict(_runs(second))
     shared = [place for place in runs if place in others]
-    if not shared:
+    failed = list(_failed(runs, dict(_errors(second))))
+    if not shared and not failed:
         raise ConfigurationError(f"{before} and {after} have nothing in common that could be compared")
     p_values = adjusted([mann_whitney(runs[place], others[place]) for place in shared])
+    changes = [_change(each, runs[each], others[each], p) for each, p in zip(shared, p_values, strict=True)]
     return Comparison(
-        [_change(place, runs[place], others[place], p) for place, p in zip(shared, p_values, strict=True)],
+        [*failed, *changes],
         [place for place in runs if place not in others],
         [place for place in others if place not in runs],
         _remarks(first, second),
@@ -118,6 +124,28 @@ def _runs(document: dict[str, Any]) -> Iterator[tuple[Place, list[float]]]:
                     yield (where, result["contender"], "time"), result["samples"]
 
 
+def _errors(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str], str]]:
+    """By scenario and who was measured there, why there are no samples."""
+    if "scenarios" in document:
+        for scenario in _checked(document).scenarios:
+            yield from (((scenario.name, cell.backend), cell.error) for cell in scenario.cells if cell.error)
+        return
+    for report in document.get("reports", [document]):
+        for case in report["cases"]:
+            for result in case["results"]:
+                if result.get("error"):
+                    where = f"{report['benchmark']}: {case['name']}"
+                    yield (where, result["contender"]), result["error"]
+
+
+def _failed(runs: Runs, errors: dict[tuple[str, str], str]) -> Iterator[Change]:
+    """What had samples and fails now, each once."""
+    for scenario, who in dict.fromkeys(place[:2] for place in runs):
+        if (scenario, who) in errors:
+            no = math.nan
+            yield Change(scenario, who, "", no, no, no, no, no, no, "worse", errors[scenario, who])
+
+
 def _checked(document: dict[str, Any]) -> Document:
     try:
         return msgspec.convert(document, Document)
@@ -129,10 +157,12 @@ def _change(place: Place, before: list[float], after: list[float], p: float) -> 
     scenario, who, measure = place
     medians = statistics.median(before), statistics.median(after)
     found, low, high = ratio(after, before)
-    return Change(scenario, who, measure, *medians, found, low, high, p, _verdict(measure, *medians, p))
+    enough = least_p(len(before), len(after)) < SURE
+    verdict = _verdict(measure, *medians, p) if enough else "too few samples"
+    return Change(scenario, who, measure, *medians, found, low, high, p, verdict)
 
 
-def _verdict(measure: str, before: float, after: float, p: float) -> Literal["better", "worse", "same"]:
+def _verdict(measure: str, before: float, after: float, p: float) -> Verdict:
     known = MEASURES.get(measure)
     share = known is not None and known.unit == "share"
     size = abs(after - before) if share else abs(after - before) / max(abs(before), 1e-12)

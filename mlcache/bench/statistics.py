@@ -62,6 +62,11 @@ def mann_whitney(one: Samples, other: Samples) -> float:
     return _normal(ranks, first)
 
 
+def least_p(one: int, other: int) -> float:
+    """The least p-value that ``mann_whitney`` can find for so many samples each."""
+    return min(1.0, 2 / math.comb(one + other, one))
+
+
 def adjusted(p_values: Samples) -> list[float]:
     """P-values of many tests at once, after Benjamini and Hochberg (1995): control of false discoveries."""
     order = np.argsort(p_values)[::-1]

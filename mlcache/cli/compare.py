@@ -21,7 +21,9 @@ def compare(
     after: Annotated[Path, typer.Argument(metavar="B.json", help="What --json wrote later.")],
     *,
     everything: Annotated[bool, typer.Option("--all", help="Show what did not change, too.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where something got worse.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 where something got worse, or samples are too few.")
+    ] = False,
 ) -> None:
     """Tell what changed between two runs of a benchmark, with ratios and how sure they are."""
     from rich.console import Console
@@ -30,7 +32,7 @@ def compare(
 
     found = compare_runs(before, after)
     _show(found, Console(), everything=everything)
-    if strict and any(change.verdict == "worse" for change in found.changes):
+    if strict and any(change.verdict in ("worse", "too few samples") for change in found.changes):
         raise typer.Exit(1)
 
 
@@ -42,7 +44,8 @@ def _show(found: Comparison, console: Console, *, everything: bool) -> None:
         console.print(_table(shown))
     counts = Counter(change.verdict for change in found.changes)
     console.print(
-        f"{counts['better']} better, {counts['worse']} worse, {counts['same']} the same within the noise; "
+        f"{counts['better']} better, {counts['worse']} worse, {counts['same']} the same within the noise, "
+        f"{counts['too few samples']} with too few samples to tell; "
         f"only before: {len(found.only_before)}, only after: {len(found.only_after)}"
     )
 
@@ -54,7 +57,7 @@ def _table(changes: list[Change]) -> Table:
 
     head = ("scenario", "", "measure", "before", "after", "ratio", "p", "")
     table = Table(*head, box=SIMPLE_HEAD)
-    colours = {"better": "green", "worse": "red", "same": "dim"}
+    colours = {"better": "green", "worse": "red", "same": "dim", "too few samples": "yellow"}
     for change in changes:
         colour = colours[change.verdict]
         table.add_row(*map(escape, _row(change)), f"[{colour}]{change.verdict}[/]")
@@ -65,6 +68,8 @@ def _row(change: Change) -> list[str]:
     from mlcache.bench.measures import MEASURES
     from mlcache.bench.words import number, seconds
 
+    if change.error:
+        return [change.scenario, change.who, change.error, *[""] * 4]
     known = MEASURES.get(change.measure)
     values = [
         number(change.measure, value) if known else seconds(value) for value in (change.before, change.after)

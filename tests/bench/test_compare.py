@@ -11,6 +11,7 @@ import pytest
 
 from mlcache.bench import document as documents
 from mlcache.bench.compare import Change, compare
+from mlcache.bench.document import Cell
 from mlcache.errors import ConfigurationError
 from tests.bench.samples import cell, document, scenario
 
@@ -62,7 +63,30 @@ def test_a_sure_change_that_is_too_small_to_matter_is_none(tmp_path: Path) -> No
 
 def test_two_samples_are_too_few_to_be_sure_of_anything(tmp_path: Path) -> None:
     before, after = _write(tmp_path / "a", lru=[1.0, 1.1]), _write(tmp_path / "b", lru=[9.0, 9.1])
-    assert _change(compare(before, after).changes, "lru", "hit").verdict == "same"
+    assert _change(compare(before, after).changes, "lru", "hit").verdict == "too few samples"
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(3, "too few samples"), (4, "worse")])
+def test_four_samples_each_are_the_fewest_that_tell(tmp_path: Path, count: int, verdict: str) -> None:
+    before = _benchmark(tmp_path / "a", *(1.0 + number / 10 for number in range(count)))
+    after = _benchmark(tmp_path / "b", *(9.0 + number / 10 for number in range(count)))
+    assert compare(before, after).changes[0].verdict == verdict
+
+
+def test_what_fails_now_got_worse_and_the_error_is_told(tmp_path: Path) -> None:
+    before = _write(tmp_path / "a", lru=[1.0], disk=[1.0])
+    documents.write(document(scenario("zipf", Cell("disk", error="OSError: no room"))), tmp_path / "b")
+    (change,) = compare(before, tmp_path / "b").changes
+    assert (change.who, change.verdict, change.error) == ("disk", "worse", "OSError: no room")
+
+
+def test_a_contender_that_fails_now_got_worse(tmp_path: Path) -> None:
+    before, after = _benchmark(tmp_path / "a", 1.0), tmp_path / "b"
+    results = [{"contender": "mlcache", "samples": [], "error": "OSError: no room"}]
+    report = {"benchmark": "hits", "cases": [{"name": "int", "results": results}]}
+    after.write_text(json.dumps(report), encoding="utf-8")
+    (change,) = compare(before, after).changes
+    assert (change.verdict, change.error) == ("worse", "OSError: no room")
 
 
 def test_what_only_one_run_has_is_told(tmp_path: Path) -> None:

@@ -132,6 +132,18 @@ def test_two_runs_are_compared(tmp_path: Path) -> None:
     assert "the machine took" in output
 
 
+def test_strict_ends_in_failure_where_a_place_fails_now_or_there_are_too_few_samples(tmp_path: Path) -> None:
+    fine, broken = tmp_path / "a.json", tmp_path / "b.json"
+    run("bench", *SMALL, "-w", "zipf", "-b", "lru", "--json", str(fine))
+    found = document.read(fine)
+    found.scenarios[0].cells[0] = document.Cell("lru", error="OSError: no room")
+    document.write(found, broken)
+    for after, said in ((broken, "OSError: no room"), (fine, "too few samples")):
+        done = CliRunner(env={"COLUMNS": "160"}).invoke(app, ["compare", str(fine), str(after), "--strict"])
+        assert done.exit_code == 1
+        assert said in done.output
+
+
 def test_strict_ends_in_failure_where_something_got_worse(tmp_path: Path) -> None:
     import json
 
