@@ -99,8 +99,16 @@ class Case:
     results: list[Result]
 
     def result(self, contender: str) -> Result:
-        """The result of the contender of that name."""
-        return next(result for result in self.results if result.contender == contender)
+        """The result of the contender of that name.
+
+        Raises:
+            LookupError: it took no part.
+        """
+        for result in self.results:
+            if result.contender == contender:
+                return result
+        there = ", ".join(result.contender for result in self.results)
+        raise LookupError(f"{contender!r} took no part in {self.name!r}: there are {there}")
 
 
 def measure(name: str, contenders: list[Contender], plan: Plan) -> Case:

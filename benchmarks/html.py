@@ -60,6 +60,6 @@ def _bar(result: Result, fastest: float | None, *, tells: bool) -> Bar:
 
 def _verdicts(report: Report) -> str:
     rows = [
-        ("met" if verdict.met else "MISSED", verdict.text, verdict.measured) for verdict in report.verdicts()
+        (verdict.word, verdict.text, verdict.measured) for verdict in report.verdicts()
     ]
     return pages.folded("Targets", pages.table(["", "target", "measured"], rows, words=True)) if rows else ""

@@ -25,16 +25,39 @@ class Verdict:
         measured: what it is held against, in words.
         met: whether it was.
         checked: whether a miss is a failure: not where the target is a time, as machines differ.
+        skipped: whether it was held against nothing, as a peer failed or somebody took no part.
     """
 
     text: str
     measured: str
     met: bool
     checked: bool = True
+    skipped: bool = False
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word."""
+        return "SKIP" if self.skipped else "PASS" if self.met else "MISS"
+
+
+def _skipped(text: str, why: str) -> Verdict:
+    return Verdict(text, why, met=False, checked=False, skipped=True)
+
+
+def _failed(text: str, mine: Result, its: Result, *, checked: bool) -> Verdict:
+    """A miss where mlcache failed, on either side; where only a peer did, it is skipped."""
+    if mine.error or its.contender.startswith("mlcache"):
+        return Verdict(text, mine.error or its.error, met=False, checked=checked)
+    return _skipped(text, f"{its.contender} failed: {its.error}")
 
 
 class Target(Protocol):
     """What a benchmark sets out to show."""
+
+    @property
+    def text(self) -> str:
+        """The target in words."""
+        ...
 
     def judge(self, cases: Sequence[Case]) -> Verdict:
         """The verdict, given all that was measured."""
@@ -50,15 +73,19 @@ class AtMost:
     times: float
     of: str
 
+    @property
+    def text(self) -> str:
+        """The target in words."""
+        return f"{self.case}: {self.contender} takes at most {self.times:g} times as long as {self.of}"
+
     def judge(self, cases: Sequence[Case]) -> Verdict:
         """The verdict, given all that was measured."""
-        text = f"{self.case}: {self.contender} takes at most {self.times:g} times as long as {self.of}"
         case = _case(cases, self.case)
         mine, its = case.result(self.contender), case.result(self.of)
-        if error := mine.error or its.error:
-            return Verdict(text, error, met=False)
+        if mine.error or its.error:
+            return _failed(self.text, mine, its, checked=True)
         ratio = mine.times(its)
-        return Verdict(text, f"{ratio:.2f} times", met=ratio <= self.times)
+        return Verdict(self.text, f"{ratio:.2f} times", met=ratio <= self.times)
 
 
 @dataclass(frozen=True)
@@ -69,13 +96,17 @@ class Within:
     contender: str
     seconds: float
 
+    @property
+    def text(self) -> str:
+        """The target in words."""
+        return f"{self.case}: {self.contender} takes at most {duration(self.seconds)}"
+
     def judge(self, cases: Sequence[Case]) -> Verdict:
         """The verdict, given all that was measured."""
-        text = f"{self.case}: {self.contender} takes at most {duration(self.seconds)}"
         mine = _case(cases, self.case).result(self.contender)
         if mine.error:
-            return Verdict(text, mine.error, met=False, checked=False)
-        return Verdict(text, duration(mine.median), met=mine.median <= self.seconds, checked=False)
+            return Verdict(self.text, mine.error, met=False, checked=False)
+        return Verdict(self.text, duration(mine.median), met=mine.median <= self.seconds, checked=False)
 
 
 @dataclass(frozen=True)
@@ -87,15 +118,19 @@ class AddsAtMost:
     seconds: float
     of: str
 
+    @property
+    def text(self) -> str:
+        """The target in words."""
+        return f"{self.case}: {self.contender} adds at most {duration(self.seconds)} to {self.of}"
+
     def judge(self, cases: Sequence[Case]) -> Verdict:
         """The verdict, given all that was measured."""
-        text = f"{self.case}: {self.contender} adds at most {duration(self.seconds)} to {self.of}"
         case = _case(cases, self.case)
         mine, its = case.result(self.contender), case.result(self.of)
-        if error := mine.error or its.error:
-            return Verdict(text, error, met=False, checked=False)
+        if mine.error or its.error:
+            return _failed(self.text, mine, its, checked=False)
         added = statistics.median(one - other for one, other in zip(mine.samples, its.samples, strict=False))
-        return Verdict(text, duration(added), met=added <= self.seconds, checked=False)
+        return Verdict(self.text, duration(added), met=added <= self.seconds, checked=False)
 
 
 @dataclass(frozen=True)
@@ -106,11 +141,33 @@ class Says:
     contender: str
     remark: str
 
+    @property
+    def text(self) -> str:
+        """The target in words."""
+        return f"{self.case}: {self.contender}: {self.remark}"
+
     def judge(self, cases: Sequence[Case]) -> Verdict:
         """The verdict, given all that was measured."""
         mine = _case(cases, self.case).result(self.contender)
         met = not mine.error and mine.remark == self.remark
-        return Verdict(f"{self.case}: {self.contender}: {self.remark}", mine.error or mine.remark, met=met)
+        return Verdict(self.text, mine.error or mine.remark, met=met)
+
+
+@dataclass(frozen=True)
+class NotHeld:
+    """A target that cannot be held against anything, as a case or a contender of it took no part."""
+
+    target: Target
+    why: str
+
+    @property
+    def text(self) -> str:
+        """The target in words."""
+        return self.target.text
+
+    def judge(self, cases: Sequence[Case]) -> Verdict:  # noqa: ARG002 - as every target is asked
+        """The verdict, given all that was measured."""
+        return _skipped(self.text, self.why)
 
 
 def _case(cases: Sequence[Case], name: str) -> Case:
@@ -141,8 +198,7 @@ class Report:
         """Tables for a terminal of any width and no colours."""
         parts = [f"{self.name}: {self.about}", ", ".join(machine().values())]
         parts += [_table(case) for case in self.cases]
-        lines = [f"  {'PASS' if v.met else 'MISS'}  {v.text} ({v.measured})" for v in self.verdicts()]
-        return "\n\n".join([*parts, *(["\n".join(["targets", *lines])] if lines else [])])
+        return "\n\n".join([*parts, *_targets(self.verdicts())])
 
     def document(self) -> dict[str, Any]:
         """Everything, the raw samples in seconds a call included."""
@@ -163,6 +219,16 @@ class Report:
 def write_json(document: dict[str, Any], path: Path) -> None:
     """Write what JSON can say to a file."""
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _targets(verdicts: Sequence[Verdict]) -> list[str]:
+    """A line for each target, and how many were held against nothing; nothing where there are no targets."""
+    if not verdicts:
+        return []
+    lines = [f"  {each.word}  {each.text} ({each.measured})" for each in verdicts]
+    if skipped := sum(each.skipped for each in verdicts):
+        lines.append(f"  {skipped} of {len(verdicts)} targets held against nothing: those marked SKIP")
+    return ["\n".join(["targets", *lines])]
 
 
 def _table(case: Case) -> str:

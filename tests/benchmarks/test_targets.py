@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks.harness import Case, Contender, Plan, Result
-from benchmarks.report import AddsAtMost, AtMost, Report, Says, Within
+from benchmarks.report import AddsAtMost, AtMost, NotHeld, Report, Says, Within
 from benchmarks.targets import FILE, targets
 
 TABLES = tomllib.loads(FILE.read_text(encoding="utf-8"))
@@ -69,14 +69,17 @@ def test_each_kind_of_target_is_read(tmp_path: Path) -> None:
         '[[work]]\ncase = "a"\ncontender = "x"\nadds_at_most_seconds = 1\nof = "y"\n',
         encoding="utf-8",
     )
-    cases = [Case("a", [Result("x"), Result("y")])]
+    cases = [Case("a", [Result("x"), Result("y")]), Case("b", [Result("x")])]
     assert targets("work", cases, file) == [
         AtMost("a", "x", 2, "y"),
+        NotHeld(AtMost("b", "x", 2, "y"), "y took no part"),
         Says("a", "x", "right"),
+        NotHeld(Says("a", "gone", "right"), "gone took no part"),
         Within("a", "x", 1),
         AddsAtMost("a", "x", 1, "y"),
     ]
     assert targets("other", cases, file) == []
+    assert NotHeld(Within("a", "x", 1), "this case was not measured") in targets("work", [], file)
 
 
 def test_a_target_of_no_known_kind_is_told(tmp_path: Path) -> None:
@@ -84,6 +87,41 @@ def test_a_target_of_no_known_kind_is_told(tmp_path: Path) -> None:
     file.write_text('[[work]]\ncase = "a"\ncontender = "x"\nat_least = 2\n', encoding="utf-8")
     with pytest.raises(ValueError, match="of no known kind"):
         targets("work", [Case("a", [Result("x")])], file)
+
+
+def test_what_is_held_against_nothing_is_told_and_counted() -> None:
+    case = Case("work", [Result("mine", [2.0]), Result("gone", error="ImportError: no")])
+    failed = AtMost("work", "mine", 3, "gone"), AddsAtMost("work", "mine", 3, "gone")
+    absent = NotHeld(AtMost("work", "mine", 3, "away"), "away took no part")
+    text = Report("hits", "about", [case], [*failed, absent, Within("work", "mine", 3)]).text()
+    assert text.count("  SKIP  work: mine takes at most 3 times as long as") == 2
+    assert "(gone failed: ImportError: no)" in text
+    assert "(away took no part)" in text
+    assert "MISS" not in text
+    assert "3 of 4 targets held against nothing" in text
+    assert "MISS" in Report("hits", "about", [case], [AtMost("work", "gone", 3, "mine")]).text()
+
+
+def test_where_mlcache_itself_fails_as_the_other_it_is_a_miss() -> None:
+    case = Case("work", [Result("mlcache, one", [2.0]), Result("mlcache, plain", error="TypeError: no")])
+    verdict = AtMost("work", "mlcache, one", 3, "mlcache, plain").judge([case])
+    assert (verdict.word, verdict.checked) == ("MISS", True)
+
+
+def test_a_contender_that_took_no_part_is_named() -> None:
+    case = Case("work", [Result("mine", [2.0]), Result("its", [1.0])])
+    with pytest.raises(LookupError, match="'away' took no part in 'work': there are mine, its"):
+        AtMost("work", "mine", 3, "away").judge([case])
+
+
+def test_a_peer_that_fails_fails_no_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = Case("work", [Result("mine", [2.0]), Result("gone", error="ImportError: no")])
+    report = Report("hits", "about", [case], [AtMost("work", "mine", 3, "gone")])
+    monkeypatch.setattr(command, "import_module", lambda _: SimpleNamespace(run=lambda **_: report))
+    assert command.main(["hits", "--check"]) == 0
+    assert "0 of 0 targets met" in capsys.readouterr().out
 
 
 def _pretend(monkeypatch: pytest.MonkeyPatch, *goals: Any) -> None:
