@@ -9,7 +9,7 @@ import msgspec
 
 from mlcache.bench.document import Cell, Document, Scenario
 from mlcache.bench.places import Traits
-from mlcache.bench.statistics import paired_difference
+from mlcache.bench.statistics import paired_difference, tells
 from mlcache.bench.words import listed, number
 
 
@@ -85,6 +85,12 @@ def wins(document: Document) -> dict[str, int]:
     return {name: sum(each not in lost.get(name, ()) for each in scenarios) for name in names}
 
 
+def few(document: Document) -> bool:
+    """Whether there are too few repetitions to say of anybody that it wins or is beaten."""
+    cells = [cell for scenario in document.scenarios for cell in scenario.cells]
+    return not tells(max((len(cell.samples.get("net", [])) for cell in cells), default=0))
+
+
 def overall(document: Document, backend: str) -> list[float]:
     """The mean share saved over all scenarios, a number a repetition; none where a scenario failed."""
     cells = [scenario.cell(backend) for scenario in document.scenarios]
@@ -109,13 +115,20 @@ def _why(document: Document, able: list[str]) -> str:
     if statistics.median(saved) <= 0:
         said = [f"It saves nothing {over}: {_why_nothing(document, first)}"]
     text = ", and ".join(said) + "."
-    equal = [name for name in able[1:] if paired_difference(saved, overall(document, name))[1] <= MATTERS]
+    if not tells(len(saved)):
+        return text + (f" Too few samples to tell it from {listed(able[1:])}." if able[1:] else "")
+    equal = [name for name in able[1:] if not _ahead(saved, overall(document, name))]
     behind = [name for name in able[1:] if name not in equal]
     if equal:
         text += f" As good within the noise: {listed(equal)}."
     if behind:
         text += f" Behind: {listed([f'{name} ({_points(document, first, name)})' for name in behind])}."
     return text
+
+
+def _ahead(one: list[float], other: list[float]) -> bool:
+    """Whether the one saves more beyond the noise; no matter how much more, few samples do not say so."""
+    return tells(min(len(one), len(other))) and paired_difference(one, other)[1] > MATTERS
 
 
 def _why_nothing(document: Document, backend: str) -> str:
@@ -150,7 +163,7 @@ def _beaten(cell: Cell, best: Cell | None) -> str:
     if best is None or cell is best:
         return ""
     mine, its = cell.samples["net"], best.samples["net"]
-    if paired_difference(its, mine)[1] <= MATTERS:
+    if not _ahead(its, mine):
         return ""
     shares = number("net", statistics.median(mine)), number("net", statistics.median(its))
     return f"saves {shares[0]}, where {best.backend} saves {shares[1]}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 
 from mlcache.bench import page as pages
-from mlcache.bench.advice import fits, losses, overall, room, wins
+from mlcache.bench.advice import few, fits, losses, overall, room, wins
 from mlcache.bench.document import Cell, Document, Scenario
 from mlcache.bench.measures import MEASURES
 from mlcache.bench.plots import Bar, bars, dots, lines
@@ -19,7 +19,8 @@ METHOD = (
     "Each workload is a fixed order of calls. Before a place is measured it is opened anew, and the first "
     "third of the calls fill it. Places take turns, each repetition in the other direction, so that a noisy "
     "machine is noisy for all. Shown are medians over the repetitions; the whiskers are 95 % confidence "
-    "intervals by the bootstrap. The cached function waits for what its answer costs, as one does that "
+    "intervals by the sign test; of fewer than six repetitions they are the range, and nobody is said to win. "
+    "The cached function waits for what its answer costs, as one does that "
     "computes on another device; with one caller the waits are shortened by one factor for all, and costs "
     "counted in full. Answers that a place keeps are compared with those that the function gave."
 )
@@ -65,7 +66,8 @@ def _overview(document: Document) -> str:
         traits, saved = document.traits.get(name), overall(document, name)
         able = [traits.survives, traits.processes, traits.hosts] if traits else [False] * 3
         mean = number("net", statistics.median(saved)) if saved else NONE
-        rows.append([name, mean, f"{won[name]} of {count}", *("yes" if each else "no" for each in able)])
+        unbeaten = NONE if few(document) else f"{won[name]} of {count}"
+        rows.append([name, mean, unbeaten, *("yes" if each else "no" for each in able)])
     head = ["", "time saved, all", "not beaten in", "survives a restart", "for processes", "for hosts"]
     return pages.table(head, rows) + pages.soft(room(document))
 
@@ -103,7 +105,8 @@ def _curves(curves: Curves) -> str:
 def _losses(document: Document) -> str:
     lost, count = losses(document), len(document.scenarios)
     if not lost:
-        return pages.paragraph("No place was beaten beyond the noise anywhere.")
+        noise = "Too few repetitions to say who is beaten." if few(document) else ""
+        return pages.paragraph(noise or "No place was beaten beyond the noise anywhere.")
     return "".join(
         pages.folded(
             f"{name}: in {len(some)} of {count} scenarios",

@@ -17,14 +17,23 @@ Samples = Sequence[float]
 
 
 def interval(samples: Samples, level: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of the median, by the percentile bootstrap (Efron 1979).
+    """Confidence interval of the median, between two order statistics, as the sign test has it.
+
+    It holds the median at least as often as ``level`` says, whatever the distribution (Thompson 1936).
+    Where there are too few samples for that it is their range, and ``tells`` is false.
 
     Args:
         samples: at least one.
         level: of confidence.
     """
-    medians = np.median(_drawn(samples, seed=0), axis=1)
-    return _bounds(medians, level)
+    ordered = sorted(samples)
+    left_off = max(_rank(len(ordered), level) - 1, 0)
+    return float(ordered[left_off]), float(ordered[-1 - left_off])
+
+
+def tells(count: int, level: float = 0.95) -> bool:
+    """Whether so many samples are enough for an interval of the level: six for 95 %."""
+    return _rank(count, level) > 0
 
 
 def ratio(after: Samples, before: Samples, level: float = 0.95) -> tuple[float, float, float]:
@@ -75,6 +84,15 @@ def adjusted(p_values: Samples) -> list[float]:
         least = min(least, p_values[index] * count / (count - place))
         found[index] = least
     return found
+
+
+def _rank(count: int, level: float) -> int:
+    """The rank, from below and from above, of the samples at the interval's ends; zero where there is none."""
+    ways, number = 0, 0
+    while number < count / 2 and 2 * (ways + math.comb(count, number)) <= (1 - level) * 2**count:
+        ways += math.comb(count, number)
+        number += 1
+    return number
 
 
 def _drawn(samples: Samples, seed: int) -> NDArray[np.float64]:

@@ -25,8 +25,16 @@ def test_the_reason_has_the_saving_the_hit_and_the_others() -> None:
 
 
 def test_who_is_as_good_within_the_noise_is_named_so() -> None:
-    noisy = document(scenario("zipf", cell("lru", [0.2, 0.6, 0.4]), cell("gdsf", [0.5, 0.3, 0.42])))
+    noisy = document(scenario("zipf", cell("lru", [0.2, 0.6, 0.4] * 3), cell("gdsf", [0.5, 0.3, 0.42] * 3)))
     assert "As good within the noise: lru." in next(iter(fits(noisy))).why
+
+
+def test_few_samples_make_nobody_win_or_lose() -> None:
+    few = document(scenario("zipf", cell("lru", [0.2] * 5), cell("gdsf", [0.5] * 5)))
+    assert losses(few) == {}
+    why = next(iter(fits(few))).why
+    assert "Too few samples to tell it from lru." in why
+    assert "Behind" not in why
 
 
 def test_where_nothing_is_saved_the_advice_is_to_do_without() -> None:

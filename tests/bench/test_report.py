@@ -65,6 +65,12 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
         assert said in text
 
 
+def test_few_samples_are_no_victory_on_the_page() -> None:
+    said = page(document(scenario("zipf", cell("lru", [0.2] * 5), cell("gdsf", [0.5] * 5))))
+    assert "Too few repetitions to say who is beaten." in said
+    assert "1 of 1" not in said
+
+
 def test_that_calls_were_left_off_is_told_by_page_and_tables() -> None:
     from rich.console import Console
 

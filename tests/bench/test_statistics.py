@@ -32,6 +32,25 @@ def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
     assert 0.88 <= held / 200 <= 1.0
 
 
+@pytest.mark.parametrize(
+    ("count", "rank"), [(1, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 2), (12, 3), (25, 8), (100, 40)]
+)
+def test_the_ends_are_those_samples_that_the_sign_test_leaves(count: int, rank: int) -> None:
+    samples = [float(number) for number in range(1, count + 1)]
+    assert statistics.interval(samples[::-1]) == (rank, count + 1 - rank)
+
+
+def test_the_rank_of_the_ends_is_that_of_the_binomial_distribution() -> None:
+    binomial = pytest.importorskip("scipy.stats").binom
+    for count in range(6, 120):
+        low, _ = statistics.interval([float(number) for number in range(1, count + 1)])
+        assert 2 * binomial.cdf(low - 1, count, 0.5) <= 0.05 < 2 * binomial.cdf(low, count, 0.5)
+
+
+def test_six_samples_are_the_fewest_for_an_interval() -> None:
+    assert [statistics.tells(count) for count in (1, 5, 6, 7)] == [False, False, True, True]
+
+
 def test_one_sample_is_its_own_interval() -> None:
     assert statistics.interval([3.0]) == (3.0, 3.0)
 
