@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,12 +52,12 @@ def simulate(
     from mlcache import units
     from mlcache.simulate import study, terminal
 
-    if json is not None and not json.parent.is_dir():
-        raise ConfigurationError(f"{json} cannot be written: there is no folder {json.parent}")
     if workload and traces:
         raise ConfigurationError("give either traces or --workload, a known pattern in place of them")
     if workload and sample != 1:
         raise ConfigurationError("--sample is for traces: leave it out, or give traces, not --workload")
+    if json is not None:
+        _try(json)
     console = Console()
     work = _known(workload, zipf, seed) if workload else _recorded(traces or [], sample, console)
     policies = policy or list(study.POLICIES)
@@ -72,7 +74,29 @@ def simulate(
     done = study.scaled(done, sample)
     terminal.show(done, console)
     if json is not None:
-        json.write_bytes(study.to_json(done))
+        with _writing(json):
+            json.write_bytes(study.to_json(done))
+
+
+def _try(file: Path) -> None:
+    """Find out before the work whether its outcome can be written; a file that is there stays as it is."""
+    with _writing(file):
+        new = not file.exists()
+        file.open("ab").close()
+        if new:
+            file.unlink()
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    """Tell in a line what keeps the file from being written."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"--json {file} cannot be written: {error.strerror}; "
+            "give a file in a folder that is there and can be written to"
+        ) from error
 
 
 def _recorded(paths: list[Path], sample: float, console: Console) -> Workload:

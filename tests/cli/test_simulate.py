@@ -87,10 +87,28 @@ def test_a_known_pattern_is_replayed_with_the_policies_and_the_lifetime_asked_fo
         (["-w", "scam"], "there is no workload 'scam'"),
         (["-w", "scan", "-p", "mru"], "there is no policy 'mru'"),
         (["-w", "scan", "--ttl", "soon"], "--ttl is 'soon'"),
-        (["-w", "scan", "--json", "missing/out.json"], "no folder missing"),
+        (["-w", "scan", "--json", "missing/out.json"], "--json missing/out.json cannot be written: No such"),
+        (["-w", "scan", "--json", "."], "--json . cannot be written: Is a directory"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments: list[str], part: str) -> None:
     done = run(*arguments)
     assert isinstance(done.exception, ConfigurationError)
     assert part in str(done.exception)
+
+
+def test_what_is_in_the_json_file_is_left_there_until_there_is_more(tmp_path: Path) -> None:
+    for name, before in (("old", b"precious"), ("new", None)):
+        file = tmp_path / name
+        if before is not None:
+            file.write_bytes(before)
+        assert run("-w", "scan", "-p", "mru", "--json", file).exception is not None
+        assert (file.read_bytes() if file.exists() else None) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_a_disk_that_is_full_at_the_end_is_told(trace: Path) -> None:
+    done = run(trace, "-s", "50%", "-p", "lru", "--json", "/dev/full")
+    assert isinstance(done.exception, ConfigurationError)
+    assert "--json /dev/full cannot be written: No space left" in str(done.exception)
+    assert "15 calls for 3 keys" in done.output
