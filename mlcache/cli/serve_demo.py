@@ -26,7 +26,7 @@ def serve_demo(
         Path | None, typer.Option(metavar="DIR", help="Where models and users are kept; else they are not.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, help="Port to serve at; 0 for a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 for a free one.")] = 8000,
 ) -> None:
     """Train models for some tenants, store them, and serve their predictions over HTTP."""
     with ExitStack() as stack:

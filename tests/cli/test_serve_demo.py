@@ -13,6 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
+
+from mlcache.cli.app import app
 
 pytest.importorskip("fastapi", reason="fastapi is not installed")
 
@@ -55,6 +58,13 @@ def test_what_it_proposes_works(tmp_path: Path) -> None:
         assert httpx.post(f"{url}/predict/user-6", content=proposed[2]).status_code == 404
     assert (tmp_path / "users.db").exists()
     assert len(list((tmp_path / "models").iterdir())) == 6
+
+
+def test_a_port_that_there_cannot_be_is_refused() -> None:
+    done = CliRunner().invoke(app, ["serve-demo", "--port", "65536"])
+    assert done.exit_code == 2
+    assert "--port" in done.output
+    assert "65535" in done.output
 
 
 def test_a_port_that_is_taken_is_told() -> None:
