@@ -144,6 +144,8 @@ class Expiry:
         stale_if_error: Span | None = None,
         errors: Span | Mapping[type[Exception], Span] | None = None,
     ) -> None:
+        if cast("object", ttl) is Expiry:
+            raise ConfigurationError("ttl is the class Expiry: give one, such as Expiry('1h', stale='10m')")
         self._of_value = ttl if callable(ttl) else None
         self._on_error: Callable[[Exception], object] | None = None
         self._ttl: Lifetime = None if callable(ttl) else ttl

@@ -186,7 +186,7 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
         await Tell(Raised(call.key, error))
         if old is not None and terms.expiry.is_served_on_error(old.entry, old.at):
             return await _hit(call.key, old)
-        await keep_error(call.key, error, terms, flight)
+        await keep_error(call.key, error, terms, flight, old)
         raise
     luck = await Draw() if terms.expiry.jitter else 0.0
     size = 0
@@ -236,10 +236,10 @@ def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]
     return Entry(sealed.value, made.at, *until, made.cost, sealed.size, sealed.renew), objection
 
 
-async def keep_error(key: Key, error: Exception, terms: Terms, flight: Flight) -> None:
-    """Keep an exception as the answer, for as long as the terms say."""
+async def keep_error(key: Key, error: Exception, terms: Terms, flight: Flight, old: Found | None) -> None:
+    """Keep an exception as the answer, for as long as the terms say, unless ``old`` may still be served."""
     span = terms.expiry.keeps_error(error)
-    if span and not flight.superseded:
+    if span and not flight.superseded and not (old and terms.expiry.is_served_stale(old.entry, old.at)):
         at: float = await Now()
         sealed = seal_failure(Failure(error))
         await keep(key, Entry(sealed.value, at, at + span, at + span, 0.0, sealed.size, sealed.renew), flight)
@@ -248,9 +248,8 @@ async def keep_error(key: Key, error: Exception, terms: Terms, flight: Flight) -
 async def _renew(call: Call, terms: Terms, found: Found) -> None:
     """Have the entry computed anew in the background, unless somebody does so already."""
     flight, leading = await Join(call.key, later=True)
-    if not leading:
-        return
-    await Later(flight, lead(call, terms, flight, after=found.entry.created))
+    if leading:
+        await Later(flight, lead(call, terms, flight, after=found.entry.created))
 
 
 async def refresh(call: Call, terms: Terms) -> Outcome:

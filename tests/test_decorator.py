@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcache import (
+from mlcache import Expiry, (
     AsyncCachedFunction,
     CachedFunction,
     ConfigurationError,
@@ -917,6 +917,7 @@ def test_options_come_by_keyword_alone() -> None:
         ({"key": ["x"]}, "key is"),
         ({"version": 2}, "version is 2.*'code'"),
         ({"version": ""}, "version is ''"),
+        ({"ttl": Expiry}, "ttl is the class Expiry.*such as Expiry"),
         ({"when": True}, r"when is True.*when=bool"),
         ({"when": "always"}, "when is 'always'"),
         ({"returns": "writable"}, "returns is 'writable'.*'readonly', 'copy', 'reference'"),

@@ -121,8 +121,9 @@ async def test_aio_serves_stale_too(time: FakeClock) -> None:
     assert (await compute.aio(1), counted.calls) == (2, 2)
 
 
-def test_a_failing_renewal_leaves_the_stale_entry(time: FakeClock) -> None:
-    counted, compute = cached(Expiry(60, stale=30))
+@pytest.mark.parametrize("errors", [None, 100])
+def test_a_failing_renewal_leaves_the_stale_entry(time: FakeClock, errors: int | None) -> None:
+    counted, compute = cached(Expiry(60, stale=30, errors=errors))
     compute(1)
     time.advance(61)
     counted.error = ValueError("no")
