@@ -108,13 +108,13 @@ class ExecutorEngine:
         return Relayed(self._executor.submit(compute, functions.pack(function), data, load))
 
     def _submit_to_thread(self, function: Function, args: Any, kwargs: dict[str, Any]) -> Future[Any]:
-        if self in _running.get():  # in one of its threads, all of which may be waiting like this one
+        if self._executor in _running.get():  # in one of its threads, all of which may wait like this one
             return self._inline.submit(function, *args, **kwargs)
         context = copy_context()
         return Relayed(self._executor.submit(context.run, self._compute, function, args, kwargs))
 
     def _compute(self, function: Function, args: Any, kwargs: dict[str, Any]) -> Answer:
-        _running.set((*_running.get(), self))
+        _running.set((*_running.get(), self._executor))
         done = self._inline.submit(function, *args, **kwargs)
         error = done.exception()
         return error is None, done.result() if error is None else error, done.seconds  # type: ignore[attr-defined]
@@ -135,7 +135,8 @@ class ExecutorEngine:
         return f"ExecutorEngine({self._executor!r})"
 
 
-_running: ContextVar[tuple[ExecutorEngine, ...]] = ContextVar("mlcache_executors", default=())
+_running: ContextVar[tuple[Executor, ...]] = ContextVar("mlcache_executors", default=())
+"""The executors themselves: several engines, one for each decorated function, may share one."""
 
 
 def compute(function: bytes, data: bytes, load: Mapping[str, bytes]) -> Answer:

@@ -168,6 +168,12 @@ def test_a_thread_that_needs_another_one_does_not_wait_for_itself() -> None:
         assert engine.submit(lambda: engine.submit(samples.add, 4).result(10)).result(10) == 5
 
 
+def test_engines_that_share_threads_do_not_wait_for_each_other() -> None:
+    with ThreadPoolExecutor(1) as threads:
+        one, other = ExecutorEngine(threads), ExecutorEngine(threads)
+        assert one.submit(lambda: other.submit(samples.add, 1).result(3)).result(20) == 2
+
+
 def test_threads_see_the_context_of_the_caller() -> None:
     from mlcache import disabled, switch
 
