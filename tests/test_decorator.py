@@ -24,10 +24,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcache import Expiry, (
+from mlcache import (
     AsyncCachedFunction,
     CachedFunction,
     ConfigurationError,
+    Expiry,
     MlcacheWarning,
     UnhashableArgumentError,
     ml_cache,
