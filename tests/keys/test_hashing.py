@@ -162,7 +162,7 @@ def test_blake3_hashes_whatever_xxh3_does(secret: str | None) -> None:
 
 
 def lets_others_run(work: Callable[[], object], tries: int) -> bool:
-    """Whether another thread gets its turn while ``work`` is done so often, where Python takes it from none."""
+    """Whether another thread gets its turn in so many ``tries``, where Python takes it from none."""
     turn, ran = threading.Lock(), threading.Event()
 
     def run() -> None:
