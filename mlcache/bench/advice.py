@@ -58,7 +58,7 @@ def fits(document: Document) -> list[Fit]:
 def room(document: Document) -> str:
     """How much of the answers a memory has room for, in words."""
     first = document.scenarios[0]
-    share = min(first.bound / max(first.bytes, 1), 1.0)
+    share = min(first.bound / max(first.kept or first.bytes, 1), 1.0)
     return (
         f"A memory that says nothing of its own has room for {share:.0%} of the answers' bytes, "
         "a folder for all: give your own bound with the backend, or --memory."

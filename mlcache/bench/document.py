@@ -49,6 +49,7 @@ class Scenario(msgspec.Struct):
         scale: what that was multiplied by when it was waited for.
         cells: the places.
         remark: what else is to be said.
+        kept: bytes that a memory takes to keep all answers; zero in documents that do not say.
     """
 
     workload: str
@@ -62,6 +63,7 @@ class Scenario(msgspec.Struct):
     scale: float
     cells: list[Cell] = msgspec.field(default_factory=list)
     remark: str = ""
+    kept: int = 0
 
     @property
     def name(self) -> str:

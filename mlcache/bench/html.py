@@ -19,7 +19,7 @@ METHOD = (
     "Each workload is a fixed order of calls. Before a place is measured it is opened anew, and the first "
     "third of the calls fill it. Places take turns, each repetition in the other direction, so that a noisy "
     "machine is noisy for all. Shown are medians over the repetitions; the whiskers are 95 % confidence "
-    "intervals by the sign test; of fewer than six repetitions they are the range, and nobody is said to win. "
+    "intervals by the sign test; of fewer than six repetitions they are the range, and none is said to win. "
     "The cached function waits for what its answer costs, as one does that "
     "computes on another device; with one caller the waits are shortened by one factor for all, and costs "
     "counted in full. Answers that a place keeps are compared with those that the function gave."

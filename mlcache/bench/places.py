@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
+from typing import cast
 from uuid import uuid4
 
 import msgspec
@@ -15,6 +16,7 @@ from mlcache.backends.open import parse
 from mlcache.backends.protocol import AnyBackend, Closes
 from mlcache.cached import CachedFunction
 from mlcache.decorator import ml_cache
+from mlcache.simulate.replay import Store
 from mlcache.stores import open_backend
 
 MEMORY = ("lru", "lfu", "rr", "ttl", "gdsf")
@@ -76,6 +78,11 @@ def _open(url: str, stack: ExitStack) -> AnyBackend:
     if isinstance(backend, Closes):
         stack.callback(backend.close)
     return backend
+
+
+def overhead() -> int:
+    """Bytes that keeping an entry takes in the memory where it takes the least."""
+    return cast("Store", open_backend("lru?max_bytes=1")).overhead
 
 
 @contextmanager

@@ -22,6 +22,9 @@ Progress = Callable[[str], object]
 Play = Callable[[str, int], Outcome]
 """Replays through a place the order of a repetition."""
 
+FLOOR = 4
+"""Answers that a memory has room for at least, be they the largest."""
+
 
 class Task(msgspec.Struct):
     """A scenario that is to be measured.
@@ -44,7 +47,7 @@ class Plan(msgspec.Struct):
         tasks: the scenarios.
         backends: the places.
         repetitions: samples of each.
-        bound: a memory's bytes, as a share of the bytes of all answers; at least two answers fit.
+        bound: a memory's bytes, as a share of what keeping all answers takes; at least ``FLOOR`` answers fit.
     """
 
     tasks: Sequence[Task]
@@ -85,7 +88,8 @@ def _scenario(
     task: Task, plan: Plan, broken: dict[str, str], yardstick: list[float], progress: Progress
 ) -> Scenario:
     work = task.make() if task.who.number > 1 else scaled(task.make())
-    bound = max(int(work.total_bytes * (2 if work.together else plan.bound)), 2 * int(work.sizes.max()))
+    kept = work.sizes + places.overhead()
+    bound = max(int(kept.sum() * (2 if work.together else plan.bound)), FLOOR * int(kept.max()))
     order = work.order(0)
     scenario = Scenario(
         workload=work.workload,
@@ -95,6 +99,7 @@ def _scenario(
         keys=len(work.calls),
         bytes=work.total_bytes,
         bound=bound,
+        kept=int(kept.sum()),
         cost=float(work.costs[order].mean()),
         scale=work.scale,
         cells=[Cell(backend, error=broken.get(backend, "")) for backend in plan.backends],

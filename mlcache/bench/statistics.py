@@ -87,7 +87,7 @@ def adjusted(p_values: Samples) -> list[float]:
 
 
 def _rank(count: int, level: float) -> int:
-    """The rank, from below and from above, of the samples at the interval's ends; zero where there is none."""
+    """The rank, from below and from above, of the samples at an interval's ends; zero where there is none."""
     ways, number = 0, 0
     while number < count / 2 and 2 * (ways + math.comb(count, number)) <= (1 - level) * 2**count:
         ways += math.comb(count, number)

@@ -45,7 +45,7 @@ def bench(  # noqa: PLR0913 - one parameter an option
     length: Annotated[int, typer.Option(min=3, help="Calls in a repetition, a third to warm up.")] = 480,
     repetitions: Annotated[int, typer.Option(min=1, help="Samples of each backend.")] = 7,
     memory: Annotated[
-        float, typer.Option(min=0.001, help="Bytes of a memory, as a share of all answers' bytes.")
+        float, typer.Option(min=0.001, help="Bytes of a memory, as a share of what all answers take in it.")
     ] = 0.25,
     seconds: Annotated[float, typer.Option(min=0, help="How long to compute your function's answers.")] = 60,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all samples there.")] = None,

@@ -85,6 +85,15 @@ def test_a_recorded_trace_is_replayed(tmp_path: Path, monkeypatch: pytest.Monkey
     assert scenario.cells[0].median("hit_rate") == 1.0
 
 
+def test_small_answers_fit_the_memory_that_is_given_by_default(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "my_service.py").write_text("def small(a, b=2):\n    return a\n", encoding="utf-8")
+    sys.modules.pop("my_service", None)
+    file = tmp_path / "run.json"
+    run("bench", "my_service:small", "--calls", str(own), "-b", "lru", *SMALL, "--json", str(file))
+    (scenario,) = document.read(file).scenarios
+    assert scenario.cells[0].median("hit_rate") == 1.0
+
+
 def test_the_waits_of_many_callers_are_not_shortened(own: Path, tmp_path: Path) -> None:
     (tmp_path / "my_service.py").write_text(
         "import time\ndef slow(a, b=2):\n    time.sleep(0.02)\n    return a\n", encoding="utf-8"
