@@ -41,6 +41,10 @@ def load(path: str) -> Callable[..., Any]:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"function {path!r} cannot be loaded: {error}") from error
+    except Exception as error:
+        raise ConfigurationError(
+            f"function {path!r} cannot be loaded: its module raised {type(error).__name__}: {error}"
+        ) from error
     if not callable(found):
         raise ConfigurationError(f"{path!r} is {type(found).__name__}, which cannot be called")
     return cast("Callable[..., Any]", inspect.unwrap(found))
@@ -124,14 +128,15 @@ def known(function: Callable[..., Any], calls: Sequence[Arguments], seconds: flo
     distinct = dict(zip(reversed(keys), reversed(calls), strict=True))
     numbers: dict[bytes, int] = {}
     answers, costs, end = [], [], clock.ticks() + seconds
-    _run(function, calls[0])
-    for key in dict.fromkeys(keys):
-        if numbers and clock.ticks() > end:
-            break
-        start = clock.ticks()
-        answers.append(_run(function, distinct[key]))
-        costs.append(clock.ticks() - start)
-        numbers[key] = len(numbers)
+    with asyncio.Runner() as runner:
+        _run(function, calls[0], runner)
+        for key in dict.fromkeys(keys):
+            if numbers and clock.ticks() > end:
+                break
+            answer, cost = _run(function, distinct[key], runner)
+            answers.append(answer)
+            costs.append(cost)
+            numbers[key] = len(numbers)
     order = [numbers[key] for key in takewhile(numbers.__contains__, keys)]
     return Work(
         workload="calls",
@@ -158,15 +163,22 @@ def _keys(function: Callable[..., Any], calls: Sequence[Arguments]) -> list[byte
     return [cached.cache_key(*args, **kwargs).digest for args, kwargs in calls]
 
 
-def _run(function: Callable[..., Any], call: Arguments) -> Any:
+def _run(function: Callable[..., Any], call: Arguments, runner: asyncio.Runner) -> tuple[Any, float]:
+    """The answer, and the seconds that the call took, or the call and its await."""
     args, kwargs = call
     try:
+        start = clock.ticks()
         answer = function(*args, **kwargs)
-        return asyncio.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
+        cost = clock.ticks() - start
+        if not inspect.isawaitable(answer):
+            return answer, cost
+        answer, waited = runner.run(_awaited(answer))
+        return answer, cost + waited
     except Exception as error:
         name = getattr(function, "__qualname__", "the function")
         raise ConfigurationError(f"{name} raised {type(error).__name__}: {error}") from error
 
 
-async def _awaited(answer: Any) -> Any:
-    return await answer
+async def _awaited(answer: Any) -> tuple[Any, float]:
+    start = clock.ticks()
+    return await answer, clock.ticks() - start

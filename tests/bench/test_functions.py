@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlcache.bench import functions
 from mlcache.bench.functions import known, load, read_calls
 from mlcache.decorator import ml_cache
 from mlcache.errors import ConfigurationError, UnhashableArgumentError
@@ -37,6 +39,13 @@ def test_a_module_of_the_working_directory_is_found_and_a_cache_is_taken_off(
 def test_a_path_to_nothing_is_told(path: str) -> None:
     with pytest.raises(ConfigurationError):
         load(path)
+
+
+def test_a_module_that_raises_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raises_on_import.py").write_text("1 / 0\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match="its module raised ZeroDivisionError: division by zero"):
+        load("raises_on_import:f")
 
 
 def test_lines_are_calls(tmp_path: Path) -> None:
@@ -138,6 +147,30 @@ def test_a_coroutine_function_is_computed_too() -> None:
         return a + 1
 
     assert known(function, [((1,), {})], seconds=60).answers == [2]
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+def test_a_cost_is_that_of_the_call_or_of_its_await_alone(
+    monkeypatch: pytest.MonkeyPatch, *, suspends: bool
+) -> None:
+    """By a clock that only the function and the harness around it put on."""
+    now = [0.0]
+    monkeypatch.setattr(functions.clock, "ticks", lambda: now[0])
+
+    def plain(a: int) -> int:
+        now[0] += 2.0
+        return a
+
+    async def coroutine(a: int) -> int:
+        return plain(a)
+
+    def late(*arguments: Any) -> bool:
+        now[0] += 100.0
+        return isawaitable(*arguments)
+
+    isawaitable = inspect.isawaitable
+    monkeypatch.setattr(functions.inspect, "isawaitable", late)
+    assert known(coroutine if suspends else plain, [((1,), {})], seconds=60).costs.tolist() == [2.0]
 
 
 def test_a_function_that_raises_is_told() -> None:
