@@ -59,6 +59,8 @@ def bench(  # noqa: PLR0913 - one parameter an option
     from mlcache.bench.runner import Plan
     from mlcache.bench.workloads import Size
 
+    for file in filter(None, (json, html)):
+        _check_writable(file)
     everything = not (function or calls_file or trace or workload or payload or callers)
     size = Size(keys=keys, calls=length, repetitions=repetitions, exponent=zipf)
     if function is not None or calls_file is not None:
@@ -79,9 +81,6 @@ def _run(plan: Plan, json: Path | None, html: Path | None, *, policies: bool) ->
     from mlcache.bench.policies import study
     from mlcache.bench.runner import run
 
-    for file in filter(None, (json, html)):
-        if not file.parent.is_dir():
-            raise ConfigurationError(f"{file} cannot be written: there is no folder {file.parent}")
     console = Console()
     with terminal.bar(plan.replays, console) as progress:
         found = run(plan, progress)
@@ -94,6 +93,19 @@ def _run(plan: Plan, json: Path | None, html: Path | None, *, policies: bool) ->
     if html is not None:
         html.write_text(page(found), encoding="utf-8")
         console.print(f"The report is in {html}")
+
+
+def _check_writable(file: Path) -> None:
+    """Raise before anything is measured where the file cannot be written."""
+    if not file.parent.is_dir():
+        raise ConfigurationError(f"{file} cannot be written: there is no folder {file.parent}")
+    there = file.exists()
+    try:
+        file.open("ab").close()
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from error
+    if not there:
+        file.unlink()
 
 
 def _known(workloads: Names, payloads: Names, crowds: Names, size: Size) -> list[Task]:
@@ -109,7 +121,11 @@ def _recorded(paths: list[Path], payloads: Names, crowds: Names, length: int) ->
     from mlcache.bench.workloads import recorded
     from mlcache.trace.reading import load
 
-    work = recorded(load(paths).workload, (payloads or ["embedding"])[0], length)
+    try:
+        trace = load(paths).workload
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename} cannot be read: {error.strerror}") from error
+    work = recorded(trace, (payloads or ["embedding"])[0], length)
     return _tasks(work, ONE_ARGUMENT, crowds)
 
 

@@ -125,11 +125,23 @@ def test_a_backend_that_cannot_be_opened_is_told_beside_the_others(tmp_path: Pat
         (["-b", "nonsense"], "there is no backend 'nonsense'"),
         (["os.path:join"], "needs both"),
         (["--json", "/no/such/folder/run.json"], "there is no folder /no/such/folder"),
+        (["--json", "/dev"], "/dev cannot be written: Is a directory"),
+        (["--html", "/proc/report.html"], "/proc/report.html cannot be written"),
+        (["--trace", "/no/such.trace"], "/no/such.trace cannot be read: No such file"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_measured(arguments: list[str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         run("bench", *arguments)
+
+
+def test_the_attempt_to_write_leaves_nothing_behind_and_what_was_there_alone(tmp_path: Path) -> None:
+    new, old = tmp_path / "new.json", tmp_path / "old.html"
+    old.write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigurationError):
+        run("bench", "-w", "nonsense", "--json", str(new), "--html", str(old))
+    assert not new.exists()
+    assert old.read_text(encoding="utf-8") == "mine"
 
 
 def test_two_runs_are_compared(tmp_path: Path) -> None:
