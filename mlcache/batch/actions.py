@@ -12,7 +12,7 @@ from mlcache import clock, keys
 from mlcache.actions import Actions, Kwargs, arguments_of, is_failure
 from mlcache.batch.answered import Answered
 from mlcache.batch.answers import own_answer, put_together, sealing, take_apart
-from mlcache.batch.collating import collate_of
+from mlcache.batch.collating import check_single, collate_of
 from mlcache.batch.flow import answer, peek, refresh
 from mlcache.batch.forms import DifferentForms
 from mlcache.batch.items import items_of
@@ -239,10 +239,12 @@ class BatchActions(Actions):
         batch = self.singles.collate([item])
         values = self._bind_item(batch, args, kwargs)
         if self._is_off():
-            outcome = await bypass(Call(Key(self.cache.namespace, b""), values, self.cache.apply))
             items = items_of(batch, self.batch.items, self.batch.axis)
+            check_single(len(items), self.batch.items)
+            outcome = await bypass(Call(Key(self.cache.namespace, b""), values, self.cache.apply))
             return own_answer(take_apart(outcome.entry.value, items, [0], batch)[0])
         order = self.order(values)
+        check_single(len(order.items), self.batch.items)
         outcomes = await answer(order, self.own_plan, self.singles.boarding(item, order))
         return own_answer(self.cache.hand_out(outcomes[0].entry))
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from mlcache.batch.options import Batch
+from mlcache.errors import ConfigurationError
 
 Collate = Callable[[list[Any]], Any]
 
@@ -24,6 +25,24 @@ def collate_of(function: Callable[..., Any], batch: Batch) -> Collate:
         if re.search(pattern, said):
             return partial(collate, axis=batch.axis or 0)
     return list if batch.axis is None else partial(_stack, axis=batch.axis)
+
+
+def check_single(count: int, name: str) -> None:
+    """Refuse what was passed for a single item, and of which ``collate`` has not made exactly one.
+
+    Args:
+        count: items in what it made.
+        name: of the parameter that takes them.
+
+    Raises:
+        ConfigurationError: there are none, or several.
+    """
+    if count != 1:
+        raise ConfigurationError(
+            f"one() takes a single item, and collate made {count} items of it for {name!r}: pass one item, "
+            f"such as {name}.iloc[[0]] of a frame, call the function itself for many, or give "
+            f"Batch({name!r}, collate=) what makes as many items as its list has"
+        )
 
 
 def _annotation(function: Callable[..., Any], name: str) -> str:

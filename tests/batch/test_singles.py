@@ -435,3 +435,24 @@ def test_a_function_of_one_thing_has_no_single_items() -> None:
 
     with pytest.raises(ConfigurationError, match="not decorated with batch"):
         double.one(1)
+
+
+def first_of(frame: pd.DataFrame) -> list[int]:
+    rows: list[int] = frame["a"].tolist()
+    return rows
+
+
+@pytest.mark.parametrize("rows", [[], [1, 2], [1, 1]])
+@pytest.mark.parametrize("off", [False, True])
+def test_one_refuses_what_is_not_a_single_item(rows: list[int], *, off: bool) -> None:
+    cached = ml_cache(backend=LRU, batch="frame")(first_of)
+    many = pd.DataFrame({"a": np.array(rows, np.int64)})
+    message = f"collate made {len(rows)} items.*iloc"
+    if off:
+        with disabled(), pytest.raises(ConfigurationError, match=message):
+            cached.one(many)
+    else:
+        with pytest.raises(ConfigurationError, match=message):
+            cached.one(many)
+    assert cached(pd.DataFrame({"a": [1, 2]})) == [1, 2]  # no flight is left behind
+    assert cached.one(pd.DataFrame({"a": [2]})) == 2
