@@ -28,6 +28,8 @@ def is_fixed(dtype: Any) -> bool:
 
 def rows_of(columns: Sequence[Any], count: int) -> list[tuple[Any, ...]]:
     """By row, the bytes of all columns of fixed size, and then the elements of the others."""
+    if not count:  # numpy cannot tell how wide rows are where there are none
+        return []
     fixed = [column.to_numpy() for column in columns if is_fixed(column.dtype)]
     others = [column.tolist() for column in columns if not is_fixed(column.dtype)]
     parts = [np.ascontiguousarray(each).view(np.uint8).reshape(count, -1) for each in fixed]

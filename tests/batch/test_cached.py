@@ -483,3 +483,21 @@ def _kept(backend: str, name: str, answer: Any) -> Any:
         return answer
 
     return function
+
+
+# Rows of frames
+
+
+def test_batches_without_rows_are_answered_by_the_function() -> None:
+    frame = pd.DataFrame({"a": [3, 1, 2], "t": ["x", "y", "z"]})
+
+    @ml_cache(backend=LRU, batch="items")
+    def doubled(items: Any) -> Any:
+        return items * 2
+
+    none = frame[frame["a"] > 9]
+    pd.testing.assert_frame_equal(doubled(none), none * 2)
+    pd.testing.assert_series_equal(doubled(none["a"]), none["a"] * 2)
+    assert doubled.peek(none) is None
+    doubled.put(none * 2, none)
+    assert not doubled.invalidate(none)
