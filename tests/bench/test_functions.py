@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcache.bench import functions
+from mlcache import clock
 from mlcache.bench.functions import known, load, read_calls
 from mlcache.decorator import ml_cache
 from mlcache.errors import ConfigurationError, UnhashableArgumentError
@@ -155,7 +155,7 @@ def test_a_cost_is_that_of_the_call_or_of_its_await_alone(
 ) -> None:
     """By a clock that only the function and the harness around it put on."""
     now = [0.0]
-    monkeypatch.setattr(functions.clock, "ticks", lambda: now[0])
+    monkeypatch.setattr(clock, "ticks", lambda: now[0])
 
     def plain(a: int) -> int:
         now[0] += 2.0
@@ -169,7 +169,7 @@ def test_a_cost_is_that_of_the_call_or_of_its_await_alone(
         return isawaitable(*arguments)
 
     isawaitable = inspect.isawaitable
-    monkeypatch.setattr(functions.inspect, "isawaitable", late)
+    monkeypatch.setattr(inspect, "isawaitable", late)
     assert known(coroutine if suspends else plain, [((1,), {})], seconds=60).costs.tolist() == [2.0]
 
 
