@@ -51,12 +51,29 @@ def from_table(answers: Any, given: Any) -> list[tuple[bytes, Any]]:
         answers: a frame or a series.
         given: the index of the items that it is the answer to, if they have one.
     """
+    answers = _in_order(answers, given)
     index = _index_mode(answers, given)
     shape, columns = _shape_of(answers, index)
     form = msgspec.msgpack.encode(shape)
     if shape.whole:
         return [(form, answers.iloc[place : place + 1]) for place in range(len(answers))]
     return [(form, row) for row in rows_of(columns, len(answers))]
+
+
+def _in_order(answers: Any, given: Any) -> Any:
+    """The answers in the order of their items, where their index says that it is another."""
+    import pandas as pd
+
+    index = answers.index
+    if not isinstance(given, pd.Index) or len(index) != len(given) or index.names != given.names:
+        return answers
+    if isinstance(index, pd.RangeIndex) and fresh_index(len(index), index):
+        return answers  # numbered afresh, though the index of shuffled items may have the same labels
+    if index.equals(given) or not (index.is_unique and given.is_unique):
+        return answers
+    places = index.get_indexer_for(given)
+    permuted = np.array_equal(np.sort(places), np.arange(len(index)))
+    return answers.iloc[places] if permuted else answers
 
 
 def _index_mode(answers: Any, given: Any) -> str:

@@ -501,3 +501,59 @@ def test_batches_without_rows_are_answered_by_the_function() -> None:
     assert doubled.peek(none) is None
     doubled.put(none * 2, none)
     assert not doubled.invalidate(none)
+
+
+def sorted_rows(frame: pd.DataFrame) -> Any:
+    return frame.assign(b=frame["a"] * 10).sort_values("a")
+
+
+def sorted_series(frame: pd.DataFrame) -> Any:
+    return frame["a"].sort_values() * 10
+
+
+@pytest.mark.parametrize("function", [sorted_rows, sorted_series])
+@pytest.mark.parametrize(
+    "index",
+    [
+        None,
+        ["p", "q", "r"],
+        [7, 3, 5],
+        [2, 0, 1],
+        pd.MultiIndex.from_tuples([("p", 1), ("p", 2), ("q", 1)]),
+        pd.interval_range(0, 3),
+    ],
+    ids=str,
+)
+def test_answers_in_another_order_are_told_by_their_labels(function: Any, index: Any) -> None:
+    frame = pd.DataFrame({"a": [3, 1, 2]}, index=index)
+    cached = ml_cache(backend=LRU, batch="frame")(function)
+    expected = function(frame).loc[frame.index]
+    for _ in range(2):
+        assert cached(frame).to_numpy().tolist() == expected.to_numpy().tolist()
+    for place in range(3):
+        row = frame.iloc[[place]]
+        assert cached(row).to_numpy().tolist() == function(row).to_numpy().tolist()
+    assert cached.cache_info().misses == 3
+    cached.put(function(frame), frame)
+    assert cached(frame).to_numpy().tolist() == expected.to_numpy().tolist()
+
+
+def test_answers_are_kept_in_their_order_where_labels_do_not_say_whose_they_are() -> None:
+    shuffled = pd.DataFrame({"a": [3, 1, 2], "id": [2, 3, 1]}, index=[2, 0, 1])
+
+    @ml_cache(backend=LRU, batch="frame")
+    def numbered_afresh(frame: pd.DataFrame) -> Any:
+        return pd.Series(frame["a"].to_numpy() * 10)
+
+    @ml_cache(backend=LRU, batch="frame")
+    def by_id(frame: pd.DataFrame) -> Any:
+        return frame.set_index("id")["a"] * 10
+
+    @ml_cache(backend=LRU, batch="frame")
+    def twice(frame: pd.DataFrame) -> Any:
+        return pd.Series(frame["a"].to_numpy() * 10, index=["x", "y", "x"])
+
+    plain = shuffled.reset_index(drop=True)
+    assert numbered_afresh(shuffled).tolist() == [30, 10, 20]
+    assert by_id(plain).tolist() == [30, 10, 20]
+    assert twice(shuffled.set_axis(["x", "x", "y"])).tolist() == [30, 10, 20]
