@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import msgspec
+
+from mlcache import units
+from mlcache.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -22,6 +27,9 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
         priority: calls with a higher one are computed first.
         retry: whether the call is computed once more if its worker dies.
         items: how many items of a batch the call is for, which is only counted.
+
+    Raises:
+        ConfigurationError: one of them is not what it should be.
     """
 
     timeout: float | None = None
@@ -29,6 +37,38 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     retry: bool = False
     items: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "deadline"):
+            _check_seconds(name, getattr(self, name))
+        if not _is_number(self.priority) or math.isnan(self.priority):
+            raise ConfigurationError(f"priority is {self.priority!r}: give a number, such as 1")
+        if not isinstance(self.retry, bool):
+            raise ConfigurationError(f"retry is {self.retry!r}: give True or False")
+        if not isinstance(self.items, Integral) or isinstance(self.items, bool) or self.items < 1:
+            raise ConfigurationError(f"items is {self.items!r}: give a whole number above zero")
+
+
+def check_options(options: object) -> None:
+    """Refuse what are no options of a call.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if not isinstance(options, CallOptions):
+        raise ConfigurationError(f"options is {options!r}: give CallOptions(timeout=..., retry=..., ...)")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not _is_number(value):
+        raise ConfigurationError(f"{name} is {value!r}: give seconds, such as 1.5, or None")
+    units.seconds(value, what=name)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 class Engine(Protocol):

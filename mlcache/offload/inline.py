@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlcache import clock, forks
 from mlcache.errors import ConfigurationError
-from mlcache.offload.engine import CallOptions
+from mlcache.offload.engine import CallOptions, check_options
 from mlcache.offload.functions import is_coroutine_function, resource_names
 from mlcache.threads import in_thread
 
@@ -139,8 +139,9 @@ def refuse_options(what: str, options: CallOptions) -> None:
     """Refuse what only workers of our own can do.
 
     Raises:
-        ConfigurationError: one of ``options`` is set, other than the number of items.
+        ConfigurationError: one of ``options`` is set, other than the number of items, or they are none.
     """
+    check_options(options)
     for name in ("timeout", "deadline", "priority", "retry"):
         if getattr(options, name):
             raise ConfigurationError(

@@ -43,7 +43,7 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
     workers = _cores() if options["workers"] is None else _count(options, "workers")
     return Plan(
         workers=workers,
-        resources=_factories(options["resources"] or {}),
+        resources=_factories({} if options["resources"] is None else options["resources"]),
         when_full=_one_of(options, "when_full", ("wait", "raise", "inline")),
         start_method=_start_method(options),
         threads=fair_share(workers) if options["threads"] is None else _count(options, "threads"),
@@ -96,6 +96,10 @@ def _start_method(options: Mapping[str, Any]) -> str:
 
 
 def _factories(resources: Mapping[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
+    if not isinstance(resources, Mapping):
+        raise ConfigurationError(
+            f"resources is {resources!r}: give a dict of functions that load them, by the name of a parameter"
+        )
     for name, factory in resources.items():
         if not isinstance(name, str) or not name.isidentifier() or not callable(factory):
             raise ConfigurationError(

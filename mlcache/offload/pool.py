@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import msgspec
 
-from mlcache import forks, units
+from mlcache import forks
 from mlcache.errors import PoolClosedError, PoolFullError
-from mlcache.offload.engine import CallOptions
+from mlcache.offload.engine import CallOptions, check_options
 from mlcache.offload.inline import Inline
 from mlcache.offload.plan import Duration, Plan, fair_share, make_plan
 from mlcache.threads import in_thread
@@ -91,12 +91,14 @@ class Pool:
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have ``function(*args, **kwargs)`` computed by a worker.
 
-        The arguments are copied before it returns. The function sees arrays among them as read-only.
+        The arguments are copied before it returns. The function sees arrays of more than 1024 bytes
+        among them as read-only; smaller ones may be written to, and change nothing here.
 
         Returns:
             A ``concurrent.futures.Future`` of the result. What cannot be pickled makes it fail, too.
 
         Raises:
+            TypeError: ``function`` cannot be called.
             PoolFullError: too many calls wait, and ``when_full`` is ``"raise"``.
             PoolClosedError: the pool is closed.
             OSError: no descriptor or shared memory is left for the arguments.
@@ -112,10 +114,12 @@ class Pool:
         return await self._run(_NOTHING_ASKED, function, args, kwargs)
 
     def with_options(self, options: CallOptions) -> PoolWithOptions:
-        """This pool, asked for ``options`` in each of its calls."""
-        for name in ("timeout", "deadline"):
-            if getattr(options, name) is not None:
-                units.seconds(getattr(options, name), what=name)
+        """This pool, asked for ``options`` in each of its calls.
+
+        Raises:
+            ConfigurationError: they are no ``CallOptions``.
+        """
+        check_options(options)
         return PoolWithOptions(self, partial(self._submit, options), partial(self._run, options))
 
     @property
@@ -170,6 +174,8 @@ class Pool:
     def _submit(
         self, options: CallOptions, function: Callable[..., Any], args: Any, kwargs: Any, *, wait: bool = True
     ) -> Future[Any]:
+        if not callable(function):
+            raise TypeError(f"a pool computes functions, and {function!r} cannot be called")
         supervisor = self._started()
         when_full = self._plan.when_full
         wait = wait and when_full == "wait" and supervisor.thread is not threading.current_thread()

@@ -17,6 +17,8 @@ import pytest
 from mlcache import Pool
 from mlcache.errors import CallTimeoutError, ConfigurationError, PoolClosedError, PoolFullError
 from mlcache.offload.engine import CallOptions
+from mlcache.offload.inline import Inline
+from mlcache.offload.pool import PoolWithOptions
 from tests.offload import tasks
 from tests.offload.helpers import told, until
 
@@ -337,6 +339,7 @@ def test_a_pool_travels_as_its_options(pool: Pool) -> None:
         ({"max_memory": 0}, "max_memory"),
         ({"recycle": 0}, "recycle"),
         ({"load_timeout": "x"}, "load_timeout"),
+        ({"resources": 3}, "resources is 3"),
         ({"resources": {"model": 3}}, "resources has 'model'"),
         ({"resources": {"not a name": tasks.pid}}, "resources has 'not a name'"),
     ],
@@ -346,7 +349,44 @@ def test_bad_options_are_refused_with_a_way_out(options: dict[str, Any], words: 
         Pool(**options)
 
 
-def test_bad_options_of_a_call_are_refused(pool: Pool) -> None:
-    for options in (CallOptions(timeout=0), CallOptions(deadline=-1)):
-        with pytest.raises(ConfigurationError):
-            pool.with_options(options)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"timeout": 0},
+        {"timeout": "x"},
+        {"timeout": "30s"},
+        {"timeout": True},
+        {"deadline": -1},
+        {"deadline": float("inf")},
+        {"priority": "hi"},
+        {"priority": float("nan")},
+        {"priority": None},
+        {"retry": "no"},
+        {"items": 0},
+        {"items": 1.5},
+    ],
+)
+def test_bad_options_of_a_call_are_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(asked))} is "):
+        CallOptions(**asked)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    CallOptions(timeout=np.float32(1.5), priority=np.int64(-1), items=np.int32(2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [3, None, {"timeout": 3}])
+def test_what_are_no_options_of_a_call_is_refused(options: Any) -> None:
+    for engine in (Pool(1), Inline(), PoolWithOptions(Pool(1), print, print)):  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match=r"options is .*CallOptions"):
+            engine.with_options(options)
+
+
+async def test_what_cannot_be_called_is_refused_at_once() -> None:
+    pool = Pool(1)
+    for asked in (pool, pool.with_options(CallOptions(retry=True))):
+        with pytest.raises(TypeError, match="None cannot be called"):
+            asked.submit(None)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="3 cannot be called"):
+            await asked.run(3)  # type: ignore[arg-type]
+    assert "not started" in repr(pool)
