@@ -122,15 +122,25 @@ class _ByItem:
 class _Array:
     def join(self, parts: Sequence[Any], _items: Items | None, /) -> Any:
         first = parts[0]
-        flexible = first.dtype.kind in "US"  # whose width is that of the longest
+        fitting = _fits(list({part.dtype for part in parts}))
         for part in parts:
-            same = part.dtype.kind == first.dtype.kind if flexible else part.dtype == first.dtype
-            if not same or part.shape != first.shape:
+            if not fitting or part.shape != first.shape:
                 raise DifferentForms(f"rows are {first.shape[1:]} of {first.dtype}, and others are not")
         return np.concatenate(parts)
 
     def own(self, part: Any) -> Any:
         return part[0]
+
+
+def _fits(dtypes: Sequence[np.dtype[Any]]) -> bool:
+    """Whether rows of these types can lie in one array, as if it had been made of all at once."""
+    if len(dtypes) == 1:
+        return True
+    kinds = {dtype.kind for dtype in dtypes}
+    if kinds in ({"U"}, {"S"}):  # whose width is that of the longest
+        return True
+    # Of whole numbers alone, numpy would make floats of 64 bits where signs differ, which hold not all.
+    return kinds <= set("biufc") and (not kinds <= set("biu") or np.result_type(*dtypes).kind in kinds)
 
 
 class _Tensor:

@@ -557,3 +557,28 @@ def test_answers_are_kept_in_their_order_where_labels_do_not_say_whose_they_are(
     assert numbered_afresh(shuffled).tolist() == [30, 10, 20]
     assert by_id(plain).tolist() == [30, 10, 20]
     assert twice(shuffled.set_axis(["x", "x", "y"])).tolist() == [30, 10, 20]
+
+
+def test_numbers_of_chunks_get_the_type_that_holds_them_all() -> None:
+    calls: list[int] = []
+
+    @ml_cache(backend=LRU, batch=Batch("numbers", max_size=2))
+    def halves(numbers: list[int]) -> Any:
+        calls.append(len(numbers))
+        return np.array([number // 2 if number % 2 == 0 else number / 2 for number in numbers])
+
+    for _ in range(2):
+        found = halves([2, 4, 1, 3])
+        assert found.dtype == np.float64
+        assert found.tolist() == [1, 2, 0.5, 1.5]
+    assert calls == [2, 2]
+    assert halves([2, 4]).dtype == np.int64
+
+
+def test_numbers_that_no_common_type_holds_exactly_do_not_fit_together() -> None:
+    @ml_cache(backend=LRU, batch=Batch("numbers", max_size=1))
+    def same(numbers: list[int]) -> Any:
+        return np.array(numbers)
+
+    with pytest.raises(BatchAnswerError, match="do not fit together"):
+        same([1, 2**63])
