@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from mlcache.errors import ConfigurationError, MissingExtraError
@@ -183,17 +182,13 @@ def lets_others_run(work: Callable[[], object], tries: int) -> bool:
 
 
 @pytest.mark.parametrize("name", ["xxh3", "blake3"])
-@pytest.mark.parametrize("kind", ["array", "strided", "bytes", "frame"])
+@pytest.mark.parametrize("kind", ["array", "bytes"])
 def test_other_threads_run_while_much_is_hashed(kind: str, name: str) -> None:
+    # What does not lie in a row is read in short pieces, between which Python itself lets others run.
     if name == "blake3":
         pytest.importorskip("blake3")
     hashing.choose(name)
     numbers = np.zeros((2_000, 1_000))
-    value = {
-        "array": numbers,
-        "strided": numbers[:, ::2],
-        "bytes": numbers.tobytes(),
-        "frame": pd.DataFrame(numbers),
-    }[kind]
+    value = numbers if kind == "array" else numbers.tobytes()
     assert not lets_others_run(lambda: sum(range(10_000)), 100)
     assert lets_others_run(lambda: digest(value), 5_000)  # on a busy machine a turn is soon over
