@@ -164,19 +164,29 @@ class Postgres:
     def url(self) -> str:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres?connect_timeout=2"
 
-    def start(self) -> None:
+    def start_somewhere(self) -> None:
+        """Start it at a port that is still free: since it was found, any connection may have taken it."""
+        for _ in range(5):
+            if self.start():
+                return
+            self.port = free_port()
+        raise AssertionError((self._folder / "log").read_text())
+
+    def start(self) -> bool:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        self._do("pg_ctl", "start", "--wait", "--silent", f"--options={options}", f"--log={self._folder}/log")
+        log = f"--log={self._folder}/log"
+        return self._do("pg_ctl", "start", "--wait", "--silent", f"--options={options}", log)
 
     def stop(self) -> None:
         self._do("pg_ctl", "stop", "--mode=immediate", "--silent")
 
-    def _do(self, program: str, *arguments: str) -> None:
+    def _do(self, program: str, *arguments: str) -> bool:
         path = shutil.which(program)
         assert path
         command = [*self._user, path, f"--pgdata={self._folder}/data", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0 or program == "pg_ctl", done.stderr
+        return done.returncode == 0
 
 
 @pytest.fixture(scope="session")
@@ -189,6 +199,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
             each.chmod(0o755)
         shutil.chown(folder, "postgres")
     server = Postgres(folder)
-    server.start()
+    server.start_somewhere()
     yield server
     server.stop()
