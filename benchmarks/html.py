@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.harness import Case, Result
-from benchmarks.report import Report, duration, machine
+from benchmarks.report import Report, duration
 from mlcache.bench import document, html
 from mlcache.bench import page as pages
+from mlcache.bench.machine import describe
 from mlcache.bench.plots import Bar, dots
 from mlcache.bench.statistics import interval
 
@@ -27,7 +28,7 @@ def _parts(reports: Sequence[Report], run: Path | None) -> Iterator[str]:
     if run is not None:
         yield from html.parts(document.read(run))
     yield "<h1>Beside the peers</h1>"
-    yield pages.soft(", ".join(machine().values()))
+    yield pages.soft(", ".join(describe().values()))
     yield pages.paragraph(
         "One call of each, by turns in one run: medians with 95 % confidence intervals, on a logarithmic "
         "scale; less is better. What a peer raises, or answers wrongly, stands in place of its time."

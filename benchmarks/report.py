@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.harness import Case, Result
+from mlcache.bench.machine import describe, packages
 
 
 @dataclass(frozen=True)
@@ -196,7 +193,7 @@ class Report:
 
     def text(self) -> str:
         """Tables for a terminal of any width and no colours."""
-        parts = [f"{self.name}: {self.about}", ", ".join(machine().values())]
+        parts = [f"{self.name}: {self.about}", ", ".join(describe().values())]
         parts += [_table(case) for case in self.cases]
         return "\n\n".join([*parts, *_targets(self.verdicts())])
 
@@ -205,8 +202,8 @@ class Report:
         return {
             "benchmark": self.name,
             "about": self.about,
-            "machine": machine(),
-            "packages": packages(),
+            "machine": describe(),
+            "packages": packages(PACKAGES),
             "cases": [asdict(case) for case in self.cases],
             "targets": [asdict(verdict) for verdict in self.verdicts()],
         }
@@ -255,37 +252,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-9:.0f} ns"
 
 
-def machine() -> dict[str, str]:
-    """The machine and the Python that measured."""
-    return {
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": f"{len(os.sched_getaffinity(0)) if sys.platform == 'linux' else os.cpu_count()} cores",
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-_PACKAGES = (
+PACKAGES = (
     "mlcache", "numpy", "xxhash", "pandas", "cachebox", "cachetools", "cashews", "dask", "datasets",
     "diskcache", "dogpile.cache", "hiredis", "joblib", "redis", "streamlit",
 )  # fmt: skip
-
-
-def packages() -> dict[str, str]:
-    """The versions of all that may have taken part, of those that are installed."""
-    found: dict[str, str] = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
