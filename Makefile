@@ -21,6 +21,7 @@ test: $(ENV)/dev/.stamp ## Run all tests
 
 lint: $(ENV)/dev/.stamp ## Check style and types
 	$(ENV)/dev/bin/ruff check .
+	$(ENV)/dev/bin/ruff format --check .
 	$(ENV)/dev/bin/mypy
 	$(ENV)/dev/bin/pyright --pythonpath $(ENV)/dev/bin/python
 

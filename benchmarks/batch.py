@@ -221,9 +221,7 @@ def _lone(images: Fresh) -> list[Contender]:
             image = images.next(1)
             return await function(image[0] if row else image)
 
-        return lambda stack: Call(
-            lambda runner: runner.run(ask()), stack.enter_context(asyncio.Runner())
-        )
+        return lambda stack: Call(lambda runner: runner.run(ask()), stack.enter_context(asyncio.Runner()))
 
     return [
         Contender(PLAIN, blocking(trees, row=False)),

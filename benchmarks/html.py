@@ -60,7 +60,5 @@ def _bar(result: Result, fastest: float | None, *, tells: bool) -> Bar:
 
 
 def _verdicts(report: Report) -> str:
-    rows = [
-        (verdict.word, verdict.text, verdict.measured) for verdict in report.verdicts()
-    ]
+    rows = [(verdict.word, verdict.text, verdict.measured) for verdict in report.verdicts()]
     return pages.folded("Targets", pages.table(["", "target", "measured"], rows, words=True)) if rows else ""

@@ -103,9 +103,7 @@ class Connection:
 async def _load(port: int, seconds: float, numbers: Iterator[int]) -> Round:
     """One round: the model's clients are busy until the light endpoint's last request is answered."""
     seen = Round()
-    streams = [
-        await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS + MODEL_CLIENTS)
-    ]
+    streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS + MODEL_CLIENTS)]
     connections = [Connection(*each) for each in streams]
     over = asyncio.Event()
     askers = [_ask_model(each, over, numbers, seen) for each in connections[CONNECTIONS:]]

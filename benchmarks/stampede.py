@@ -109,9 +109,7 @@ def _storms(name: str, peers: list[str], make: Make, *, quick: bool) -> list[Cas
     return [case, Case(f"{name}: letting go", after)]
 
 
-def _in_process(
-    crowd: type[Crowd | Tasks], size: int, peer: str, noted: Storms, stack: ExitStack
-) -> Call:
+def _in_process(crowd: type[Crowd | Tasks], size: int, peer: str, noted: Storms, stack: ExitStack) -> Call:
     place = _place(peer, stack)
     make = counted_suspending if crowd is Tasks else counted
     function = PEERS[peer].decorate(make(place), place, stack)

@@ -41,7 +41,7 @@ class Belongings:
             kind: sorted(name for ident, name in things.items() if self._before[kind].get(ident) != name)
             for kind, things in _look().items()
         }
-        more["shared memory"] = [name for name in more["shared memory"] if not _is_used_by_others(name)]
+        more["shared memory"] = [name for name in more["shared memory"] if _is_left(name)]
         return {kind: names for kind, names in more.items() if names}
 
 
@@ -105,12 +105,11 @@ def _shared_memory() -> dict[object, str]:
     return {file: str(file) for file in SHARED_MEMORY.iterdir() if not file.name.startswith("sem.")}
 
 
-def _is_used_by_others(segment: str) -> bool:
-    """Whether a process that is neither this one nor its child has it mapped: the folder is everybody's."""
+def _is_left(segment: str) -> bool:
+    """Whether no process but this one and its children has it mapped: the folder is everybody's."""
     mine = {str(os.getpid()), *map(str, _children())}
-    return any(
-        segment in _mapped(process) for process in Path("/proc").glob("[0-9]*") if process.name not in mine
-    )
+    others = [process for process in Path("/proc").glob("[0-9]*") if process.name not in mine]
+    return not any(segment in _mapped(process) for process in others) and Path(segment).exists()
 
 
 def _mapped(process: Path) -> str:

@@ -170,4 +170,3 @@ async def peek(order: Order) -> list[Outcome] | None:
     if not all(found):
         return None
     return [served(order, number, each, []) for number, each in enumerate(found) if each is not None]
-

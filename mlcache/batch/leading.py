@@ -163,9 +163,7 @@ async def _look_again(order: Order, plan: Plan, seats: list[Seat], leg: _Leg) ->
     """Land those that are kept by now, which somebody else has computed meanwhile; the others."""
     if not seats or seats[0].after == FOREVER:
         return seats
-    everything: list[Found | None] = await FindMany(
-        [order.keys[seat.number] for seat in seats], again=True
-    )
+    everything: list[Found | None] = await FindMany([order.keys[seat.number] for seat in seats], again=True)
     left: list[Seat] = []
     there: list[tuple[Seat, Found]] = []
     for seat, found in zip(seats, everything, strict=True):

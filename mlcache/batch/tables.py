@@ -113,8 +113,10 @@ def _is_simple(shape: Shape, columns: Sequence[Any], answers: Any) -> bool:
     labels = [] if shape.series else [answers.columns]
     if not all(_is_known(each.dtype) for each in [*columns, *labels]):
         return False
-    return shape.series or _labels(shape).identical(answers.columns) or (
-        shape.numbered and answers.columns.equals(pd.RangeIndex(len(shape.labels)))
+    return (
+        shape.series
+        or _labels(shape).identical(answers.columns)
+        or (shape.numbered and answers.columns.equals(pd.RangeIndex(len(shape.labels))))
     )
 
 

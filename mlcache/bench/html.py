@@ -122,9 +122,7 @@ def _numbers(scenario: Scenario) -> str:
         [cell.backend, *([cell.error] if cell.error else (_in_full(cell, name) for name in measured))]
         for cell in scenario.cells
     ]
-    said = [
-        pages.soft(f"{cell.backend}: {remark}") for cell in scenario.cells for remark in cell.remarks
-    ]
+    said = [pages.soft(f"{cell.backend}: {remark}") for cell in scenario.cells for remark in cell.remarks]
     head = ["", *(MEASURES[name].title for name in measured)]
     return pages.folded(scenario.name, pages.table(head, rows), *said)
 

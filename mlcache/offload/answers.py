@@ -108,9 +108,7 @@ class Answers:
         meter, now = self._desk.meter, clock.ticks()
         item.future.seconds = answer.seconds
         transfer = max(now - item.started - answer.seconds, 0.0)
-        meter.measure(
-            item.started - item.submitted, transfer, answer.seconds, item.size, size, item.items
-        )
+        meter.measure(item.started - item.submitted, transfer, answer.seconds, item.size, size, item.items)
         meter.count("answered")
         if not answer.ok:
             meter.count("failed")

@@ -188,5 +188,3 @@ def _check_dask(executor: Executor) -> None:
             "Dask would take two equal calls for one, whatever became of the first: "
             "give client.get_executor(pure=False)"
         )
-
-

@@ -280,5 +280,3 @@ def _first_found(kinds: Iterable[tuple[str, str]]) -> type[Warning]:
         if isinstance(found, type) and issubclass(found, Warning):
             return found
     return UserWarning
-
-

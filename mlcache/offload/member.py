@@ -127,5 +127,3 @@ def _copy(memory: Array, reuse: Reuse) -> memoryview:
     copy = reuse.take(len(memory))
     np.copyto(copy, memory)
     return copy.data
-
-

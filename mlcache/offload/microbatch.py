@@ -104,9 +104,7 @@ class MicroBatcher:
         with self._changed:
             return self._queue.remove(ticket)
 
-    def serve(
-        self, until: Callable[[], bool] = lambda: False, *, first: list[Ticket] | None = None
-    ) -> None:
+    def serve(self, until: Callable[[], bool] = lambda: False, *, first: list[Ticket] | None = None) -> None:
         """Compute batches until none is left, or ``until`` says so: another thread sees to the rest then.
 
         Args:

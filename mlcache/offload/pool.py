@@ -186,9 +186,7 @@ class Pool:
                 raise
             return self._inline.submit(function, *args, **kwargs)
 
-    async def _run(
-        self, options: CallOptions, function: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
+    async def _run(self, options: CallOptions, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         import asyncio
 
         try:

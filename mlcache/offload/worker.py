@@ -90,6 +90,7 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - also what means to end the process
             return False, [failures.pack(error)], clock.ticks() - started
 
+
 def _load(parts: Sequence[Buffer]) -> tuple[Callable[..., Any], Any]:
     try:
         return functions.unpack(bytes(parts[0])), transport.load(parts[1:])

@@ -100,5 +100,3 @@ def _simulated() -> Iterator[list[float]]:
         yield time
     finally:
         clock.now = real
-
-

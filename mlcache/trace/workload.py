@@ -56,4 +56,3 @@ class Workload(msgspec.Struct, frozen=True, eq=False):
 
     def __repr__(self) -> str:
         return f"<Workload of {len(self)} calls for {len(self.asked)} keys>"
-

@@ -31,6 +31,7 @@ while True:
     print(turn, flush=True)
 """
 
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_writer_that_is_killed_leaves_whole_values_and_no_lock(tmp_path: Path, turns: int) -> None:

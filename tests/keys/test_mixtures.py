@@ -101,6 +101,7 @@ LEAVES = leaves(), leaves()
 Recipe = Any
 """The name of a leaf, or the name of a container and the recipes of its parts."""
 
+
 def _objects(parts: list[Any]) -> Any:
     array = np.empty(len(parts), object)
     for place, part in enumerate(parts):

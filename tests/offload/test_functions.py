@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import re
 import subprocess
 import sys
 import types
@@ -89,7 +90,7 @@ def test_a_cached_function_goes_without_its_cache(function: Any) -> None:
         ("a,b".split, (",",), ["a", "b"]),
         (len, ("four",), 4),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x\w+", "", str(value)),  # the same in every process
 )
 def test_it_gives_elsewhere_what_it_gives_here(
     elsewhere: Callable[..., Any], function: Any, args: Any, expected: Any

@@ -42,7 +42,9 @@ def test_many_calls_with_a_worker_killed_again_and_again(tmp_path: Path) -> None
         assert 0 < outcomes["died"] <= CALLS // EACH
         metrics = pool.metrics()
         assert (metrics.submitted, metrics.answered, metrics.died) == (
-            CALLS, outcomes["answered"], outcomes["died"],
+            CALLS,
+            outcomes["answered"],
+            outcomes["died"],
         )
         assert grown < 5 << 20, outcomes
 
