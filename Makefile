@@ -16,8 +16,9 @@ help: ## List the targets
 demo: $(ENV)/demo/.stamp ## Run the main job on real input, and show what the cache does
 	$(ENV)/demo/bin/python -m demo
 
-test: $(ENV)/dev/.stamp ## Run all tests
-	$(ENV)/dev/bin/python -m pytest --hypothesis-profile=ci $(PYTEST_ARGS)
+test: $(ENV)/dev/.stamp ## Run all tests, some side by side; one at a time: make test PYTEST_ARGS=-n0
+	$(ENV)/dev/bin/python -m pytest --hypothesis-profile=ci --numprocesses=logical --maxprocesses=8 --dist=worksteal \
+		$(PYTEST_ARGS)
 
 lint: $(ENV)/dev/.stamp ## Check style and types
 	$(ENV)/dev/bin/ruff check .
