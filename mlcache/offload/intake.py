@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlcache import clock
 from mlcache.offload import functions, transport
 from mlcache.offload.arena import store
+from mlcache.offload.blame import unsendable
 from mlcache.offload.item import CallFuture, Item, name_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def take_in(
         item.names = functions.resource_names(function, plan.resources)
         parts = [functions.pack(function), *transport.dump_arguments(args, kwargs)]
     except Exception as error:  # noqa: BLE001 - pickling runs the code of any class
-        error.add_note(f"raised while the call of {item.name} was packed for a worker")
+        what = unsendable(function, args, kwargs)
+        error.add_note(f"raised while {what or 'the call'} of {item.name} was packed for a worker")
         item.future.set_running_or_notify_cancel()
         item.future.settle(error=error)
         try:

@@ -80,14 +80,24 @@ def test_what_a_call_raises_or_returns_costs_no_worker(
 
 
 @pytest.mark.parametrize(
-    ("argument", "words"),
-    [(tasks.CannotBePickled(), "I cannot be pickled"), (tasks.CannotBeUnpickled(), "I cannot be unpickled")],
+    ("argument", "words", "where"),
+    [
+        (
+            tasks.CannotBePickled(),
+            "I cannot be pickled",
+            "raised while the argument 'value' (a tests.offload.tasks.CannotBePickled) of echo was packed",
+        ),
+        (tasks.CannotBeUnpickled(), "I cannot be unpickled", "raised in the worker while the function"),
+    ],
+    ids=["pickled", "unpickled"],
 )
-def test_arguments_that_do_not_travel_fail_their_call(pool: Pool, argument: object, words: str) -> None:
+def test_arguments_that_do_not_travel_fail_their_call(
+    pool: Pool, argument: object, words: str, where: str
+) -> None:
     error = beside(pool, tasks.echo, argument)
     assert isinstance(error, ValueError)
     assert words in str(error)
-    assert "raised" in error.__notes__[0]
+    assert error.__notes__[0].startswith(where)
 
 
 @pytest.mark.parametrize("bad", [tasks.hang, tasks.hang_in_c, tasks.hang_deaf])
