@@ -255,7 +255,12 @@ class Expiry:
             text = f"until {self._ttl.isoformat()}"
         else:
             text = f"ttl {units.show_seconds(units.seconds(self._ttl, what='ttl'))}"
-        return f"{text}, then stale for {units.show_seconds(self.stale)}" if self.stale else text
+        spans = {"then stale for": self.stale, "served on errors for": self.stale_if_error}
+        spans |= {f"{kind.__name__} kept for": span for kind, span in self.errors.items()}
+        said = [f"{what} {units.show_seconds(span)}" for what, span in spans.items() if span]
+        rates = {"early": self.early, "jitter": self.jitter}
+        said += [f"{what} {rate:g}" for what, rate in rates.items() if rate]
+        return ", ".join([text, *said])
 
 
 def _optional(what: str, span: Span | None) -> float:

@@ -157,6 +157,12 @@ def test_a_lifetime_is_shown_for_people(ttl: Any, shown: str) -> None:
     assert repr(Expiry(ttl)).startswith("Expiry(")
 
 
+def test_all_terms_are_shown() -> None:
+    terms = Expiry("1h", stale="10m", early=1.5, jitter=0.1, stale_if_error="1d", errors={KeyError: 5})
+    shown = "ttl 1h, then stale for 10m, served on errors for 1d, KeyError kept for 5s, early 1.5, jitter 0.1"
+    assert str(terms) == shown
+
+
 def test_an_entry_can_be_changed_only_into_a_new_one() -> None:
     entry = Entry([1], 1.0, cost=2.0)
     later = msgspec.structs.replace(entry, fresh_until=5.0)

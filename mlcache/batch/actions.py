@@ -11,7 +11,7 @@ import msgspec
 from mlcache import clock, keys
 from mlcache.actions import Actions, Kwargs, arguments_of, is_failure
 from mlcache.batch.answered import Answered
-from mlcache.batch.answers import own_answer, put_together, sealing, take_apart
+from mlcache.batch.answers import GIVEN, own_answer, put_together, sealing, take_apart
 from mlcache.batch.collating import check_single, collate_of
 from mlcache.batch.flow import answer, peek, refresh
 from mlcache.batch.forms import DifferentForms
@@ -187,7 +187,7 @@ class BatchActions(Actions):
         """The flow that keeps answers computed elsewhere; ``value`` holds one for each item."""
         order = self.order(self.bind(*args, **kwargs))
         places = range(len(order.items))
-        rows = take_apart(value, order.items, places, order.values[self.place])
+        rows = take_apart(value, order.items, places, order.values[self.place], source=GIVEN)
         at = clock.now()
         kept: list[tuple[Key, Entry]] = []
         refused: list[Key] = []

@@ -22,8 +22,13 @@ from mlcache.sealing import Sealed
 Kept = tuple[bytes, Any]
 """A form and a part."""
 
+RETURNED, GIVEN = "the function returned", "put() was given"
+"""Where answers come from."""
 
-def take_apart(answers: Any, items: Items, places: Sequence[int], batch: Any) -> list[Kept]:
+
+def take_apart(
+    answers: Any, items: Items, places: Sequence[int], batch: Any, *, source: str = RETURNED
+) -> list[Kept]:
     """By item, what is to be kept of what the function returned.
 
     Args:
@@ -31,10 +36,18 @@ def take_apart(answers: Any, items: Items, places: Sequence[int], batch: Any) ->
         items: of the call.
         places: those of the items that it was given.
         batch: the container in which it was given them.
+        source: where the answers come from, as an error begins.
 
     Raises:
         BatchAnswerError: it is not one answer for each of them.
     """
+    try:
+        return _take_apart(answers, items, places, batch)
+    except BatchAnswerError as error:
+        raise BatchAnswerError(f"{source} {error}") from None
+
+
+def _take_apart(answers: Any, items: Items, places: Sequence[int], batch: Any) -> list[Kept]:
     kind = type(answers)
     if kind is dict:
         return _from_dict(answers, items, places)
@@ -173,10 +186,10 @@ def _from_dict(answers: dict[Any, Any], items: Items, places: Sequence[int]) -> 
         return [(b"dict", answers[single]) for single in singles]
     except TypeError:
         raise BatchAnswerError(
-            "the function returned a dict, and its items cannot be the keys of one: return a list"
+            "a dict, and the items cannot be the keys of one: make it a list"
         ) from None
     except KeyError as error:
-        raise BatchAnswerError(f"the function returned a dict without an answer for {error}") from None
+        raise BatchAnswerError(f"a dict without an answer for {error}") from None
 
 
 def _from_tensor(answers: Any, count: int) -> list[Kept]:
@@ -187,16 +200,15 @@ def _from_tensor(answers: Any, count: int) -> list[Kept]:
 
 def _check(number: int | None, count: int) -> None:
     if number != count:
-        got = "an array without rows" if number is None else f"{number} answers"
+        got = "an array without rows" if number is None else f"{number} answer{'s' * (number != 1)}"
         raise BatchAnswerError(
-            f"the function was given {count} items and returned {got}: "
-            "it must return one answer for each item, in their order"
+            f"{got} for {count} item{'s' * (count != 1)}: it must be one answer for each item, in their order"
         )
 
 
 def _refuse(kind: type) -> NoReturn:
     raise BatchAnswerError(
-        f"the function returned a {kind.__module__}.{kind.__qualname__}, in which mlcache does not know "
-        "one item's answer from another's: return a list, a tuple, a numpy array, a torch tensor, a pandas "
+        f"a {kind.__module__}.{kind.__qualname__}, in which mlcache does not know "
+        "one item's answer from another's: make it a list, a tuple, a numpy array, a torch tensor, a pandas "
         "Series or DataFrame with a row for each item, or a dict by item"
     )

@@ -23,7 +23,7 @@ import msgspec
 from mlcache.backends.tiered import Found
 from mlcache.batch.leading import Plan, Seat, convoy_of, lead, unnoticed
 from mlcache.batch.order import Order
-from mlcache.batch.steps import FindMany, JoinMany, TellMany
+from mlcache.batch.steps import FindMany, JoinMany, TellMany, of_items
 from mlcache.entry import FOREVER
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Coalesced, Event, Hit, Stale
@@ -116,7 +116,8 @@ async def _follow(
     events: list[Event] = []
     for number, flight in followed.items():
         try:
-            outcome: Outcome | None = await Wait(flight)
+            with of_items(order.keys, flight):
+                outcome: Outcome | None = await Wait(flight)
         except RecursiveCallError:
             raise
         except Exception:

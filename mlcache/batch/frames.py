@@ -58,6 +58,7 @@ class InSeries:
         self._series = series
         self.index = series.index
         self.kind: tuple[Any, ...] = ("pandas.Series", series.name, series.dtype)
+        self.stamp = None
 
     def __len__(self) -> int:
         return len(self._series)
@@ -79,6 +80,7 @@ class InFrame:
         self._frame = frame
         self.index = frame.index
         self.kind: tuple[Any, ...] = ("pandas.DataFrame", frame.columns, list(frame.dtypes))
+        self.stamp = None
 
     def __len__(self) -> int:
         return len(self._frame)

@@ -14,8 +14,13 @@ from mlcache.entry import Key
 from mlcache.errors import UnhashableArgumentError
 from mlcache.fastpath import Digest, Keying
 
-BATCH_VERSION = 1
-"""Goes into the key of each item: a change of what is kept of one is a change of this number."""
+BATCH_VERSION = 2
+"""Goes into the key of each item: a change of what is kept of one is a change of this number.
+
+Answers of version 1 may be those of other items, where the function returned rows in another order.
+"""
+
+_MOST_GROUPS = 1024
 
 
 class Order(msgspec.Struct, frozen=True, eq=False):
@@ -67,6 +72,7 @@ class ItemKeying:
             stand_ins={name: each for name, each in keying.stand_ins.items() if name != items},
         )
         self._others: Digest = others.compile_digest()
+        self._groups: dict[tuple[Any, ...], bytes] = {}
 
     def others(self, values: Values) -> bytes:
         """What the arguments beside the items add to each key."""
@@ -74,7 +80,15 @@ class ItemKeying:
 
     def group(self, items: Items, others: bytes) -> bytes:
         """What all items of one container have in common in their keys."""
-        return keys.digest((BATCH_VERSION, *items.kind), others)
+        known = self._groups.get((others, items.stamp)) if items.stamp else None
+        if known is not None:
+            return known
+        group = keys.digest((BATCH_VERSION, *items.kind), others)
+        if items.stamp:
+            if len(self._groups) >= _MOST_GROUPS:
+                self._groups.clear()
+            self._groups[others, items.stamp] = group
+        return group
 
     def digests(self, items: Items, group: bytes) -> list[bytes]:
         """By item, the digest of its key.

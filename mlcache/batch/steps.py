@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from mlcache.backends.tiered import Found
 from mlcache.backends.walk import run, run_suspending
 from mlcache.drive import ACTIONS, AWAITED, Parts
 from mlcache.entry import Entry, Key
+from mlcache.errors import RecursiveCallError
 from mlcache.events import Event
 from mlcache.flight import Flight, together
 from mlcache.steps import Outcome, Step
@@ -107,6 +109,25 @@ class TellMany(Step, frozen=True, eq=False):
     events: Sequence[Event]
 
 
+@contextmanager
+def of_items(keys: Sequence[Key], flight: Flight | None = None) -> Iterator[None]:
+    """Say of what waits for itself in this block that it is an item of a batch.
+
+    Args:
+        keys: that are asked for, one or more.
+        flight: whose own error, once it has landed, is left as it is.
+    """
+    try:
+        yield
+    except RecursiveCallError:
+        if flight is not None and flight.landed:
+            raise
+        raise RecursiveCallError(
+            f"{keys[0].namespace} asks for the answer to an item of the batch that it computes, directly or "
+            "through others: it would wait for its own result"
+        ) from None
+
+
 def _store(parts: Parts) -> ManyTiers:
     return cast("ManyTiers", parts.store)
 
@@ -130,7 +151,8 @@ def _join(step: JoinMany, parts: Parts, *, offered: bool = False) -> list[tuple[
     queued = offered if step.offered is None else step.offered
     if step.anew:
         return [(parts.flights.lead_anew(key, queued=queued), True) for key in step.keys]
-    return [parts.flights.join(key, queued=queued) for key in step.keys]
+    with of_items(step.keys):
+        return [parts.flights.join(key, queued=queued) for key in step.keys]
 
 
 async def _join_suspending(step: JoinMany, parts: Parts) -> list[tuple[Flight, bool]]:

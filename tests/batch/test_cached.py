@@ -20,6 +20,7 @@ from mlcache import (
     disabled,
     ml_cache,
 )
+from mlcache.batch import order
 from mlcache.crew import crew
 from mlcache.testing import FakeClock
 
@@ -206,7 +207,7 @@ def test_a_wrong_number_of_answers_is_an_error_and_nothing_is_kept(wrong: Any) -
         return wrong
 
     for _ in range(2):
-        with pytest.raises(BatchAnswerError):
+        with pytest.raises(BatchAnswerError, match="the function returned"):
             answers(["a", "b"])
     assert calls == [2, 2]
     assert answers.cache_info().currsize == 0
@@ -376,7 +377,7 @@ def test_answers_can_be_put_forgotten_and_refreshed(upper: Upper) -> None:
     assert upper.cached.refresh(["a", "b"]) == ["A", "B"]
     assert upper.cached.refresh([]) == []
     assert upper.calls == [["a"], ["a", "b"], []]
-    with pytest.raises(BatchAnswerError):
+    with pytest.raises(BatchAnswerError, match=r"put\(\) was given 1 answer for 2 items"):
         upper.cached.put(["one"], ["a", "b"])
 
 
@@ -401,6 +402,34 @@ def test_it_can_be_explained(upper: Upper) -> None:
     lines = upper.cached.explain_key(["a", "b"]).lines
     assert lines[-2].startswith("texts[0]: ")
     assert upper.cached.cache_key(["a"])[0].digest.hex() in lines[-2]  # type: ignore[index]
+
+
+def test_all_its_terms_are_explained() -> None:
+    upper = Upper(ttl=Expiry("1h", early=1, jitter=0.2, errors=60))
+    text = str(upper.cached.explain(["a"]))
+    assert "ttl 1h, Exception kept for 1m, early 1, jitter 0.2" in text
+
+
+def test_what_was_kept_under_another_version_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert order.BATCH_VERSION > 1  # under which rows may have been kept for other items
+    now = Upper().cached.cache_key(["a"])
+    monkeypatch.setattr(order, "BATCH_VERSION", 1)
+    assert Upper().cached.cache_key(["a"]) != now
+
+
+def test_arrays_of_different_kinds_have_keys_of_their_own() -> None:
+    @ml_cache(backend=LRU, batch="rows")
+    def same(rows: Any) -> Any:
+        return list(rows)
+
+    fields = [("a", "f4"), ("b", "f4")]
+    kinds = [
+        np.zeros((1, 2)), np.zeros((1, 2), ">f8"), np.zeros((1, 2), "f4"), np.zeros((1, 1)), np.zeros(1),
+        np.zeros((1, 2), "M8[s]"), np.zeros((1, 2), "M8[ms]"), np.zeros(1, fields), [0.0], (0.0,),
+    ]  # fmt: skip
+    for _ in range(2):  # from the second time on, what they have in common is known
+        keys = [same.cache_key(each)[0] for each in kinds]
+        assert len(set(keys)) == len(kinds)
 
 
 def test_counts_are_of_items(upper: Upper) -> None:

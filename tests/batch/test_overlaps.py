@@ -219,7 +219,7 @@ def test_a_batch_within_itself_is_told_of_its_recursion() -> None:
     def depths(numbers: list[int]) -> list[int]:
         return [0 if not number else depths([number - 1, number])[0] + 1 for number in numbers]
 
-    with pytest.raises(RecursiveCallError):
+    with pytest.raises(RecursiveCallError, match="an item of the batch that it computes"):
         depths([2])
 
 

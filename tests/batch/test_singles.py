@@ -282,7 +282,7 @@ def test_a_batch_that_asks_for_its_own_item_is_told_so_and_may_ask_for_others() 
         ]
 
     assert depth.one(3) == 3
-    with pytest.raises(RecursiveCallError):
+    with pytest.raises(RecursiveCallError, match="an item of the batch that it computes"):
         depth.one(-1)
 
 
