@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mlcache.codec.messages import check_uncompressed
 from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer
 
 
@@ -23,7 +24,9 @@ def _write(tag: str, schema: Any, write: Callable[[Any], None], out: Writer) -> 
 
 def _open(node: Node, source: Reader) -> Any:
     _, offset, size = node
-    return pa.ipc.open_stream(pa.py_buffer(source.buffer(offset, size)))
+    data = pa.py_buffer(source.buffer(offset, size))
+    check_uncompressed(data)
+    return pa.ipc.open_stream(data)
 
 
 def _check(value: Any) -> Any:

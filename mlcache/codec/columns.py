@@ -12,11 +12,41 @@ from pandas.tseries.frequencies import to_offset
 
 from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer, expect
 
+_MAX_RANGE = 1 << 20
+_LABEL_BYTES = 8
+
 
 def write_values(value: Any, out: Writer) -> Node:
     """The node of the values of a series or of an index."""
     numpy = isinstance(value.dtype, np.dtype)
     return out.node(value.to_numpy() if numpy else value.array)
+
+
+def read_values(node: Node, source: Reader) -> Any:
+    """The values of a series or of an index."""
+    values = source.value(node)
+    if not isinstance(values, np.ndarray | pd.api.extensions.ExtensionArray):
+        raise ValueError(f"a {type(values).__qualname__} stands where an array belongs")  # noqa: TRY004 - not a caller's mistake
+    return values
+
+
+def write_labels(index: pd.Index, out: Writer) -> Node:
+    """The node of an index that pandas counts out where it is read: levels, categories or bounds.
+
+    Raises:
+        NeedsPickleError: it is a range that takes few bytes here and many there.
+    """
+    if isinstance(index, pd.RangeIndex) and len(index) > _MAX_RANGE:
+        raise NeedsPickleError(f"a range of {len(index)} labels is short to write and long to read")
+    return out.node(index)
+
+
+def read_labels(node: Node, source: Reader) -> pd.Index:
+    """The index of such a node."""
+    index = expect(source.value(node), pd.Index)
+    if isinstance(index, pd.RangeIndex):
+        source.claim(len(index) * _LABEL_BYTES)
+    return index
 
 
 def write_frequency(frequency: Any) -> Node:
@@ -81,12 +111,12 @@ def _read_arrow(node: Node, source: Reader) -> Any:
 
 
 def _write_categorical(value: Any, out: Writer) -> Node:
-    return ["pandas.Categorical", out.node(value.codes), out.node(value.categories), value.ordered]
+    return ["pandas.Categorical", out.node(value.codes), write_labels(value.categories, out), value.ordered]
 
 
 def _read_categorical(node: Node, source: Reader) -> Any:
     _, codes, categories, ordered = node
-    dtype = pd.CategoricalDtype(expect(source.value(categories), pd.Index), ordered)
+    dtype = pd.CategoricalDtype(read_labels(categories, source), ordered)
     return pd.Categorical.from_codes(_array(codes, source), dtype=dtype)
 
 
@@ -143,12 +173,12 @@ def _read_periods(node: Node, source: Reader) -> Any:
 
 
 def _write_intervals(value: Any, out: Writer) -> Node:
-    return ["pandas.intervals", out.node(value.left), out.node(value.right), value.closed]
+    return ["pandas.intervals", write_labels(value.left, out), write_labels(value.right, out), value.closed]
 
 
 def _read_intervals(node: Node, source: Reader) -> Any:
     _, left, right, closed = node
-    lower, upper = (expect(source.value(each), pd.Index) for each in (left, right))
+    lower, upper = (read_labels(each, source) for each in (left, right))
     return pd.arrays.IntervalArray.from_arrays(lower, upper, closed)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
 from mlcache.codec import columns
-from mlcache.codec.columns import write_values
+from mlcache.codec.columns import read_labels, read_values, write_labels, write_values
 from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer, expect
 
 _Block: TypeAlias = tuple[Any, list[int]]
@@ -41,7 +41,8 @@ def _write_block(block: Any, out: Writer) -> Node:
 def _read_frame(node: Node, source: Reader) -> pd.DataFrame:
     index, labels, attributes = map(source.value, node[2:])
     blocks = [_read_block(block, len(index), source) for block in node[1]]
-    if sorted(place for _, places in blocks for place in places) != list(range(len(labels))):
+    order = sorted(place for _, places in blocks for place in places)
+    if len(order) != len(labels) or order != list(range(len(labels))):
         raise ValueError(f"the blocks of a frame do not make up its {len(labels)} columns")
     frame = _assemble(blocks, expect(index, pd.Index), expect(labels, pd.Index))
     frame.attrs.update(expect(attributes, dict))
@@ -85,7 +86,8 @@ def _write_series(value: Any, out: Writer) -> Node:
 
 
 def _read_series(node: Node, source: Reader) -> pd.Series:
-    values, index, name, attributes = map(source.value, node[1:])
+    values = read_values(node[1], source)
+    index, name, attributes = map(source.value, node[2:])
     if len(values) != len(index):
         raise ValueError(f"{len(values)} values for an index of {len(index)}")
     series: pd.Series = pd.Series(values, index=index, name=name, dtype=values.dtype, copy=False)
@@ -105,7 +107,7 @@ def _write_index(value: pd.Index, out: Writer) -> Node:
 
 def _read_index(node: Node, source: Reader) -> pd.Index:
     _, data, name = node
-    values = source.value(data)
+    values = read_values(data, source)
     index: pd.Index = pd.Index(values, dtype=values.dtype, name=source.value(name), copy=False)
     return index
 
@@ -136,14 +138,14 @@ def _read_range(node: Node, source: Reader) -> pd.RangeIndex:
 
 
 def _write_multi(value: Any, out: Writer) -> Node:
-    levels = [out.node(level) for level in value.levels]
+    levels = [write_labels(level, out) for level in value.levels]
     codes = [out.node(np.asarray(each)) for each in value.codes]
     return ["pandas.MultiIndex", levels, codes, out.node(list(value.names)), value.sortorder]
 
 
 def _read_multi(node: Node, source: Reader) -> pd.MultiIndex:
     _, parts, numbers, names, order = node
-    levels: Any = [expect(source.value(level), pd.Index) for level in parts]
+    levels: Any = [read_labels(level, source) for level in parts]
     codes: Any = [expect(source.value(each), np.ndarray) for each in numbers]
     return pd.MultiIndex(levels, codes, names=expect(source.value(names), list), sortorder=order)
 

@@ -68,3 +68,7 @@ class Reader(Protocol):
     def buffer(self, offset: int, size: int) -> memoryview:
         """``size`` bytes from ``offset`` on."""
         ...
+
+    def claim(self, size: int) -> None:
+        """Says that a value is about to take ``size`` bytes that are not in the buffers."""
+        ...

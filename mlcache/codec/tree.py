@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from mlcache.codec import arrays, builtin
+from mlcache.codec.compression import MAX_RATIO
 from mlcache.codec.frame import align
 from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer
 
@@ -37,6 +38,9 @@ MAX_DEPTH = 100
 
 MAX_NODES = 10_000_000
 """Lists of lists that share their parts can unfold without end."""
+
+ROOM = 1 << 26
+"""Bytes that a small frame may unfold to."""
 
 
 class TreeWriter:
@@ -94,6 +98,8 @@ class TreeReader:
 
     def __init__(self, buffers: memoryview) -> None:
         self._buffers = buffers
+        self._unread = len(buffers)
+        self._room = ROOM + MAX_RATIO * len(buffers)
 
     def value(self, node: Node) -> Any:
         """What ``node`` stands for."""
@@ -104,10 +110,27 @@ class TreeReader:
         return read(node, self)
 
     def buffer(self, offset: int, size: int) -> memoryview:
-        """``size`` bytes from ``offset`` on."""
+        """``size`` bytes from ``offset`` on.
+
+        No buffer is written for two values: a few bytes that a million nodes make copies of would
+        take up all memory.
+        """
         if not 0 <= offset <= offset + size <= len(self._buffers):
             raise ValueError(f"{size} bytes at {offset} are not within the {len(self._buffers)} there are")
+        self._unread -= size
+        if self._unread < 0:
+            raise ValueError(f"more bytes are asked for than the {len(self._buffers)} there are")
         return self._buffers[offset : offset + size]
+
+    def claim(self, size: int) -> None:
+        """Says that a value is about to take ``size`` bytes that are not in the buffers.
+
+        Raises:
+            ValueError: all such values together are out of proportion to what was stored.
+        """
+        self._room -= size
+        if self._room < 0:
+            raise ValueError(f"values out of proportion to the {len(self._buffers)} bytes that are stored")
 
 
 def _late_writer(kind: type) -> Write:

@@ -72,6 +72,7 @@ FORGED: dict[str, Any] = {
     "a shape of floats": array("<i8", [1.0], 8),
     "an array elsewhere": array("<i8", [1], 8, 10**6),
     "an array that reaches out": array("<i8", [2], 16, 120),
+    "bytes taken twice": ["list", [["bytes", 0, 60], ["bytes", 8, 60]], False],
     "a scalar of objects": ["scalar", "O", EIGHT],
     "a scalar too short": ["scalar", "<f8", b"abc"],
     "objects of a range": ["objects", [10**9], False, BILLION],
@@ -131,6 +132,33 @@ FORGED_PANDAS: dict[str, Any] = {
     ],
     "a mask of another length": ["pandas.IntegerArray", array("<i8", [1], 8), array("?", [0], 0)],
     "a mask of numbers": ["pandas.IntegerArray", array("<i8", [1], 8), array("<i8", [1], 8)],
+    "a level of a long range": [
+        "pandas.MultiIndex",
+        [["pandas.RangeIndex", 0, 10**9, 1, None]],
+        [array("|i1", [1], 1)],
+        ["list", [None], True],
+        None,
+    ],
+    "categories of a long range": [
+        "pandas.Categorical",
+        array("|i1", [1], 1),
+        ["pandas.RangeIndex", 0, 10**9, 1, None],
+        False,
+    ],
+    "bounds of a long range": ["pandas.intervals", *[["pandas.RangeIndex", 0, 10**9, 1, None]] * 2, "left"],
+    "more labels than columns": [
+        "pandas.DataFrame",
+        [],
+        ["pandas.RangeIndex", 0, 1, 1, None],
+        ["pandas.RangeIndex", 0, 10**9, 1, None],
+        ["dict", *[["list", [], True]] * 2],
+    ],
+    "a series of a long range": [
+        "pandas.Series",
+        *[["pandas.RangeIndex", 0, 10**9, 1, None]] * 2,
+        None,
+        ["dict", *[["list", [], True]] * 2],
+    ],
     "texts of a range": ["pandas.string", False, False, BILLION],
     "an unknown frequency": ["pandas.dates", array("<i8", [1], 8), "ns", None, "century"],
     "a frequency that is not that of the dates": ["pandas.dates", array("<i8", [4], 32, 64), "ns", None, "D"],
@@ -179,6 +207,7 @@ FORGED_TENSORS: dict[str, Any] = {
     "an order that repeats": ["torch.Tensor", "torch.float64", [1, 1], [0, 0], 0, 8],
     "an order that is not there": ["torch.Tensor", "torch.float64", [1], [7], 0, 8],
     "bytes elsewhere": ["torch.Tensor", "torch.float64", [10**9], [0], 0, 8 * 10**9],
+    "many of the same bytes": ["list", [["torch.Tensor", "torch.uint8", [8], [0], 0, 8]] * 20, False],
 }
 
 FORGED_ARROW: dict[str, Any] = {
@@ -228,6 +257,22 @@ def test_forged_tables_are_refused(name: str) -> None:
     pytest.importorskip("pyarrow")
     pytest.importorskip("polars")
     refused(FORGED_ARROW[name])
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+def test_compressed_tables_are_refused_as_they_may_expand_without_end(kind: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    column = pa.array(["x"]).dictionary_encode() if kind == "texts" else pa.array([1])
+    for options in (pa.ipc.IpcWriteOptions(compression=method) for method in (None, "zstd", "lz4")):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, pa.schema([("x", column.type)]), options=options) as stream:
+            stream.write_table(pa.table({"x": column}))
+        frame = forge(["pyarrow.Table", 0, len(sink.getvalue())], sink.getvalue().to_pybytes())
+        if options.compression is None:
+            assert CODEC.decode(frame).value.num_rows == 1
+        else:
+            with pytest.raises(CorruptEntryError, match="compressed"):
+                CODEC.decode(frame)
 
 
 def test_what_is_right_in_the_same_form_is_read() -> None:
