@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from mlcache import chance, clock
 from mlcache.backends.tiered import Tiers
@@ -18,7 +18,8 @@ from mlcache.backends.walk import run_suspending
 from mlcache.computing import Computes
 from mlcache.crew import crew
 from mlcache.events import Event
-from mlcache.flight import Flight, Flights, Job, is_computed_here, on_its_own, waiting_for
+from mlcache.flight import Flight, Flights, Job, is_computed_here, on_its_own
+from mlcache.flight.carried import CarriedError, carried
 from mlcache.relay import relay
 from mlcache.steps import (
     Compute,
@@ -43,15 +44,9 @@ from mlcache.steps import (
     Wait,
 )
 from mlcache.threads import in_thread, start
-
-if TYPE_CHECKING:
-    import asyncio
+from mlcache.waiting import tasks, wait
 
 T = TypeVar("T")
-
-LOOK_EVERY = 1.0
-"""Seconds between looks whether the event loop that leads a flight still runs."""
-
 
 class Parts(Computes, Protocol):
     """What the steps are carried out with."""
@@ -79,13 +74,19 @@ def blocking(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
                 # Cached functions may call each other: what is between two of them should be few calls.
                 reply = parts.compute(step) if type(step) is Compute else ACTIONS[type(step)](step, parts)
             except BaseException as error:  # noqa: BLE001 - all errors of a step are the flow's to deal with
-                step = flow.throw(error)
+                step = flow.throw(carried(error))
             else:
                 step = flow.send(reply)
     except StopIteration as end:
         return cast("T", end.value)
+    except CarriedError as carrier:
+        raised = carrier.error
     finally:
         del step  # it may hold the error that ends us, whose traceback holds this frame: a circle
+    try:
+        raise raised  # here, where it does not become the context of itself
+    finally:
+        del raised  # as above
 
 
 async def suspending(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
@@ -103,8 +104,14 @@ async def suspending(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
                 step = flow.send(reply)
     except StopIteration as end:
         return cast("T", end.value)
+    except CarriedError as carrier:
+        raised = carrier.error
     finally:
-        del step  # it may hold the error that ends us, whose traceback holds this frame: a circle
+        del step  # as above
+    try:
+        raise raised  # Python makes a RuntimeError of a StopIteration here, as of that of any coroutine
+    finally:
+        del raised
 
 
 def _join(step: Join, parts: Parts, *, queued: bool = False) -> tuple[Flight, bool]:
@@ -185,37 +192,6 @@ async def _pause(step: Pause, _: Parts) -> None:
     await asyncio.sleep(step.seconds)
 
 
-async def _wait(step: Wait, parts: Parts) -> Any:
-    """Wait for a flight, and end it if it will never land."""
-    import asyncio
-
-    flight, arrival = step.flight, step.flight.arrival()
-    with waiting_for(flight):
-        if flight.task is None or flight.task.get_loop() is asyncio.get_running_loop():
-            await arrival.wait()
-        while not arrival.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(arrival.wait(), LOOK_EVERY)
-            if flight.task is not None and flight.is_stranded:
-                _abandon(flight, flight.task, parts)
-    return flight.outcome()
-
-
-def _abandon(flight: Flight, task: asyncio.Task[Any], parts: Parts) -> None:
-    """Send all who wait to find another leader, and end the task if nobody will ever run it."""
-    import asyncio
-
-    parts.flights.crash(flight, asyncio.CancelledError())
-    if not task.get_loop().is_closed():
-        return  # its loop has stopped, and may go on later
-    _tasks.discard(task)
-    setattr(task, "_log_destroy_pending", False)  # noqa: B010 - so asyncio itself says that it knows
-    coroutine = task.get_coro()
-    if coroutine is not None:
-        with suppress(BaseException):  # whatever the function does when it is thrown away
-            coroutine.close()
-
-
 async def _compute(step: Compute, parts: Parts) -> Made:
     if parts.suspends or parts.offloads:
         return await parts.compute_suspending(step)
@@ -263,7 +239,7 @@ def _spawn(step: Lead | Later, parts: Parts) -> None:
     import asyncio
 
     def finish(task: asyncio.Task[Any]) -> None:
-        _tasks.discard(task)
+        tasks.discard(task)
         if not step.flight.landed:  # cancelled before it took its first step
             parts.flights.crash(step.flight, asyncio.CancelledError())
         step.flow.close()
@@ -272,12 +248,8 @@ def _spawn(step: Lead | Later, parts: Parts) -> None:
 
     task = asyncio.get_running_loop().create_task(suspending(step.flow, parts))
     step.flight.belong_to(task)
-    _tasks.add(task)
+    tasks.add(task)
     task.add_done_callback(finish)
-
-
-_tasks: set[Any] = set()
-"""The event loop itself keeps only weak references to tasks."""
 
 
 AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
@@ -285,7 +257,7 @@ AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Join: _join_suspending,
     Lead: _lead,
     Later: _later_suspending,
-    Wait: _wait,
+    Wait: lambda step, parts: wait(step.flight, parts.flights),
     Compute: _compute,
     Keep: lambda step, parts: run_suspending(parts.store.keeping(step.key, step.entry)),
     GetLock: lambda step, parts: in_thread("store", partial(ACTIONS[GetLock], step, parts)),

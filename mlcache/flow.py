@@ -29,6 +29,7 @@ from mlcache.call import Call
 from mlcache.entry import FOREVER, Entry, Expiry, Failure, Key, Verdict, judge
 from mlcache.events import Bypassed, Coalesced, Computed, Hit, NotKept, Raised, Stale
 from mlcache.flight import Flight
+from mlcache.flight.carried import bare
 from mlcache.flight.shared import WAIT, Lock, pauses
 from mlcache.sealing import Sealed, seal_failure
 from mlcache.steps import (
@@ -47,7 +48,6 @@ from mlcache.steps import (
     Outcome,
     Pause,
     Status,
-    Supersede,
     Tell,
     TryLock,
     Unlock,
@@ -100,6 +100,11 @@ class Terms(msgspec.Struct, frozen=True):
         stale = young and self.expiry.is_served_stale(found.entry, found.at)
         return Use.SERVE_AND_RENEW if stale else Use.COMPUTE
 
+    def may_outlive_errors(self, found: Found) -> bool:
+        """Whether an entry may still be served after computing it anew has failed."""
+        entry, at = found.entry, found.at
+        return self.expiry.is_served_stale(entry, at) or self.expiry.is_served_on_error(entry, at)
+
 
 UNCOPIABLE = "it cannot be copied"
 _USED_UP = (GeneratorType, CoroutineType, AsyncGeneratorType)
@@ -111,7 +116,7 @@ async def answer(call: Call, terms: Terms, looked: Sequence[Found | None] = ()) 
     found: Found | None = looked[0] if looked else await Find(call.key)
     if found is not None:
         usable = terms.use_of(found, await Draw() if terms.expiry.early else 0.0)
-        if usable is Use.SERVE:
+        if usable is Use.SERVE or await _has_failed(call.key, terms, found):
             return await _hit(call.key, found)
         if usable is Use.SERVE_AND_RENEW:
             await _renew(call, terms, found)
@@ -183,10 +188,11 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
     try:
         made: Made = await Compute(call, flight)
     except Exception as error:
-        await Tell(Raised(call.key, error))
+        await Tell(Raised(call.key, bare(error)))
+        in_place = old is None or not terms.may_outlive_errors(old)
+        await keep_error(call.key if in_place else _beside(call.key), error, terms, flight)
         if old is not None and terms.expiry.is_served_on_error(old.entry, old.at):
             return await _hit(call.key, old)
-        await keep_error(call.key, error, terms, flight, old)
         raise
     luck = await Draw() if terms.expiry.jitter else 0.0
     size = 0
@@ -236,13 +242,33 @@ def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]
     return Entry(sealed.value, made.at, *until, made.cost, sealed.size, sealed.renew), objection
 
 
-async def keep_error(key: Key, error: Exception, terms: Terms, flight: Flight, old: Found | None) -> None:
+async def keep_error(
+    key: Key, error: Exception, terms: Terms, flight: Flight, old: Found | None = None
+) -> None:
     """Keep an exception as the answer, for as long as the terms say, unless ``old`` may still be served."""
-    span = terms.expiry.keeps_error(error)
-    if span and not flight.superseded and not (old and terms.expiry.is_served_stale(old.entry, old.at)):
+    raised = bare(error)
+    if not isinstance(raised, Exception) or (old and terms.expiry.is_served_stale(old.entry, old.at)):
+        return
+    span = terms.expiry.keeps_error(raised)
+    if span and not flight.superseded:
         at: float = await Now()
-        sealed = seal_failure(Failure(error))
+        sealed = seal_failure(Failure(raised))
         await keep(key, Entry(sealed.value, at, at + span, at + span, 0.0, sealed.size, sealed.renew), flight)
+
+
+async def _has_failed(key: Key, terms: Terms, old: Found) -> bool:
+    """Whether an entry that may be served was not to be computed anew, which is not to be tried again yet."""
+    if not terms.expiry.errors or not terms.may_outlive_errors(old):
+        return False
+    failure: Found | None = await Find(_beside(key))
+    if failure is None or failure.entry.created <= old.entry.created:
+        return False
+    return judge(failure.entry, failure.at) is Verdict.FRESH
+
+
+def _beside(key: Key) -> Key:
+    """Where an exception is kept while there is an old answer to serve, which it must not replace."""
+    return Key(key.namespace, bytes((key.digest[0] ^ 0xFF,)) + key.digest[1:])
 
 
 async def _renew(call: Call, terms: Terms, found: Found) -> None:
@@ -257,33 +283,6 @@ async def refresh(call: Call, terms: Terms) -> Outcome:
     flight, _ = await Join(call.key, anew=True)
     outcome: Outcome | None = await Lead(flight, lead(call, terms, flight, after=FOREVER))
     return outcome if outcome is not None else await answer(call, terms)
-
-
-async def put(key: Key, made: Made, terms: Terms) -> None:
-    """Keep a value that was computed elsewhere, rather than what flights under way will bring."""
-    entry, objection = make_entry(made, terms)
-    if objection:
-        await Tell(NotKept(key, objection))
-        await Drop(key)
-        return
-    await Supersede(key)
-    await Keep(key, entry)
-    await Supersede(key)  # those that took off meanwhile
-
-
-async def peek(key: Key) -> Outcome | None:
-    """What is kept, if it is not dead; nothing is computed."""
-    found: Found | None = await Find(key)
-    if found is None:
-        return None
-    fresh = judge(found.entry, found.at) is Verdict.FRESH
-    return Outcome(found.entry, Status.HIT if fresh else Status.STALE, found.tier)
-
-
-async def invalidate(key: Key) -> bool:
-    """Forget the entry; whether there was one."""
-    gone: bool = await Drop(key)
-    return gone
 
 
 async def bypass(call: Call) -> Outcome:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from mlcache.computing import Computes, Shipped
+from mlcache.flight.carried import carried
 from mlcache.steps import Compute, Step
 from mlcache.threads import start
 
@@ -38,7 +39,7 @@ def _drive(flow: Flow, parts: Computes, carry_out: Callable[[Step], Any], go_on:
             try:
                 reply = parts.ship(step) if isinstance(step, Compute) else carry_out(step)
             except BaseException as error:  # noqa: BLE001 - all errors of a step are the flow's to deal with
-                go_on = partial(flow.throw, error)
+                go_on = partial(flow.throw, carried(error))
                 continue
             if isinstance(reply, Shipped):
                 _hand_over(reply, partial(_resume, flow, parts, carry_out))
@@ -73,5 +74,5 @@ def _answer(flow: Flow, shipped: Shipped) -> Step:
     try:
         made = shipped.made()
     except BaseException as error:  # noqa: BLE001 - all errors of a step are the flow's to deal with
-        return flow.throw(error)
+        return flow.throw(carried(error))
     return flow.send(made)

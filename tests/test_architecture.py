@@ -35,7 +35,7 @@ LAYERS = [
     ["engines"],
     ["steps", "mutation", "key_tree", "explanation"],
     ["flow"],
-    ["computing"],
+    ["by_hand", "computing", "waiting"],
     ["relay"],
     ["drive"],
     ["settings"],

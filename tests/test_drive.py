@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 import pytest
 
 import mlcache
-from mlcache import AsyncCachedFunction, CachedFunction, RecursiveCallError, ml_cache
+from mlcache import AsyncCachedFunction, CachedFunction, Expiry, RecursiveCallError, ml_cache
 from mlcache.backends.memory import Lru
+from mlcache.events import hook
 from mlcache.flight import Flight, Flights
 from mlcache.threads import pool
 
@@ -248,22 +249,84 @@ async def test_a_failure_of_a_plain_function_reaches_all_tasks() -> None:
     assert gate.calls == [1]
 
 
-def _stop() -> NoReturn:
-    raise StopIteration
+@pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration, GeneratorExit])
+@pytest.mark.parametrize("use", ["__call__", "uncached", "refresh", "call_with_info"])
+def test_what_would_end_a_coroutine_reaches_the_caller_as_itself(
+    kind: type[BaseException], use: str
+) -> None:
+    cause = KeyError("the cause")
 
-
-async def test_a_stop_iteration_leaves_nobody_waiting() -> None:
     @ml_cache
-    def first() -> int:
-        _stop()
+    def fail() -> NoReturn:
+        raise kind("the end") from cause
 
-    with pytest.raises((StopIteration, RuntimeError)):
-        first()
-    for answer in (first.aio(), first.aio.uncached()):
-        with pytest.raises(RuntimeError):
+    with pytest.raises(kind, match="the end") as caught:
+        getattr(fail, use)()
+    assert caught.value.__cause__ is cause
+    assert caught.value.__context__ is None
+    assert len(flights_of(fail)) == 0
+
+
+@pytest.mark.parametrize("kind", [StopIteration, GeneratorExit])
+def test_what_would_end_a_coroutine_reaches_all_who_wait_as_itself(kind: type[BaseException]) -> None:
+    gate = Gate()
+
+    @ml_cache
+    def fail() -> NoReturn:
+        gate.hold()
+        raise kind
+
+    all_there = when_joined(fail, 4)
+    with ThreadPoolExecutor(4) as threads:
+        answers = [threads.submit(fail) for _ in range(4)]
+        assert all_there.wait(PATIENCE)
+        gate.let_go.set()
+    assert [type(answer.exception()) for answer in answers] == [kind] * 4
+    assert len(gate.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "raised"), [(StopIteration, RuntimeError), (GeneratorExit, GeneratorExit)]
+)
+async def test_what_would_end_a_coroutine_leaves_nobody_waiting(
+    kind: type[BaseException], raised: type[BaseException]
+) -> None:
+    """No coroutine can raise a StopIteration: Python makes a RuntimeError of it."""
+
+    @ml_cache
+    def fail() -> NoReturn:
+        raise kind
+
+    for answer in (fail.aio(), fail.aio.uncached()):
+        with pytest.raises(raised):
             await asyncio.wait_for(answer, PATIENCE)
-    with mlcache.disabled(), pytest.raises(RuntimeError):
-        await asyncio.wait_for(first.aio(), PATIENCE)
+    with mlcache.disabled(), pytest.raises(raised):
+        await asyncio.wait_for(fail.aio(), PATIENCE)
+
+
+async def test_a_coroutine_function_may_raise_what_closes_coroutines() -> None:
+    @ml_cache
+    async def fail() -> NoReturn:
+        raise GeneratorExit
+
+    for _ in range(2):
+        with pytest.raises(GeneratorExit):
+            await asyncio.wait_for(fail(), PATIENCE)
+    assert len(flights_of(fail)) == 0
+
+
+def test_hooks_and_kept_errors_see_what_was_raised() -> None:
+    @ml_cache(ttl=Expiry(60, errors=60))
+    def fail() -> NoReturn:
+        raise StopIteration("the end")
+
+    seen: list[Any] = []
+    with hook(seen.append):
+        for _ in range(2):
+            with pytest.raises(StopIteration, match="the end"):
+                fail()
+    assert [type(event).__name__ for event in seen] == ["Raised", "Hit"]
+    assert type(seen[0].error) is StopIteration
 
 
 async def test_who_is_cancelled_first_does_not_cancel_the_others() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlcache import flow
+from mlcache import by_hand, flow
 from mlcache.backends.tiered import Found
 from mlcache.call import Call
 from mlcache.entry import FOREVER, Entry, Expiry, Failure, Key
@@ -334,7 +334,7 @@ def test_a_refresh_whose_leader_gave_up_becomes_a_call() -> None:
 
 
 def test_a_put_is_kept_rather_than_what_flights_bring() -> None:
-    play = Play(flow.put(KEY, MADE, TERMS))
+    play = Play(by_hand.put(KEY, MADE, TERMS))
     assert play.next(Supersede).key == KEY
     assert play.next(Keep).entry.value == "made"
     assert play.next(Supersede).key == KEY
@@ -342,7 +342,7 @@ def test_a_put_is_kept_rather_than_what_flights_bring() -> None:
 
 
 def test_a_put_that_may_not_be_kept_takes_away_what_was() -> None:
-    play = Play(flow.put(KEY, MADE, Terms(Expiry(), lambda _: False, seal)))
+    play = Play(by_hand.put(KEY, MADE, Terms(Expiry(), lambda _: False, seal)))
     play.told(NotKept)
     play.next(Drop, True)
     assert play.result() is None
@@ -350,21 +350,21 @@ def test_a_put_that_may_not_be_kept_takes_away_what_was() -> None:
 
 @pytest.mark.parametrize(("found", "status"), [(FRESH, Status.HIT), (STALE, Status.STALE)])
 def test_a_peek_shows_what_is_kept(found: Found, status: Status) -> None:
-    play = Play(flow.peek(KEY))
+    play = Play(by_hand.peek(KEY))
     play.next(Find, found)
     outcome = play.result()
     assert (outcome.entry, outcome.status, outcome.tier) == (found.entry, status, "disk")
 
 
 def test_a_peek_at_nothing_is_none() -> None:
-    play = Play(flow.peek(KEY))
+    play = Play(by_hand.peek(KEY))
     play.next(Find, None)
     assert play.result() is None
 
 
 @pytest.mark.parametrize("gone", [True, False])
 def test_invalidating_says_whether_there_was_anything(gone: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    play = Play(flow.invalidate(KEY))
+    play = Play(by_hand.invalidate(KEY))
     assert play.next(Drop, gone).key == KEY
     assert play.result() is gone
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from mlcache.entry import Key
 from mlcache.flight.aboard import is_led_here, recursion
+from mlcache.flight.carried import carried
 from mlcache.flight.flight import Flight
 
 
@@ -90,10 +91,8 @@ class Flights:
         if not flight.watched:
             # The error holds the frames, and the frames the flight: what nobody reads would be a circle.
             flight.end()
-        elif isinstance(error, StopIteration):
-            flight.end(error=_in_place_of(error))
         elif isinstance(error, Exception) and not _is_cancellation(error):
-            flight.end(error=error)
+            flight.end(error=carried(error))
         else:
             flight.error = error
             flight.end()
@@ -123,13 +122,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _in_place_of(error: StopIteration) -> RuntimeError:
-    """No coroutine may raise a StopIteration; Python itself puts such a RuntimeError in its place."""
-    stand_in = RuntimeError("the cached function raised StopIteration")
-    stand_in.__cause__ = error
-    return stand_in
 
 
 def _is_cancellation(error: Exception) -> bool:

@@ -18,6 +18,7 @@ from mlcache import ml_cache
 from mlcache.entry import Key
 from mlcache.errors import RecursiveCallError
 from mlcache.flight import Flight, Flights, Job, aboard, on_its_own, waiting_for
+from mlcache.flight.carried import CarriedError
 
 TIMEOUT = 20.0
 
@@ -76,9 +77,10 @@ async def test_a_stop_iteration_reaches_tasks_too() -> None:
     flight, _ = flights.join(KEY)
     flights.join(KEY)
     flights.crash(flight, StopIteration("the end"))
-    with pytest.raises(RuntimeError, match="StopIteration"):
+    with pytest.raises(CarriedError, match="StopIteration") as caught:
         await asyncio.wait_for(asyncio.wrap_future(flight.future), 5)
-    with pytest.raises(RuntimeError, match="StopIteration"):
+    assert str(caught.value.error) == "the end"
+    with pytest.raises(CarriedError, match="StopIteration"):
         flight.wait()
 
 

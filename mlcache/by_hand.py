@@ -1,0 +1,36 @@
+"""What is done to single entries by hand: as flows, like the way of a call."""
+
+from __future__ import annotations
+
+from mlcache.backends.tiered import Found
+from mlcache.entry import Key, Verdict, judge
+from mlcache.events import NotKept
+from mlcache.flow import Terms, make_entry
+from mlcache.steps import Drop, Find, Keep, Made, Outcome, Status, Supersede, Tell
+
+
+async def put(key: Key, made: Made, terms: Terms) -> None:
+    """Keep a value that was computed elsewhere, rather than what flights under way will bring."""
+    entry, objection = make_entry(made, terms)
+    if objection:
+        await Tell(NotKept(key, objection))
+        await Drop(key)
+        return
+    await Supersede(key)
+    await Keep(key, entry)
+    await Supersede(key)  # those that took off meanwhile
+
+
+async def peek(key: Key) -> Outcome | None:
+    """What is kept, if it is not dead; nothing is computed."""
+    found: Found | None = await Find(key)
+    if found is None:
+        return None
+    fresh = judge(found.entry, found.at) is Verdict.FRESH
+    return Outcome(found.entry, Status.HIT if fresh else Status.STALE, found.tier)
+
+
+async def invalidate(key: Key) -> bool:
+    """Forget the entry; whether there was one."""
+    gone: bool = await Drop(key)
+    return gone
