@@ -41,7 +41,7 @@ def load(path: str) -> Callable[..., Any]:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"function {path!r} cannot be loaded: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"function {path!r} cannot be loaded: its module raised {type(error).__name__}: {error}"
         ) from error
@@ -88,7 +88,7 @@ def _from_lines(path: Path) -> list[Arguments]:
 def _call(line: str, where: str) -> Arguments:
     try:
         said = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{where} is no JSON: {error}") from error
     said = {"args": said} if isinstance(said, list) else said
     if not isinstance(said, dict) or not said.keys() <= {"args", "kwargs"}:
@@ -101,9 +101,9 @@ def _call(line: str, where: str) -> Arguments:
 
 def _from_arrays(path: Path) -> list[Arguments]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+    except Exception as error:  # numpy and zipfile let out whatever a damaged file leads to
         raise ConfigurationError(f"{path} cannot be read as arrays: {error}") from error
     lengths = {array.shape[:1] for array in arrays.values()}
     if len(lengths) != 1 or lengths == {()}:
@@ -174,7 +174,7 @@ def _run(function: Callable[..., Any], call: Arguments, runner: asyncio.Runner) 
             return answer, cost
         answer, waited = runner.run(_awaited(answer))
         return answer, cost + waited
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         name = getattr(function, "__qualname__", "the function")
         raise ConfigurationError(f"{name} raised {type(error).__name__}: {error}") from error
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlcache.cli import files, given
 from mlcache.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 Names = list[str] | None
 
 
+_WITHOUT = {
+    "your own function": ("workload", "payload", "zipf", "keys", "length"),
+    "a trace": ("workload", "zipf", "keys", "seconds"),
+    "known workloads": ("seconds",),
+}
+"""What is measured, and the options that have no say there."""
+
+
 def bench(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
     function: Annotated[
         str | None, typer.Argument(help="Your function, as package.module:function; with --calls.")
     ] = None,
@@ -59,18 +69,26 @@ def bench(  # noqa: PLR0913 - one parameter an option
     from mlcache.bench.runner import Plan
     from mlcache.bench.workloads import Size
 
-    for file in filter(None, (json, html)):
-        _check_writable(file)
-    everything = not (function or calls_file or trace or workload or payload or callers)
+    own = function is not None or calls_file is not None
+    _check(context, "your own function" if own else "a trace" if trace else "known workloads")
+    given.once(backend=backend, workload=workload, payload=payload, callers=callers, trace=trace)
+    files.check(json=json, html=html)
     size = Size(keys=keys, calls=length, repetitions=repetitions, exponent=zipf)
-    if function is not None or calls_file is not None:
+    if own:
         tasks = _own(function, calls_file, callers, seconds)
     elif trace:
         tasks = _recorded(trace, payload, callers, length)
     else:
         tasks = _known(workload, payload, callers, size)
     plan = Plan(tasks, backend or list(DEFAULTS), repetitions, memory)
-    _run(plan, json, html, policies=everything)
+    _run(plan, json, html, policies=not (own or trace or workload or payload or callers))
+
+
+def _check(context: typer.Context, measured: str) -> None:
+    """Raise where an option was given that has no say in what is measured."""
+    if measured == "your own function":
+        given.refuse(context, "trace", why="is not for your own function, which has --calls")
+    given.refuse(context, *_WITHOUT[measured], why=f"has no say in measuring {measured}")
 
 
 def _run(plan: Plan, json: Path | None, html: Path | None, *, policies: bool) -> None:
@@ -89,23 +107,12 @@ def _run(plan: Plan, json: Path | None, html: Path | None, *, policies: bool) ->
             found.policies = study()
     terminal.show(found, console)
     if json is not None:
-        document.write(found, json)
+        with files.writing("json", json):
+            document.write(found, json)
     if html is not None:
-        html.write_text(page(found), encoding="utf-8")
+        with files.writing("html", html):
+            html.write_text(page(found), encoding="utf-8")
         console.print(f"The report is in {html}")
-
-
-def _check_writable(file: Path) -> None:
-    """Raise before anything is measured where the file cannot be written."""
-    if not file.parent.is_dir():
-        raise ConfigurationError(f"{file} cannot be written: there is no folder {file.parent}")
-    there = file.exists()
-    try:
-        file.open("ab").close()
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from error
-    if not there:
-        file.unlink()
 
 
 def _known(workloads: Names, payloads: Names, crowds: Names, size: Size) -> list[Task]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlcache.cli import files, given
 from mlcache.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
     from mlcache.trace.workload import Workload
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
     traces: Annotated[
         list[Path] | None,
         typer.Argument(metavar="TRACE...", help="Files that MLCACHE_TRACE wrote: all those of one service."),
@@ -39,7 +39,9 @@ def simulate(
     ] = None,
     zipf: Annotated[float, typer.Option(help="Exponent of Zipf's law in a known pattern.")] = 0.9,
     seed: Annotated[int, typer.Option(help="Of the random numbers of a known pattern.")] = 0,
-    jobs: Annotated[int | None, typer.Option(help="Processes that share the work; as many as cores.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the work; as many as cores.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures there.")] = None,
 ) -> None:
     """Replay a trace through policies of stores in memory and sizes of them: what each would have saved.
@@ -54,10 +56,11 @@ def simulate(
 
     if workload and traces:
         raise ConfigurationError("give either traces or --workload, a known pattern in place of them")
-    if workload and sample != 1:
-        raise ConfigurationError("--sample is for traces: leave it out, or give traces, not --workload")
-    if json is not None:
-        _try(json)
+    if workload:
+        given.refuse(context, "sample", why="is for traces, not for --workload")
+    else:
+        given.refuse(context, "zipf", "seed", why="is for --workload, not for traces")
+    files.check(json=json)
     console = Console()
     work = _known(workload, zipf, seed) if workload else _recorded(traces or [], sample, console)
     policies = policy or list(study.POLICIES)
@@ -74,29 +77,8 @@ def simulate(
     done = study.scaled(done, sample)
     terminal.show(done, console)
     if json is not None:
-        with _writing(json):
+        with files.writing("json", json):
             json.write_bytes(study.to_json(done))
-
-
-def _try(file: Path) -> None:
-    """Find out before the work whether its outcome can be written; a file that is there stays as it is."""
-    with _writing(file):
-        new = not file.exists()
-        file.open("ab").close()
-        if new:
-            file.unlink()
-
-
-@contextmanager
-def _writing(file: Path) -> Iterator[None]:
-    """Tell in a line what keeps the file from being written."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigurationError(
-            f"--json {file} cannot be written: {error.strerror}; "
-            "give a file in a folder that is there and can be written to"
-        ) from error
 
 
 def _recorded(paths: list[Path], sample: float, console: Console) -> Workload:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,22 @@ def test_a_module_that_raises_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigurationError, match="its module raised ZeroDivisionError: division by zero"):
         load("raises_on_import:f")
+
+
+def test_a_module_or_a_function_that_ends_python_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "exits_on_import.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match="its module raised SystemExit: 3"):
+        load("exits_on_import:f")
+    with pytest.raises(ConfigurationError, match="raised SystemExit"):
+        known(sys.exit, [((1,), {})], seconds=60)
+
+
+def test_a_function_that_does_not_tell_its_parameters_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="its parameters cannot be known: "):
+        known(max, [(([1, 2],), {})], seconds=60)
 
 
 def test_lines_are_calls(tmp_path: Path) -> None:
@@ -92,10 +110,36 @@ def test_pickles_among_arrays_are_refused(tmp_path: Path) -> None:
         read_calls(file)
 
 
+def _whole(path: Path) -> bytes:
+    np.savez_compressed(path, x=np.arange(3000))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "changed", "no archive", "a text in it", "one array alone"])
+def test_a_damaged_archive_of_arrays_is_told(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "calls.npz"
+    whole = _whole(file)
+    if damage == "cut off":
+        file.write_bytes(whole[: len(whole) // 2])
+    elif damage == "changed":
+        file.write_bytes(whole[:200] + bytes(50) + whole[250:])
+    elif damage == "no archive":
+        file.write_bytes(b"PK\x03\x04 and nothing else")
+    elif damage == "a text in it":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("x.npy", "no array")
+    else:
+        with file.open("wb") as opened:
+            np.save(opened, np.arange(3))
+    with pytest.raises(ConfigurationError, match=r"calls\.npz(:| cannot be read as arrays)"):
+        read_calls(file)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "no calls"),
+        ("[" * 100_000, "line 1 is no JSON"),
         ("{", "line 1 is no JSON"),
         ('[1]\n{"arguments": [1]}', "line 2: give"),
         ("7", "line 1: give"),

@@ -14,7 +14,8 @@ from mlcache.cli.app import app
 from mlcache.errors import ConfigurationError
 
 resource_tracker.ensure_running()  # Python starts it once, and keeps it
-SMALL = ["--keys", "6", "--length", "18", "--repetitions", "2"]
+TWICE = ["--repetitions", "2"]
+SMALL = ["--keys", "6", "--length", "18", *TWICE]
 
 
 def run(*arguments: str) -> str:
@@ -60,7 +61,7 @@ def test_a_chosen_scenario_ends_in_a_report(tmp_path: Path) -> None:
 def test_an_own_function_is_measured_with_its_calls(own: Path, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     crowds = ("--callers", "1", "--callers", "tasks:2", "--callers", "processes:2")
-    run("bench", "my_service:f", "--calls", str(own), *crowds, "-b", "disk", *SMALL, "--json", str(file))
+    run("bench", "my_service:f", "--calls", str(own), *crowds, "-b", "disk", *TWICE, "--json", str(file))
     found = document.read(file)
     assert [(each.workload, each.payload, each.keys) for each in found.scenarios] == [("calls", "f", 2)] * 3
     assert [each.cells[0].error for each in found.scenarios] == ["", "", ""]
@@ -79,7 +80,7 @@ def test_a_recorded_trace_is_replayed(tmp_path: Path, monkeypatch: pytest.Monkey
     recorded = reading.Recorded(workload=trace, unknown=0, not_kept=0, sample=1.0)
     monkeypatch.setattr(reading, "load", lambda _: recorded)
     file = tmp_path / "run.json"
-    run("bench", "--trace", "some.trace", "-b", "lru", "--memory", "9", *SMALL, "--json", str(file))
+    run("bench", "--trace", "some.trace", "-b", "lru", "--memory", "9", *TWICE, "--json", str(file))
     (scenario,) = document.read(file).scenarios
     assert (scenario.workload, scenario.keys, scenario.calls, scenario.cost) == ("trace", 4, 8, 0.5)
     assert scenario.cells[0].median("hit_rate") == 1.0
@@ -89,7 +90,7 @@ def test_small_answers_fit_the_memory_that_is_given_by_default(own: Path, tmp_pa
     (tmp_path / "my_service.py").write_text("def small(a, b=2):\n    return a\n", encoding="utf-8")
     sys.modules.pop("my_service", None)
     file = tmp_path / "run.json"
-    run("bench", "my_service:small", "--calls", str(own), "-b", "lru", *SMALL, "--json", str(file))
+    run("bench", "my_service:small", "--calls", str(own), "-b", "lru", *TWICE, "--json", str(file))
     (scenario,) = document.read(file).scenarios
     assert scenario.cells[0].median("hit_rate") == 1.0
 
@@ -101,7 +102,7 @@ def test_the_waits_of_many_callers_are_not_shortened(own: Path, tmp_path: Path) 
     sys.modules.pop("my_service", None)
     file = tmp_path / "run.json"
     crowds = ("--callers", "1", "--callers", "threads:2")
-    run("bench", "my_service:slow", "--calls", str(own), *crowds, "-b", "lru", *SMALL, "--json", str(file))
+    run("bench", "my_service:slow", "--calls", str(own), *crowds, "-b", "lru", *TWICE, "--json", str(file))
     one, many = document.read(file).scenarios
     assert one.scale < 0.1
     assert many.scale == 1.0
@@ -124,13 +125,32 @@ def test_a_backend_that_cannot_be_opened_is_told_beside_the_others(tmp_path: Pat
         (["--callers", "nonsense"], "callers are 'nonsense'"),
         (["-b", "nonsense"], "there is no backend 'nonsense'"),
         (["os.path:join"], "needs both"),
-        (["--json", "/no/such/folder/run.json"], "there is no folder /no/such/folder"),
-        (["--json", "/dev"], "/dev cannot be written: Is a directory"),
-        (["--html", "/proc/report.html"], "/proc/report.html cannot be written"),
+        (["--json", "/no/such/folder/run.json"], "run.json cannot be written: No such"),
+        (["--json", "/dev"], "--json /dev cannot be written: Is a directory"),
+        (["--html", "/proc/report.html"], "--html /proc/report.html cannot be written"),
+        (["--json", "/dev/null", "--html", "/dev/../dev/null"], "--json and --html name the same file"),
+        (["builtins:max", "--calls", "calls"], "its parameters cannot be known"),
+        (["os.path:join", "--calls", "/proc/self/mem"], "/proc/self/mem cannot be read"),
+        (["os.path:join", "--calls", "calls", "-w", "zipf"], "--workload has no say in measuring your own"),
+        (["os.path:join", "--calls", "calls", "--length", "9"], "--length has no say in measuring your own"),
+        (["os.path:join", "--calls", "calls", "--trace", "x"], "--trace is not for your own function"),
+        (["--trace", "x", "-w", "zipf"], "--workload has no say in measuring a trace"),
+        (["--trace", "x", "--keys", "9"], "--keys has no say in measuring a trace"),
+        (["--trace", "x", "--trace", "x"], "--trace x is given twice"),
+        (["--seconds", "9"], "--seconds has no say in measuring known workloads"),
+        (["-b", "lru", "-b", "disk", "-b", "lru"], "--backend lru is given twice"),
+        (["-b", "lru, disk", "-b", "lru,disk"], "--backend lru,disk is given twice"),
+        (["-w", "zipf", "-w", "zipf"], "--workload zipf is given twice"),
+        (["-p", "text", "-p", "text"], "--payload text is given twice"),
+        (["--callers", "1", "--callers", "1"], "--callers 1 is given twice"),
         (["--trace", "/no/such.trace"], "/no/such.trace cannot be read: No such file"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_measured(arguments: list[str], said: str) -> None:
+def test_a_mistake_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "calls").write_text("[[1, 2]]\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match=said):
         run("bench", *arguments)
 

@@ -83,6 +83,8 @@ def test_a_known_pattern_is_replayed_with_the_policies_and_the_lifetime_asked_fo
         (["-w", "scan", "-s", "much"], "--size is 'much'"),
         (["-w", "scan", "-s", "150%"], "size 1.5 is no share"),
         (["--sample", "0.1", "-w", "scan"], "--sample is for traces"),
+        (["some.trace", "--zipf", "0.7"], "--zipf is for --workload"),
+        (["some.trace", "--seed", "1"], "--seed is for --workload"),
         (["some.trace", "-w", "scan"], "either traces or --workload"),
         (["-w", "scam"], "there is no workload 'scam'"),
         (["-w", "scan", "-p", "mru"], "there is no policy 'mru'"),
@@ -95,6 +97,12 @@ def test_what_cannot_be_done_is_said(arguments: list[str], part: str) -> None:
     done = run(*arguments)
     assert isinstance(done.exception, ConfigurationError)
     assert part in str(done.exception)
+
+
+def test_no_jobs_are_refused() -> None:
+    done = CliRunner().invoke(app, ["simulate", "-w", "scan", "--jobs", "0"])
+    assert done.exit_code == 2
+    assert "--jobs" in done.output
 
 
 def test_what_is_in_the_json_file_is_left_there_until_there_is_more(tmp_path: Path) -> None:
