@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mlcache.backends.protocol import AnyBackend
 from mlcache.bench.places import complete, new_folder, new_name, opened
-from mlcache.bench.replay import Replay, by_tasks, by_threads, function_of
+from mlcache.bench.replay import Meet, Replay, by_tasks, by_threads, function_of
 from mlcache.bench.work import Work
 from mlcache.cache import CacheInfo
 from mlcache.decorator import ml_cache
@@ -23,8 +23,6 @@ from mlcache.keys import digest
 
 Kind = Literal["threads", "tasks", "processes"]
 _NAME = re.compile(r"mlcache\.bench\.\w+@\w+: ")
-LOOKED_AT = 25
-"""Answers that are compared with the right ones after a replay."""
 
 
 class Callers(msgspec.Struct, frozen=True):
@@ -101,8 +99,18 @@ def through(
     order: NDArray[np.int64],
     name: str,
     signature: Signature = ONE_ARGUMENT,
+    meet: Meet | None = None,
 ) -> Outcome:
     """One replay through backends that are open.
+
+    Args:
+        backends: nearest first.
+        work: what is asked for.
+        who: threads or tasks.
+        order: of the calls.
+        name: under which the answers are kept.
+        signature: of the function.
+        meet: as ``by_threads`` takes it, for one thread.
 
     Raises:
         ReplayFailedError: they failed, and nobody found anything there.
@@ -114,7 +122,10 @@ def through(
         cached: Any = ml_cache(backend=backends, name=name, version="1")(
             function_of(work, signature, suspends=True) if suspends else plain
         )
-        played = (by_tasks if suspends else by_threads)(cached, work, order, who.number)
+        if suspends:
+            played = by_tasks(cached, work, order, who.number)
+        else:
+            played = by_threads(cached, work, order, who.number, meet)
         blocking: Any = ml_cache(backend=backends, name=name, version="1")(plain)
         wrong = count_wrong(blocking, work)
         info = asyncio.run(cached.cache_info()) if suspends else cached.cache_info()
@@ -132,9 +143,9 @@ def forget(backends: list[AnyBackend], name: str) -> None:
 
 
 def count_wrong(cached: Any, work: Work) -> int:
-    """How many of some answers that are kept are not the right ones."""
+    """How many of the answers that are kept are not the right ones."""
     wrong = 0
-    for (args, kwargs), answer in list(zip(work.calls, work.answers, strict=True))[:LOOKED_AT]:
+    for (args, kwargs), answer in zip(work.calls, work.answers, strict=True):
         found = cached.peek(*args, **kwargs)
         wrong += found is not None and not _same(found.value, answer)
     return wrong

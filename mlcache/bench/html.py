@@ -22,7 +22,8 @@ METHOD = (
     "intervals by the sign test; of fewer than six repetitions they are the range, and none is said to win. "
     "The cached function waits for what its answer costs, as one does that "
     "computes on another device; with one caller the waits are shortened by one factor for all, and costs "
-    "counted in full. Answers that a place keeps are compared with those that the function gave."
+    "counted in full. After each replay all answers that a place keeps are compared with those that the "
+    "function gave, but for answers of which no stable key can be made."
 )
 
 

@@ -111,7 +111,12 @@ def traits(spec: str) -> Traits:
             survives = cached.peek(7) is not None
             cached.cache_clear()
     schemes = [address.scheme for address in parse(spec.replace("{bound}", "1").replace("{folder}", "/"))]
-    return Traits(survives, processes, any("redis" in each or "valkey" in each for each in schemes))
+    return Traits(survives, processes, any(_of_hosts(each) for each in schemes))
+
+
+def _of_hosts(scheme: str) -> bool:
+    """Whether such a place is a server that is spoken to over a network, not through a socket in a folder."""
+    return scheme.startswith(("redis", "valkey")) and not scheme.endswith("+unix")
 
 
 def _function(backends: list[AnyBackend], name: str) -> CachedFunction[[int], object]:

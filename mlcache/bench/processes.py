@@ -1,20 +1,23 @@
 """Processes that replay work side by side, each with the place opened for itself.
 
 They live for all replays of one work, as starting one takes longer than a replay. Each plays its share
-with one caller, and all begin their warm-up together.
+with one caller. All begin their warm-up together, and in a stampede every call: whoever is there says so
+through its pipe, and waits until all are.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from inspect import Signature
 from multiprocessing.connection import Connection
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from mlcache.bench.callers import ONE_ARGUMENT, Callers, Outcome, ReplayFailedError, forget, through
 from mlcache.bench.places import complete, new_folder, new_name, opened
@@ -33,7 +36,7 @@ class Order(msgspec.Struct):
 
 
 class Crew:
-    """Processes that have the work.
+    """Processes that have the work. Where one ends by itself, all are started anew for the next replay.
 
     Args:
         work: what is asked for.
@@ -42,37 +45,27 @@ class Crew:
     """
 
     def __init__(self, work: Work, number: int, signature: Signature = ONE_ARGUMENT) -> None:
-        context = multiprocessing.get_context("spawn")
         self._work = work if work.together else msgspec.structs.replace(work, warm=work.warm // number)
+        self._number, self._signature = number, signature
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
-        for _ in range(number):
-            mine, its = context.Pipe()
-            process = context.Process(target=_serve, args=(its, self._work, signature), daemon=True)
-            process.start()
-            its.close()
-            self._pipes.append(mine)
-            self._processes.append(process)
 
     def replay(self, spec: str, bound: int, repetition: int) -> Outcome:
         """One replay, each process playing its share.
 
         Raises:
-            ReplayFailedError: it failed in one of them.
+            ReplayFailedError: it failed in one of them, or one ended.
         """
-        order, number = self._work.order(repetition), len(self._pipes)
+        if not self._processes:
+            self._start()
         with new_folder() as folder:
             urls, name = complete(spec, bound, folder), new_name()
-            for share, pipe in enumerate(self._pipes):
-                numbers = order if self._work.together else order[share::number]
-                pipe.send(Order(urls, name, numbers))
-            ready = [pipe.recv() for pipe in self._pipes]
-            failed = next((each for each in ready if each is not None), None)
-            for pipe in self._pipes:
-                pipe.send(failed)
-            outcomes = [pipe.recv() for pipe in self._pipes]
-            with opened(urls) as backends:
-                forget(backends, name)
+            try:
+                outcomes = self._obeyed(urls, name, self._work.order(repetition))
+            except (EOFError, OSError) as error:  # a pipe that has no other end any more
+                raise ReplayFailedError(self._ended()) from error
+            finally:
+                _forget(urls, name)
         for each in outcomes:
             if isinstance(each, str):
                 raise ReplayFailedError(each)
@@ -88,6 +81,45 @@ class Crew:
                 process.kill()
                 process.join()
             process.close()
+        self._pipes, self._processes = [], []
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        for _ in range(self._number):
+            mine, its = context.Pipe()
+            process = context.Process(target=_serve, args=(its, self._work, self._signature), daemon=True)
+            process.start()
+            its.close()
+            self._pipes.append(mine)
+            self._processes.append(process)
+
+    def _obeyed(self, urls: list[str], name: str, order: NDArray[np.int64]) -> list[Any]:
+        """What came of it in each process; meanwhile, let all go on together whenever all are waiting."""
+        for share, pipe in enumerate(self._pipes):
+            numbers = order if self._work.together else order[share :: self._number]
+            pipe.send(Order(urls, name, numbers))
+        said = [pipe.recv() for pipe in self._pipes]
+        while waiting := [share for share, each in enumerate(said) if each is None]:
+            failed = next((each for each in said if each is not None), None)
+            for share in waiting:
+                self._pipes[share].send(failed)
+            for share in waiting:
+                said[share] = self._pipes[share].recv()
+        return said
+
+    def _ended(self) -> str:
+        """Which process ended, and how; the others, who may wait for it, are ended with it."""
+        multiprocessing.connection.wait([each.sentinel for each in self._processes], timeout=10)
+        codes = {number: each.exitcode for number, each in enumerate(self._processes, 1)}
+        for each in self._processes:
+            each.kill()
+        self.close()
+        gone = [f"process {number}, {_status(code)}" for number, code in codes.items() if code is not None]
+        return f"{', '.join(gone) or 'a process'}, ended in the middle of a replay"
+
+
+def _status(code: int) -> str:
+    return f"by signal {-code}" if code < 0 else f"with status {code}"
 
 
 @contextmanager
@@ -98,6 +130,12 @@ def crew(work: Work, number: int, signature: Signature = ONE_ARGUMENT) -> Iterat
         yield made
     finally:
         made.close()
+
+
+def _forget(urls: list[str], name: str) -> None:
+    """Remove what a replay has left. A place that fails at that has failed before, and that is told."""
+    with suppress(Exception), opened(urls) as backends:
+        forget(backends, name)
 
 
 def _together(outcomes: list[Outcome]) -> Outcome:
@@ -116,30 +154,29 @@ def _together(outcomes: list[Outcome]) -> Outcome:
 
 def _serve(pipe: Connection, work: Work, signature: Signature) -> None:
     """Do what the pipe says until it is closed."""
-    while True:
-        try:
+    with suppress(EOFError, BrokenPipeError):
+        while True:
             order = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_obey(order, pipe, work, signature))
+            pipe.send(_obey(order, pipe, work, signature))
 
 
 def _obey(order: Order, pipe: Connection, work: Work, signature: Signature) -> Outcome | str:
     """The outcome, or the error that stood in its way; in between, wait until all are ready."""
-    with ExitStack() as stack:
-        failed, backends = None, []
-        try:
-            backends = stack.enter_context(opened(order.urls))
-        except Exception as error:  # noqa: BLE001 - is told by whoever waits
-            failed = _said(error)
-        pipe.send(failed)
-        others = pipe.recv()
-        if failed or others:
-            return failed or str(others)
-        try:
-            return through(backends, work, ALONE, order.numbers, order.name, signature)
-        except Exception as error:  # noqa: BLE001 - is told by whoever waits
-            return _said(error)
+
+    def meet() -> None:
+        pipe.send(None)
+        failed = pipe.recv()
+        if failed is not None:
+            raise ReplayFailedError(str(failed))
+
+    try:
+        with opened(order.urls) as backends:
+            meet()
+            return through(backends, work, ALONE, order.numbers, order.name, signature, meet)
+    except EOFError:  # the pipe was closed
+        raise
+    except Exception as error:  # noqa: BLE001 - is told by whoever waits
+        return _said(error)
 
 
 def _said(error: Exception) -> str:

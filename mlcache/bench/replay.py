@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar
 from typing import Any, cast
@@ -20,9 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcache import clock
-from mlcache.bench.work import Work
+from mlcache.bench.work import Arguments, Work
+from mlcache.errors import ConfigurationError
 
 Cached = Callable[..., Any]
+Meet = Callable[[], object]
+"""Returns when all who are to call at the same moment are there."""
 
 
 class Replay(msgspec.Struct, eq=False):
@@ -55,8 +58,17 @@ _NOTE: ContextVar[Note] = ContextVar("note")
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    """The parameters of ``function`` with their defaults, and without annotations, which may not be sent."""
-    signature = inspect.signature(function)
+    """The parameters of ``function`` with their defaults, and without annotations, which may not be sent.
+
+    Raises:
+        ConfigurationError: it does not tell them, as some functions written in C do not.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"its parameters cannot be known: {error}; give a function in Python that calls it"
+        ) from error
     empty = inspect.Parameter.empty
     plain = [each.replace(annotation=empty) for each in signature.parameters.values()]
     return inspect.Signature(plain)
@@ -91,15 +103,25 @@ def function_of(work: Work, signature: inspect.Signature, *, suspends: bool) -> 
     return cast("Cached", made)
 
 
-def by_threads(cached: Cached, work: Work, order: NDArray[np.int64], callers: int) -> Replay:
-    """Replay an order by so many threads; by one without any."""
+def by_threads(
+    cached: Cached, work: Work, order: NDArray[np.int64], callers: int, meet: Meet | None = None
+) -> Replay:
+    """Replay an order by so many threads; by one without any.
+
+    Args:
+        cached: is called.
+        work: what the numbers in the order mean.
+        order: of the calls.
+        callers: how many threads.
+        meet: waits, before each call that all make at the same moment, for those of other processes.
+    """
     start = threading.Barrier(callers)
 
     def share(caller: int, numbers: NDArray[np.int64]) -> _Played:
         mine = numbers if work.together else numbers[caller::callers]
         try:
             start.wait()
-            return _play(cached, work, mine, start if work.together else None)
+            return _play(cached, work, mine, start.wait if work.together else None)
         except BaseException:
             start.abort()  # the others would wait for this one for ever
             raise
@@ -108,7 +130,7 @@ def by_threads(cached: Cached, work: Work, order: NDArray[np.int64], callers: in
 
         def play(numbers: NDArray[np.int64]) -> list[_Played]:
             if callers == 1:
-                return [_play(cached, work, numbers, None)]
+                return [_play(cached, work, numbers, meet if work.together else None)]
             return _results([threads.submit(share, caller, numbers) for caller in range(callers)])
 
         play(order[: work.warm])
@@ -151,45 +173,55 @@ class _Played(msgspec.Struct, eq=False):
     end: float
 
 
-def _play(
-    cached: Cached, work: Work, numbers: NDArray[np.int64], barrier: threading.Barrier | None
-) -> _Played:
-    note, ticks, calls = Note(), clock.ticks, work.calls
-    latencies, ran = np.zeros(len(numbers)), np.zeros(len(numbers))
-    _NOTE.set(note)
-    begun = ticks()
-    for position, number in enumerate(numbers.tolist()):
-        args, kwargs = calls[number]
-        note.number, note.ran = number, 0.0
-        if barrier is not None:
-            barrier.wait()
+class _Tape:
+    """The calls of one caller, who notes what each took."""
+
+    def __init__(self, work: Work, numbers: NDArray[np.int64]) -> None:
+        self._calls, self._numbers = work.calls, numbers
+        self._note, self._position = Note(), 0
+        self._latencies, self._ran = np.zeros(len(numbers)), np.zeros(len(numbers))
+        self._start = clock.ticks()
+
+    def calls(self) -> Iterator[Arguments]:
+        """The arguments of each call; the function, when it runs for it, finds its number in the note."""
+        _NOTE.set(self._note)
+        for position, number in enumerate(self._numbers.tolist()):
+            self._position = position
+            self._note.number, self._note.ran = number, 0.0
+            yield self._calls[number]
+
+    def took(self, seconds: float) -> None:
+        """So long the call took that is the last."""
+        self._latencies[self._position] = seconds
+        self._ran[self._position] = self._note.ran
+
+    def played(self) -> _Played:
+        """What the caller saw."""
+        return _Played(self._numbers, self._latencies, self._ran, self._start, clock.ticks())
+
+
+def _play(cached: Cached, work: Work, numbers: NDArray[np.int64], meet: Meet | None) -> _Played:
+    tape, ticks = _Tape(work, numbers), clock.ticks
+    for args, kwargs in tape.calls():
+        if meet is not None:
+            meet()
         start = ticks()
         cached(*args, **kwargs)
-        latencies[position] = ticks() - start
-        ran[position] = note.ran
-    return _Played(numbers, latencies, ran, begun, ticks())
+        tape.took(ticks() - start)
+    return tape.played()
 
 
 async def _play_suspended(
-    cached: Callable[..., Coroutine[Any, Any, Any]],
-    work: Work,
-    numbers: NDArray[np.int64],
-    barrier: asyncio.Barrier | None,
+    cached: Cached, work: Work, numbers: NDArray[np.int64], barrier: asyncio.Barrier | None
 ) -> _Played:
-    note, ticks, calls = Note(), clock.ticks, work.calls
-    latencies, ran = np.zeros(len(numbers)), np.zeros(len(numbers))
-    _NOTE.set(note)
-    begun = ticks()
-    for position, number in enumerate(numbers.tolist()):
-        args, kwargs = calls[number]
-        note.number, note.ran = number, 0.0
+    tape, ticks = _Tape(work, numbers), clock.ticks
+    for args, kwargs in tape.calls():
         if barrier is not None:
             await barrier.wait()
         start = ticks()
         await cached(*args, **kwargs)
-        latencies[position] = ticks() - start
-        ran[position] = note.ran
-    return _Played(numbers, latencies, ran, begun, ticks())
+        tape.took(ticks() - start)
+    return tape.played()
 
 
 def _together(played: list[_Played]) -> Replay:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlcache.bench import places
 from mlcache.bench.places import Traits, complete, traits
 from mlcache.errors import ConfigurationError
 
@@ -44,6 +45,22 @@ def test_an_unknown_place_is_told() -> None:
 )
 def test_what_a_place_can_do_is_tried(spec: str, expected: Traits) -> None:
     assert traits(spec) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "hosts"),
+    [
+        ("redis://cache:6379/0", True),
+        ("lru, rediss+cluster://cache:6379", True),
+        ("redis+unix:///run/redis.sock", False),
+        ("unix:///run/redis.sock", False),
+    ],
+)
+def test_what_is_reached_through_a_socket_in_a_folder_is_of_one_host(
+    monkeypatch: pytest.MonkeyPatch, spec: str, *, hosts: bool
+) -> None:
+    monkeypatch.setattr(places, "complete", lambda *_: ["lru"])  # there is no server to try
+    assert traits(spec).hosts is hosts
 
 
 def test_a_place_that_others_use_is_left_as_it_was(tmp_path: Path) -> None:

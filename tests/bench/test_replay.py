@@ -82,6 +82,15 @@ def test_a_wrong_answer_is_counted() -> None:
     assert count_wrong(cached, what) == 1
 
 
+def test_all_answers_that_are_kept_are_compared() -> None:
+    from mlcache.decorator import ml_cache
+
+    what = work("uniform", "embedding", Size(keys=60, calls=60, repetitions=1))
+    cached = ml_cache(lambda argument: argument)
+    cached.put(what.answers[0], *what.calls[59][0])
+    assert count_wrong(cached, what) == 1
+
+
 def test_measures_are_what_they_say() -> None:
     what = work("uniform", "text", Size(keys=2, calls=6, repetitions=1))
     what = _with_costs(what, [1.0, 3.0], [10, 30])
