@@ -244,7 +244,8 @@ class Locks(Protocol):
     def lock(self, key: Key) -> Any:
         """The lock of a key, not yet taken.
 
-        It has ``acquire() -> bool``, which does not wait, and ``release()``.
+        It has ``acquire() -> bool`` and ``release()``. The first ``acquire`` does not wait; a later one
+        may, for a fraction of a second, if it is told when the lock is free.
         """
         ...
 

@@ -20,7 +20,7 @@ import pytest
 from mlcache import ml_cache
 from mlcache.backends.encoded import Encoded
 from mlcache.backends.memory import Lru
-from mlcache.backends.redis import listener as listening
+from mlcache.backends.redis import subscription as listening
 from mlcache.backends.redis.store import Redis
 from mlcache.backends.tiered import Tiers
 from mlcache.codec import FrameCodec

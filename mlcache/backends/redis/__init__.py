@@ -2,8 +2,9 @@
 
 * ``target`` reads a URL;
 * ``clients`` makes redis-py's clients for a target, and alone imports redis-py;
-* ``server`` is what a process has of one Redis: connections, a circuit breaker, a listener;
-* ``listener`` hears what other processes write and invalidate;
+* ``server`` is what a process has of one Redis: connections, a circuit breaker, a listener, a bell;
+* ``subscription`` is a thread that takes what is published, ``listener`` hears by one what other
+  processes write and invalidate, and ``bell`` that one of them has let go of a ``lease``;
 * ``store`` is the backend.
 """
 

@@ -1,4 +1,7 @@
-"""What a process has of one Redis: connections, a circuit breaker and a listener, shared by its backends."""
+"""What a process has of one Redis: connections, a circuit breaker, a listener and a bell.
+
+They are shared by its backends.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlcache.backends.breaker import Breaker
+from mlcache.backends.redis.bell import Bell
 from mlcache.backends.redis.listener import Listener
 from mlcache.backends.redis.loops import Loops
 from mlcache.backends.redis.target import Target
@@ -40,9 +44,11 @@ class Server:
         self.breaker = Breaker(str(target), target.breaker, self._probe)
         # The listener's thread must not keep alive what it is part of.
         self.listener = Listener(target, self._clients, _weakly(self.breaker.trip))
+        self.bell = Bell(target, self._clients)
         self._users: weakref.WeakSet[object] = weakref.WeakSet()
         self._begin()
-        weakref.finalize(self, self.listener.stop).atexit = False
+        for each in (self.listener, self.bell):
+            weakref.finalize(self, each.stop).atexit = False
         _alive.add(self)
 
     def _begin(self) -> None:
@@ -118,6 +124,7 @@ class Server:
     def close(self) -> None:
         """Close all connections and end the threads. Who asks again gets new ones."""
         self.listener.close()
+        self.bell.close()
         self.breaker.close()
         with self._lock:
             self._link, end_link = None, self._end_link
@@ -133,6 +140,7 @@ class Server:
         self._begin()
         self.breaker.reset()
         self.listener.after_fork()
+        self.bell.after_fork()
 
     def _connect(self, *, probing: bool = False) -> Link:
         with self._lock:
@@ -225,6 +233,7 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     for server in list(_alive):
         server.listener.close()
+        server.bell.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mlcache.backends.protocol import Hearer, Usage
+from mlcache.backends.redis.bell import Bell, channel_of
 from mlcache.backends.redis.commands import (
     Command,
     Commands,
@@ -142,7 +143,7 @@ class Redis:
 
     def lock(self, key: Key) -> Lease:
         """The lease of a key."""
-        return Lease(f"{self._commands.name(key)}:lease", self)
+        return Lease(f"{self._commands.name(key)}:lease", self, channel_of(self.target))
 
     def send(self, commands: Sequence[Command]) -> list[Any]:
         """The reply to each command, or the error in its place."""
@@ -151,6 +152,16 @@ class Redis:
     async def send_async(self, commands: Sequence[Command]) -> list[Any]:
         """As ``send``, on the running event loop."""
         return await self._reach().do_async(lambda link: link.run(commands))
+
+    def bell(self) -> Bell:
+        """What tells who waits for a lease of its end.
+
+        Raises:
+            BackendError: the server did not answer lately, so that there is no use in listening.
+        """
+        server = self._reach()
+        server.breaker.check()
+        return server.bell
 
     def close(self) -> None:
         """Let go of the server. Who asks again reaches it again; what was kept nearer is forgotten."""
