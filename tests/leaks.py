@@ -15,6 +15,8 @@ from mlcache.backends import open as opening
 
 OPEN_FILES = Path("/proc/self/fd")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux shows it
+JOBLIB = "joblib_memmapping_folder_"
+"""How the folders begin that joblib makes there, with the number of the process that made them behind it."""
 LASTING = ("resource_tracker", "forkserver", "resource_sharer", "loky")
 """Processes and threads that Python and joblib start once, and use again."""
 
@@ -106,8 +108,11 @@ def _shared_memory() -> dict[object, str]:
 
 
 def _is_left(segment: str) -> bool:
-    """Whether no process but this one and its children has it mapped: the folder is everybody's."""
+    """Whether no other process made it or has it mapped: the folder is that of everybody."""
     mine = {str(os.getpid()), *map(str, _children())}
+    maker = Path(segment).name.removeprefix(JOBLIB).partition("_")[0]
+    if JOBLIB in segment and maker not in mine and Path("/proc", maker).exists():
+        return False
     others = [process for process in Path("/proc").glob("[0-9]*") if process.name not in mine]
     return not any(segment in _mapped(process) for process in others) and Path(segment).exists()
 
