@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,7 +22,6 @@ from mlcache.errors import (
     BackendError,
     EntryTooLargeError,
     MlcacheError,
-    MlcacheWarning,
 )
 from mlcache.events import (
     Bypassed,
@@ -44,6 +42,7 @@ from mlcache.flow import UNCOPIABLE, Terms
 from mlcache.mutation import watch
 from mlcache.settings import Settings
 from mlcache.stores import Returns, open_stores
+from mlcache.warning import warn
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -219,7 +218,7 @@ class Cache:
     def _warn(self, about: str, message: str) -> None:
         if (about, self.namespace) not in self._warned:
             self._warned.add((about, self.namespace))
-            warnings.warn(f"{self.namespace}: {message}", MlcacheWarning, stacklevel=2)
+            warn(f"{self.namespace}: {message}")
 
 
 _COUNTERS: dict[type[Event], Callable[[Tally], Counter]] = {

@@ -7,7 +7,6 @@ leave the fast path, so that hooks see every hit.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +15,7 @@ import msgspec
 
 from mlcache import switch
 from mlcache.entry import Key
-from mlcache.errors import MlcacheWarning
+from mlcache.warning import warn
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -99,7 +98,7 @@ def emit(event: Event) -> None:
         try:
             function(event)
         except Exception as error:  # noqa: BLE001 - as above
-            warnings.warn(f"the hook {function!r} raised {error!r}", MlcacheWarning, stacklevel=2)
+            warn(f"the hook {function!r} raised {error!r}")
 
 
 class Counter:

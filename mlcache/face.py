@@ -19,6 +19,7 @@ R = TypeVar("R")
 
 _SCRIPTS = ("__main__", "__mp_main__")
 """Modules that are not the same in all processes."""
+_UNNAMED = ", which is not found by its name: keep it under that name in a module, or use cloudpickle"
 _BY_OWN_NAME = 4
 """The first protocol of pickle that finds a function by a dotted name at once, not by way of its owner."""
 
@@ -83,10 +84,11 @@ class Face(Generic[P, R]):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickled by name, as functions are, or as ``sending`` says where the name does not lead here."""
-        path = self._path
-        by_name = self.__module__ not in _SCRIPTS and sending.found(self.__module__, path) is self
-        if by_name or protocol < _BY_OWN_NAME:
+        path, named = self._path, self._is_found_by_name
+        if named and (self.__module__ not in _SCRIPTS or protocol < _BY_OWN_NAME):
             return path
+        if protocol < _BY_OWN_NAME:
+            raise PicklingError(f"can't pickle {path}{_UNNAMED}")
         kind = type(self).__base__ if self._installed else type(self)
         return Face._arrive, (kind, self.__module__, path, self._actions.identity.digest), self._contents
 
@@ -103,7 +105,13 @@ class Face(Generic[P, R]):
 
     @cached_property
     def _contents(self) -> Callable[[], Any]:
-        return sending.pack(self._actions, self.__module__, self._path)
+        # Where pickle does not find it by this name, that is all of the message that can be ours.
+        name = "._contents" if self._is_found_by_name else _UNNAMED
+        return sending.pack(self._actions, self.__module__, f"{self._path}{name}")
+
+    @property
+    def _is_found_by_name(self) -> bool:
+        return sending.found(self.__module__, self._path) is self
 
     @property
     def _path(self) -> str:

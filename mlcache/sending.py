@@ -2,8 +2,8 @@
 
 Only the pickler knows whether it can send a function by value: cloudpickle can, and has to for what a
 script or a notebook defines, while pickle cannot. So the choice is left to it: what it is given to pickle
-is a function that can be found by a name of its own, ``<name>._contents``, and that holds in its closure
-all there is to the cached function.
+is a function that can be found by a name of its own, ``<name>._contents``, if at all, and that holds in
+its closure all there is to the cached function.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def found(module: str, path: str) -> object:
     return place
 
 
-def pack(actions: Actions, module: str, path: str) -> Callable[[], Contents]:
-    """A function that returns the contents, and can be pickled by name or by value."""
+def pack(actions: Actions, module: str, name: str) -> Callable[[], Contents]:
+    """A function of this ``name`` that returns the contents, and can be pickled by name or by value."""
     actions.token = actions.token or uuid.uuid4().hex
     _known[actions.token] = actions
     packed = tuple(
@@ -55,7 +55,7 @@ def pack(actions: Actions, module: str, path: str) -> Callable[[], Contents]:
     def contents() -> Any:
         return packed  # nothing of this module: where it goes by value, there may be another version of it
 
-    contents.__module__, contents.__qualname__ = module, f"{path}._contents"
+    contents.__module__, contents.__qualname__ = module, name
     return contents
 
 

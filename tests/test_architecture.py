@@ -24,7 +24,7 @@ MODULES = {
 # Each line may import from those above it; the modules of one package from each other.
 LAYERS = [
     ["chance", "errors", "clock", "forks", "switch", "threads"],
-    ["units", "crew", "progress"],
+    ["units", "crew", "progress", "warning"],
     ["offload"],
     ["entry", "unchanging"],
     ["sizes"],

@@ -186,8 +186,17 @@ def test_it_is_pickled_by_name(protocol: int) -> None:
 def test_what_has_no_name_says_that_it_cannot_be_pickled() -> None:
     with pytest.raises(pickle.PicklingError, match="by name"):
         pickle.dumps(ml_cache(functools.partial(resize.__wrapped__, 1)))
-    with pytest.raises((pickle.PicklingError, AttributeError), match=r"<locals>|lambda"):
-        pickle.dumps(ml_cache(lambda x: x))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_what_its_name_does_not_lead_to_says_how_it_can_be_pickled(protocol: int) -> None:
+    @ml_cache
+    def local(x: int) -> int:
+        return x
+
+    for each in (ml_cache(lambda x: x), local, local.aio, ml_cache(resize.__wrapped__)):
+        with pytest.raises((pickle.PicklingError, AttributeError), match="in a module, or use cloudpickle"):
+            pickle.dumps(each, protocol)
 
 
 def test_it_can_be_sent_to_a_worker_process() -> None:
