@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from mlcache.errors import ModelInputError
 
@@ -55,9 +56,13 @@ def frame_of(body: bytes, max_rows: int) -> Any:
         raise ModelInputError("the columns have different lengths")
     if not 0 < (count := lengths.pop()) <= max_rows:
         raise ModelInputError(f"the body has {count} rows: give 1 to {max_rows}")
-    for name, values in columns.items():
-        if any(isinstance(value, list | dict) for value in values):
+    types = {name: set(map(type, values)) for name, values in columns.items()}
+    for name, found in types.items():
+        if not found.isdisjoint((list, dict)):
             raise ModelInputError(f"the column {name!r} holds lists or objects: give single values")
+    if all(found == {float} for found in types.values()):
+        # What most models are asked about: made of one array, a frame takes a third of the time.
+        return pd.DataFrame(np.array(list(columns.values())).T, columns=list(columns))
     return pd.DataFrame(columns)
 
 

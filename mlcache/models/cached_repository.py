@@ -11,6 +11,7 @@ from typing import Any, Self
 from mlcache import clock, forks, units
 from mlcache.entry import Span
 from mlcache.errors import ConfigurationError, MlcacheWarning
+from mlcache.models.churn import Churn
 from mlcache.models.closing import close_model
 from mlcache.models.freshness import Freshness
 from mlcache.models.gate import Gate
@@ -21,6 +22,7 @@ from mlcache.models.leases import Leases
 from mlcache.models.loading import Loader
 from mlcache.models.policies import policy_of
 from mlcache.models.protocols import Description, ModelRepository
+from mlcache.models.room import Room
 from mlcache.models.shelf import Shelf
 from mlcache.models.slot import Slot
 from mlcache.units import show_size
@@ -73,13 +75,14 @@ class CachedModelRepository:
         self.repository = repository
         self._check_every = _optional(check_every, "check_every")
         bound = units.size(max_bytes, what="max_bytes")
-        self._shelf = Shelf(bound, max_models, policy_of(policy), partial(_close, on_close))
+        churn = Churn()
+        self._shelf = Shelf(Room(bound, max_models), policy_of(policy), partial(_close, on_close), churn)
         pause = units.seconds(retry_after, what="retry_after")
         self._gate = Gate(pause, units.seconds(unknown_for, what="unknown_for"))
         self._loader = Loader(repository, self._shelf, self._gate)
         self._freshness = Freshness(self._shelf, self._loader, self._gate, self._check_every)
         seconds = units.seconds(wait, what="wait")
-        self._leases = Leases(self._shelf, self._loader, self._freshness, seconds, loaders)
+        self._leases = Leases(self._shelf, self._loader, self._freshness, seconds, loaders, churn)
         self._sweeper = Sweeper(self, _optional(idle, "idle"))
         self._sweeper.start()
         forks.tend(self)
@@ -167,10 +170,10 @@ class CachedModelRepository:
         """What is held, and what was done so far."""
         shelf, tally, churn, freshness = self._shelf, self._leases.tally, self._leases.churn, self._freshness
         return ModelCacheInfo(
-            models=len(shelf),
-            bytes=shelf.bytes,
-            max_models=shelf.max_models,
-            max_bytes=shelf.max_bytes,
+            models=len(shelf.room),
+            bytes=shelf.room.bytes,
+            max_models=shelf.room.max_models,
+            max_bytes=shelf.room.max_bytes,
             leased=shelf.leased(),
             hits=tally.hits.value,
             coalesced=tally.coalesced.value,
@@ -210,8 +213,8 @@ class CachedModelRepository:
         self._leases.after_fork()
 
     def __repr__(self) -> str:
-        used = f"{len(self._shelf)} models, {show_size(self._shelf.bytes)}"
-        return f"<CachedModelRepository: {used} of {self._leases.room()}>"
+        room = self._shelf.room
+        return f"<CachedModelRepository: {len(room)} models, {show_size(room.bytes)} of {room}>"
 
 
 def _optional(span: Span | None, what: str) -> float | None:

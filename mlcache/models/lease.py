@@ -24,6 +24,10 @@ class Lessor(Protocol):
         """End a lease."""
         ...
 
+    async def release_async(self, slot: Slot, holder: object) -> None:
+        """The same for an event loop, which goes on while a model is closed."""
+        ...
+
 
 class Lease:
     """The use of one model for the time of a block: ``with`` in threads, ``async with`` in tasks.
@@ -63,7 +67,7 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self._lessor.release(self._end(), self)
 
     async def __aenter__(self) -> Model:
         self._check_unused()
@@ -73,11 +77,11 @@ class Lease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        await self._lessor.release_async(self._end(), self)
 
-    def _end(self) -> None:
+    def _end(self) -> Slot:
         slot, self._slot = self._held(), None
-        self._lessor.release(slot, self)
+        return slot
 
     def _held(self) -> Slot:
         if self._slot is None:

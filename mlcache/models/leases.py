@@ -15,7 +15,7 @@ from mlcache.models.info import Tally
 from mlcache.models.loading import Loader
 from mlcache.models.shelf import Shelf
 from mlcache.models.slot import Slot
-from mlcache.units import show_size
+from mlcache.threads import pool
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -30,18 +30,20 @@ class Leases:
         freshness: is told of each use.
         wait: seconds to wait for room.
         threads: that load for event loops, at most.
+        churn: is told of each load.
     """
 
-    def __init__(self, shelf: Shelf, loader: Loader, freshness: Freshness, wait: float, threads: int) -> None:
+    def __init__(
+        self, shelf: Shelf, loader: Loader, freshness: Freshness, wait: float, threads: int, churn: Churn
+    ) -> None:
         self.tally = Tally()
-        self.churn = Churn()
+        self.churn = churn
         self._shelf = shelf
         self._loader = loader
         self._freshness = freshness
         self._wait = wait
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
-        shelf.evicted = self.churn.evicted
 
     def acquire(self, model_id: str, holder: object) -> Slot:
         """Have a model loaded, and keep it for ``holder``; see ``lease``."""
@@ -69,15 +71,23 @@ class Leases:
                 if flight is not None:
                     await _landed(flight)
             except BaseException:
-                self.release(slot, holder)
+                await self.release_async(slot, holder)
                 raise
             if slot.model is not None:
                 return slot
-            self.release(slot, holder)
+            await self.release_async(slot, holder)
 
     def release(self, slot: Slot, holder: object) -> None:
         """End a lease."""
         self._shelf.release(slot, holder)
+
+    async def release_async(self, slot: Slot, holder: object) -> None:
+        """The same for an event loop: a model that goes with its last lease is closed in a thread."""
+        if self._shelf.leave(slot, holder):
+            import asyncio
+
+            closing = pool("store").submit(self._shelf.discard, slot)
+            await asyncio.shield(asyncio.wrap_future(closing))  # it is closed also if we are cancelled
 
     def await_load(self, slot: Slot) -> None:
         """Wait until a load under way has ended, however it does."""
@@ -139,7 +149,7 @@ class Leases:
         if tell:
             warnings.warn(
                 f"more than half of the last {WINDOW} loads brought back a model that had been evicted: "
-                f"{self.room()} is too little for this traffic",
+                f"{self._shelf.room} is too little for this traffic",
                 MlcacheWarning,
                 stacklevel=2,
             )
@@ -156,11 +166,6 @@ class Leases:
     def _load_quietly(self, slot: Slot) -> None:
         with suppress(Exception):  # those who wait for the flight are told
             self._load(slot)
-
-    def room(self) -> str:
-        """The bounds, in words."""
-        bound = show_size(self._shelf.max_bytes)
-        return bound if self._shelf.max_models is None else f"{bound} or {self._shelf.max_models} models"
 
 
 async def _landed(flight: Flight) -> None:

@@ -86,7 +86,7 @@ class Loader:
 
     def _load_within(self, slot: Slot, wait: float) -> Loaded:
         before = self.ask(slot.model_id, self.describe)
-        expected = self.sizes.expect(slot.model_id, before, self._shelf.max_bytes)
+        expected = self.sizes.expect(slot.model_id, before, self._shelf.room.max_bytes)
         self._shelf.reserve(slot, expected, wait)
         started = clock.ticks()
         model = self.ask(slot.model_id, self.repository.get_model)

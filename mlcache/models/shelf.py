@@ -14,8 +14,10 @@ from typing import Any
 
 from mlcache import clock
 from mlcache.errors import ModelError
+from mlcache.models.churn import Churn
 from mlcache.models.policies import Policy
 from mlcache.models.refusals import in_use, too_large
+from mlcache.models.room import Room
 from mlcache.models.slot import Slot
 
 
@@ -23,35 +25,23 @@ class Shelf:
     """Models within bounds.
 
     Args:
-        max_bytes: bound on the sizes of the models together.
-        max_models: bound on their number; None: no bound.
+        room: that they may take.
         policy: which goes first.
         close: called with each slot that goes, before its room is free; it must not raise.
-
-    Attributes:
-        evicted: called, if set, with the id of each model that goes to make room.
+        churn: is told of each model that goes to make room.
     """
 
-    evicted: Callable[[str], object] | None = None
-
-    def __init__(
-        self, max_bytes: int, max_models: int | None, policy: Policy, close: Callable[[Slot], object]
-    ) -> None:
-        self.max_bytes = max_bytes
-        self.max_models = max_models
+    def __init__(self, room: Room, policy: Policy, close: Callable[[Slot], object], churn: Churn) -> None:
+        self.room = room
         self.slots: dict[str, Slot] = {}
         self.pinned: set[str] = set()
-        self.bytes = 0
         self.changed = threading.Condition()
         self._policy = policy
         self._close = close
-        self._charged: dict[Slot, int] = {}  # all whose size counts, also those that have left the table
+        self._churn = churn
         self._queue: deque[object] = deque()  # whoever waits for room, first come, first served
         self._order = itertools.count(1)
         self._closed = False
-
-    def __len__(self) -> int:
-        return len(self._charged)
 
     def claim(self, model_id: str, holder: object) -> tuple[Slot, bool]:
         """A lease on a model, and whether the caller has to load it.
@@ -79,14 +69,26 @@ class Shelf:
 
     def release(self, slot: Slot, holder: object) -> None:
         """End a lease; the last one on a model that was to go lets it go."""
+        if self.leave(slot, holder):
+            self.discard(slot)
+
+    def leave(self, slot: Slot, holder: object) -> bool:
+        """End a lease; whether it was the last one on a model that was to go, and has to be discarded now."""
         with self.changed:
             if slot.holders.pop(holder, None) is not None:
                 slot.used_at = clock.ticks()
-            goes = self._may_leave(slot)
             if self._queue:
                 self.changed.notify_all()
-        if goes:
-            self._discard(slot)
+            return self._may_leave(slot)
+
+    def discard(self, slot: Slot) -> None:
+        """Close a model that is leaving, and then free its room."""
+        try:
+            self._close(slot)
+        finally:
+            with self.changed:
+                slot.model = None
+                self._charge(slot, None)
 
     def reserve(self, slot: Slot, size: int, wait: float) -> None:
         """Set room aside for a model that is about to be loaded, evicting others for it.
@@ -98,14 +100,14 @@ class Shelf:
             NoRoomError: it is larger than all the room there is, or the room is still in use
                 after ``wait`` seconds.
         """
-        if size > self.max_bytes:
-            raise too_large(slot.model_id, size, self.max_bytes)
+        if size > self.room.max_bytes:
+            raise too_large(slot.model_id, size, self.room.max_bytes)
         turn, ends = object(), clock.ticks() + wait
         with self.changed:
             self._queue.append(turn)
         try:
             while (victim := self._take_room(slot, size, turn, ends, wait)) is not None:
-                self._discard(victim)
+                self.discard(victim)
         finally:
             with self.changed:
                 self._queue.remove(turn)
@@ -117,18 +119,18 @@ class Shelf:
         Raises:
             NoRoomError: it is larger than all the room there is.
         """
-        if size > self.max_bytes:
-            raise too_large(slot.model_id, size, self.max_bytes)
+        if size > self.room.max_bytes:
+            raise too_large(slot.model_id, size, self.room.max_bytes)
         while True:
             with self.changed:
                 more = size - slot.size
-                if self._fits(more, 0):
+                if self.room.fits(more, 0):
                     self._charge(slot, size)
                     return True
                 victim = self._take_victim() if self._can_fit(more, 0) else None
             if victim is None:
                 return False
-            self._discard(victim)
+            self.discard(victim)
 
     def give_back(self, slot: Slot) -> None:
         """Free what was set aside for a model that did not come."""
@@ -140,7 +142,7 @@ class Shelf:
         with self.changed:
             goes = self._install(slot, model)
         if goes:  # it was retired while it was loaded, and nobody waits for it
-            self._discard(slot)
+            self.discard(slot)
 
     def take_down(self, slot: Slot) -> None:
         """Forget a model that could not be loaded."""
@@ -155,7 +157,7 @@ class Shelf:
             slot.retired = True
             goes = self._may_leave(slot)
         if goes:
-            self._discard(slot)
+            self.discard(slot)
 
     def swap(self, old: Slot, new: Slot, model: Any) -> None:
         """Put a newer version in the place of an older one, which goes when its last lease ends."""
@@ -167,7 +169,7 @@ class Shelf:
                 new.retired = True
             goes = self._install(new, model)
         if goes:
-            self._discard(new)
+            self.discard(new)
         self.retire(old)
 
     def close(self) -> None:
@@ -190,7 +192,7 @@ class Shelf:
             if goes:
                 self._let_go(slot)
         if goes:
-            self._discard(slot)
+            self.discard(slot)
         return goes
 
     def unpin(self, model_id: str) -> None:
@@ -202,7 +204,7 @@ class Shelf:
     def leased(self) -> int:
         """How many models somebody uses."""
         with self.changed:
-            return sum(bool(slot.holders) for slot in self._charged)
+            return sum(bool(slot.holders) for slot in self.room)
 
     def after_fork(self) -> None:
         """In a forked child: forget loads and leases of threads that it does not have."""
@@ -210,14 +212,13 @@ class Shelf:
         self._queue.clear()
         me = threading.get_ident()
         with self.changed:
-            for slot in {*self._charged, *self.slots.values()}:
+            for slot in {*self.room, *self.slots.values()}:
                 slot.holders = {holder: thread for holder, thread in slot.holders.items() if thread == me}
                 slot.checking = False
                 slot.turn = threading.Lock()
                 unusable = slot.retired or not getattr(slot.model, "fork_safe", True)
                 if not slot.is_ready or (unusable and not slot.holders):
-                    self._forget(slot)
-                    self._charge(slot, None)
+                    self.take_down(slot)
 
     def _take_room(self, slot: Slot, size: int, turn: object, ends: float, wait: float) -> Slot | None:
         """Take the room and return None, or a model that has to be closed first."""
@@ -226,8 +227,8 @@ class Shelf:
                 lambda: self._queue[0] is turn and self._can_fit(size, 1), max(ends - clock.ticks(), 0)
             )
             if not in_time:
-                raise in_use(slot.model_id, size, wait, len(self), self.bytes)
-            if self._fits(size, 1):
+                raise in_use(slot.model_id, size, wait, len(self.room), self.room.bytes)
+            if self.room.fits(size, 1):
                 self._charge(slot, size)
                 return None
             return self._take_victim()
@@ -238,16 +239,12 @@ class Shelf:
         slot.order = next(self._order)
         self._policy.used(slot)
 
-    def _fits(self, size: int, models: int) -> bool:
-        too_many = self.max_models is not None and len(self._charged) + models > self.max_models
-        return self.bytes + size <= self.max_bytes and not (models and too_many)
-
     def _can_fit(self, size: int, models: int) -> bool:
         """Whether there is room, or would be if all went that may."""
-        if self._fits(size, models):
+        if self.room.fits(size, models):
             return True
         free = list(self._evictable())
-        return bool(free) and self._fits(size - sum(slot.size for slot in free), models - len(free))
+        return self.room.fits(size - sum(slot.size for slot in free), models - len(free))
 
     def _evictable(self) -> Iterator[Slot]:
         return (slot for slot in self.slots.values() if slot.is_idle and slot.model_id not in self.pinned)
@@ -255,8 +252,7 @@ class Shelf:
     def _take_victim(self) -> Slot:
         victim = min(self._evictable(), key=self._policy.rank)
         self._policy.evicted(victim)
-        if self.evicted is not None:
-            self.evicted(victim.model_id)
+        self._churn.evicted(victim.model_id)
         self._let_go(victim)
         return victim
 
@@ -277,22 +273,10 @@ class Shelf:
         slot.leaving = slot.leaving or goes
         return goes
 
-    def _discard(self, slot: Slot) -> None:
-        try:
-            self._close(slot)
-        finally:
-            with self.changed:
-                slot.model = None
-                self._charge(slot, None)
-
     def _forget(self, slot: Slot) -> None:
         if self.slots.get(slot.model_id) is slot:
             del self.slots[slot.model_id]
 
     def _charge(self, slot: Slot, size: int | None) -> None:
-        """Count ``size`` bytes for a model from now on, or None for nothing at all."""
-        self.bytes += (size or 0) - self._charged.pop(slot, 0)
-        slot.size = size or 0
-        if size is not None:
-            self._charged[slot] = size
+        self.room.charge(slot, size)
         self.changed.notify_all()

@@ -293,6 +293,54 @@ async def test_a_cancelled_task_takes_no_load_from_the_others() -> None:
         assert models.info().leased == 0
 
 
+async def test_a_model_that_goes_with_the_lease_of_a_task_is_closed_beside_the_loop() -> None:
+    store = a_store(1)
+    free = threading.Event()
+    closed_in: list[threading.Thread] = []
+
+    def close_slowly(_: str, __: Any) -> None:
+        closed_in.append(threading.current_thread())
+        free.wait(10)
+
+    with cached(store, on_close=close_slowly) as models:
+
+        async def use_and_evict() -> None:
+            async with models.lease("0"):
+                models.evict("0")
+
+        leasing = asyncio.create_task(use_and_evict())
+        await _comes(lambda: bool(closed_in))  # the loop runs while it is being closed
+        free.set()
+        await leasing
+        assert not store.alive
+        assert models.info().bytes == 0
+    assert threading.current_thread() not in closed_in
+
+
+async def test_a_model_is_closed_also_if_the_task_that_used_it_last_is_cancelled_meanwhile() -> None:
+    store = a_store(1)
+    free, closing = threading.Event(), threading.Event()
+
+    def close_slowly(_: str, __: Any) -> None:
+        closing.set()
+        free.wait(10)
+
+    with cached(store, on_close=close_slowly) as models:
+
+        async def use_and_evict() -> None:
+            async with models.lease("0"):
+                models.evict("0")
+
+        leasing = asyncio.create_task(use_and_evict())
+        await _comes(closing.is_set)
+        leasing.cancel()
+        await asyncio.gather(leasing, return_exceptions=True)
+        assert leasing.cancelled()
+        free.set()
+        _until(lambda: models.info().bytes == 0)
+        assert not store.alive
+
+
 async def test_threads_and_tasks_wait_for_the_same_load() -> None:
     store = a_store(1)
     free = threading.Event()
@@ -448,8 +496,10 @@ def test_idle_models_go_by_themselves() -> None:
     store = a_store(1)
     with cached(store, idle="40ms") as models:
         use(models, "0")
-        _until(lambda: not store.alive)
+        _until(lambda: models.info().idle == 1)
+        assert not store.alive
         use(models, "0")
+        assert store.loads["0"] == 2
 
 
 def test_the_thread_for_idle_models_ends_with_its_cache() -> None:
