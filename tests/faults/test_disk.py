@@ -450,4 +450,6 @@ def test_strange_settings_in_the_index_are_done_without(case: Case) -> None:
     case.sql("INSERT INTO Settings VALUES ('get', 'not callable')")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MlcacheWarning)
-        case.answers(SMALL, 1, 1)
+        computed = case.answers(SMALL, 1, 1)
+    assert computed.count(1) == 1
+    assert case.answers(SMALL, 1) == []

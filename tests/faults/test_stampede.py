@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -11,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from mlcache.backends.redis.lease import LEASE
+from mlcache.flight.shared import LONGEST
 from tests.faults.children import PATIENCE
 from tests.faults.fleet import Order, Ship
 from tests.redis.servers import Server
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there are no such signals here")
+
+OPERATIONS = int(os.environ.get("MLCACHE_TEST_OPERATIONS", "8000"))
+"""How many calls there are where there are many keys. 64,000 are a thousand for each of 64 threads."""
 
 POLL = 0.5
 """Seconds that a follower may take on a busy machine to notice that it may go on."""
@@ -92,15 +97,42 @@ def test_one_cold_key_is_computed_once(
     assert not list(order.log.parent.glob("cache/locks/*")), "no lock is left behind"
 
 
-@pytest.mark.parametrize(("kind", "callers", "number"), [("threads", 8, 3), ("tasks", 1, 3)])
-def test_a_thousand_keys_at_once_are_computed_once_each(
+@pytest.mark.parametrize(("kind", "callers", "number"), [("threads", 8, 8), ("tasks", 1, 8)])
+def test_many_keys_at_once_are_computed_once_each(
     kind: str, callers: int, number: int, ships: list[Ship], order: Order
 ) -> None:
-    order = order._replace(kind=kind, callers=callers, keys=1000)
+    keys = min(1000, OPERATIONS // 64)
+    order = order._replace(kind=kind, callers=callers, keys=keys)
     order.gate.touch()
     set_out(ships[:number], order)
     assert arrive(ships[:number]) == ["right"] * number
-    assert sorted(key for _, key in order.runs()) == list(range(1000))
+    assert sorted(key for _, key in order.runs()) == list(range(keys))
+
+
+def test_followers_in_other_processes_are_told_when_the_leader_has_ended(
+    ships: list[Ship], standing: Server, tmp_path: Path
+) -> None:
+    """They listen over one connection a process, and ask much less often than they would without."""
+    standing.command("FLUSHALL")
+    order = Order(f"{standing.url}?timeout=5s", "told", tmp_path / "log", tmp_path / "gate", callers=8)
+    lead_with(ships[0], ships[1:4], order)
+    wait_until(lambda: standing.command("PUBSUB", "NUMSUB", "mlcache:free:0")[1] == 3)
+    assert not threading.Event().wait(0.5)  # by then nobody asks more than four times a second
+    standing.command("CONFIG", "RESETSTAT")
+    started = time.monotonic()
+    assert not threading.Event().wait(1.0)
+    lookups = calls_of(standing, "get")
+    assert lookups < 3 * (time.monotonic() - started) / LONGEST / 3, "a third of what polling takes"
+    order.gate.touch()
+    assert arrive(ships[:4]) == ["right"] * 4
+    assert len(order.runs()) == 1
+    assert calls_of(standing, "publish") >= 2  # the entry is there, and the lease is free
+
+
+def calls_of(server: Server, command: str) -> int:
+    """How often the server carried out a command since its counters were reset, in scripts, too."""
+    found = server.command("INFO", "commandstats")
+    return int(found.get(f"cmdstat_{command}", {}).get("calls", 0))
 
 
 def lead_with(leader: Ship, followers: list[Ship], order: Order) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -18,6 +20,7 @@ from mlcache.backends.redis import subscription
 from mlcache.backends.redis.lease import Lease
 from mlcache.backends.redis.store import Redis
 from mlcache.entry import Key
+from mlcache.errors import BackendError
 from tests.redis.servers import Server, Watched, wait_until
 
 KEY = Key("app.f@1", b"1" * 16)
@@ -26,8 +29,9 @@ OTHER = Key("app.f@1", b"2" * 16)
 
 @pytest.fixture(autouse=True)
 def no_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits does so until the bell rings, or the lease would end."""
+    """Who waits does so until the bell rings: no test is so slow that a lease ends before."""
     monkeypatch.setattr(leasing, "NET", math.inf)
+    monkeypatch.setattr(leasing, "_MILLISECONDS", 1000 * 300)
 
 
 @pytest.fixture
@@ -73,13 +77,23 @@ def awaits(store: Redis, number: int = 1) -> bool:
     return rings == number and marked == [33]
 
 
+def is_back(store: Redis) -> bool:
+    """Whether the server is asked again; asking makes the breaker look."""
+    try:
+        store.send([("PING",)])
+    except BackendError:
+        return False
+    return True
+
+
 def counted(store: Redis, command: str) -> int:
     """How often the server has carried out a command, scripts included."""
     found = store._reach().do(lambda link: link.client.info("commandstats"))
     return int(found.get(f"cmdstat_{command}", {}).get("calls", 0))
 
 
-def see_that_it_rings(mine: Redis, theirs: Redis, pool: ThreadPoolExecutor) -> None:
+def rings(mine: Redis, theirs: Redis, pool: ThreadPoolExecutor) -> bool:
+    """Whether who waits has the lease once it is let go of."""
     held = mine.lock(KEY)
     assert held.acquire()
     other = refused(theirs)
@@ -87,25 +101,26 @@ def see_that_it_rings(mine: Redis, theirs: Redis, pool: ThreadPoolExecutor) -> N
     wait_until(lambda: awaits(theirs), "the waiting")
     assert not waiting.done()
     held.release()
-    assert waiting.result(10)
+    taken = waiting.result(10)
     other.release()
+    return taken
 
 
 def test_who_waits_has_it_as_soon_as_it_is_free(store: Redis, pool: ThreadPoolExecutor) -> None:
-    see_that_it_rings(store, store, pool)
+    assert rings(store, store, pool)
 
 
 def test_it_rings_by_tls(
     encrypted: str, open_store: Callable[[str], Redis], pool: ThreadPoolExecutor
 ) -> None:
-    see_that_it_rings(open_store(encrypted), open_store(f"{encrypted}&connect_timeout=5s"), pool)
+    assert rings(open_store(encrypted), open_store(f"{encrypted}&connect_timeout=5s"), pool)
 
 
 def test_it_rings_by_sentinel(
     watched: Watched, open_store: Callable[[str], Redis], pool: ThreadPoolExecutor
 ) -> None:
     watched.primary.command("FLUSHALL")
-    see_that_it_rings(open_store(watched.url), open_store(f"{watched.url}&timeout=5s"), pool)
+    assert rings(open_store(watched.url), open_store(f"{watched.url}&timeout=5s"), pool)
 
 
 def test_it_rings_in_a_cluster_between_nodes(
@@ -114,7 +129,7 @@ def test_it_rings_in_a_cluster_between_nodes(
     for node in nodes:
         node.command("FLUSHALL")
     mine, theirs = (open_store(f"redis+cluster://127.0.0.1:{node.port}") for node in nodes[:2])
-    see_that_it_rings(mine, theirs, pool)
+    assert rings(mine, theirs, pool)
 
 
 async def test_a_task_that_waits_has_it_as_soon_as_it_is_free(store: Redis) -> None:
@@ -125,8 +140,7 @@ async def test_a_task_that_waits_has_it_as_soon_as_it_is_free(store: Redis) -> N
     await asyncio.to_thread(refused, store)
     other._refused_at = -math.inf
     waiting = asyncio.ensure_future(other.acquire_async())
-    while not await asyncio.to_thread(awaits, store):
-        await asyncio.sleep(0)
+    await asyncio.to_thread(wait_until, lambda: awaits(store), "the waiting")
     assert not waiting.done()
     await held.release_async()
     assert await waiting
@@ -138,8 +152,7 @@ async def test_a_task_that_is_cancelled_waits_no_more(store: Redis) -> None:
     assert held.acquire()
     other = await asyncio.to_thread(refused, store)
     waiting = asyncio.ensure_future(other.acquire_async())
-    while not await asyncio.to_thread(awaits, store):
-        await asyncio.sleep(0)
+    await asyncio.to_thread(wait_until, lambda: awaits(store), "the waiting")
     waiting.cancel()
     assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], asyncio.CancelledError)
     assert not store.bell()._waiting
@@ -203,6 +216,50 @@ def test_a_lost_connection_wakes_all_and_they_poll(
     held.release()
     assert other.acquire()
     other.release()
+
+
+def test_it_rings_again_after_the_server_was_restarted(
+    open_store: Callable[[str], Redis], pool: ThreadPoolExecutor
+) -> None:
+    with Server() as own:
+        store = open_store(f"{own.url}?breaker=50ms")
+        held = store.lock(KEY)
+        assert held.acquire()
+        waiting = pool.submit(refused(store).acquire)
+        wait_until(lambda: awaits(store), "the waiting")
+        own.kill()
+        with pytest.raises(BackendError, match="does not answer"):
+            waiting.result(10)
+        with pytest.raises(BackendError):  # and no thread tries to listen meanwhile
+            store.bell()
+        own.start()
+        wait_until(lambda: is_back(store), "the server")
+        held.release()
+        assert rings(store, store, pool)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_a_bell_of_its_own(store: Redis, pool: ThreadPoolExecutor) -> None:
+    held = store.lock(KEY)
+    assert held.acquire()
+    refused(store)
+    marks = counted(store, "setrange")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            mine = refused(store)
+            status = 0 if mine.acquire() else 2
+            mine.release()
+        except BaseException:  # noqa: BLE001 - a child must not go on with the tests
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    wait_until(lambda: counted(store, "setrange") > marks, "the waiting of the child")
+    held.release()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert rings(store, store, pool)
 
 
 def test_a_lease_that_is_not_renewed_is_waited_for_no_longer(store: Redis) -> None:

@@ -170,25 +170,29 @@ def test_the_news_come_soon(pair: tuple[Host, Host]) -> None:
 
 def test_it_works_by_sentinel(watched: Watched, hosts: Callable[..., Host]) -> None:
     watched.primary.command("FLUSHALL")
-    _see_that_news_travel(hosts(watched.url), hosts(watched.url))
+    here, there = hosts(watched.url), hosts(watched.url)
+    assert answers_of_news(here, there) == [49, -1, -2]
 
 
 def test_it_works_in_a_cluster_between_nodes(nodes: list[Server], hosts: Callable[..., Host]) -> None:
     for node in nodes:
         node.command("FLUSHALL")
     here, there = (hosts(f"redis+cluster://127.0.0.1:{node.port}") for node in nodes[:2])
-    _see_that_news_travel(here, there)
+    assert answers_of_news(here, there) == [49, -1, -2]
 
 
-def _see_that_news_travel(here: Host, there: Host) -> None:
+def answers_of_news(here: Host, there: Host) -> list[int]:
+    """What one host answers at first, and after each of the changes that another makes."""
     here.square(7)
-    there.square(7)
-    here.square.invalidate(7)
-    wait_until(lambda: not there.in_memory(7), "the news")
-    there.square(7)
-    here.square.put(-1, 7)
-    wait_until(lambda: not there.in_memory(7), "the news")
-    assert there.square(7) == -1
+    answers = [there.square(7)]
+    for changed in (-1, -2):
+        here.square.invalidate(7)
+        wait_until(lambda: not there.in_memory(7), "the news")
+        there.square(7)
+        here.square.put(changed, 7)
+        wait_until(lambda: not there.in_memory(7), "the news")
+        answers.append(there.square(7))
+    return answers
 
 
 def test_a_computation_under_way_there_is_not_kept_if_its_key_is_invalidated_here(server: Server) -> None:
