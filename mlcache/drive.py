@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from mlcache import chance, clock
 from mlcache.backends.tiered import Tiers
@@ -45,6 +45,9 @@ from mlcache.steps import (
 )
 from mlcache.threads import in_thread, start
 from mlcache.waiting import tasks, wait
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -96,8 +99,9 @@ async def suspending(flow: Coroutine[Step, Any, T], parts: Parts) -> T:
         step = flow.send(None)
         while True:
             try:
-                awaited = AWAITED.get(type(step))
-                reply = ACTIONS[type(step)](step, parts) if awaited is None else await awaited(step, parts)
+                kind = type(step)
+                awaited = None if kind in AT_HAND and parts.store.at_hand else AWAITED.get(kind)
+                reply = ACTIONS[kind](step, parts) if awaited is None else await awaited(step, parts)
             except BaseException as error:  # noqa: BLE001 - all errors of a step are the flow's to deal with
                 step = flow.throw(error)
             else:
@@ -181,9 +185,10 @@ async def _join_suspending(step: Join, parts: Parts) -> tuple[Flight, bool]:
 
 async def _later_suspending(step: Later, parts: Parts) -> None:
     if not parts.suspends:
-        return _later(step, parts)
+        _later(step, parts)
+        return
     with on_its_own():
-        return _spawn(step, parts)
+        _spawn(step, parts)
 
 
 async def _pause(step: Pause, _: Parts) -> None:
@@ -208,15 +213,15 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
     """
     import asyncio
 
+    if parts.suspends:
+        led: Outcome = await asyncio.shield(_spawn(step, parts))
+        return led
     flight = step.flight
     flight.watched = True
     try:
-        if parts.suspends:
-            _spawn(step, parts)
-        else:
-            job = Job(partial(_lead_here, step, parts))
-            flight.offer(job)
-            start("ship" if parts.offloads else "compute", job.run)
+        job = Job(partial(_lead_here, step, parts))
+        flight.offer(job)
+        start("ship" if parts.offloads else "compute", job.run)
     except BaseException as error:
         parts.flights.crash(flight, error)
         step.flow.close()
@@ -235,7 +240,7 @@ def _lead_here(step: Lead | Later, parts: Parts) -> None:
         blocking(step.flow, parts)
 
 
-def _spawn(step: Lead | Later, parts: Parts) -> None:
+def _spawn(step: Lead | Later, parts: Parts) -> asyncio.Task[Any]:
     import asyncio
 
     def finish(task: asyncio.Task[Any]) -> None:
@@ -245,11 +250,13 @@ def _spawn(step: Lead | Later, parts: Parts) -> None:
         step.flow.close()
         if not task.cancelled():
             task.exception()  # it has landed in the flight: asyncio need not complain that nobody looked
+        step.flight.task = None  # the error that it holds may hold the flight: a circle
 
     task = asyncio.get_running_loop().create_task(suspending(step.flow, parts))
     step.flight.belong_to(task)
     tasks.add(task)
     task.add_done_callback(finish)
+    return task
 
 
 AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
@@ -266,3 +273,6 @@ AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Pause: _pause,
     Drop: _drop_suspending,
 }
+
+AT_HAND: set[type[Step]] = {Find, Keep, Drop}
+"""What need not be awaited where all entries are at hand."""

@@ -127,8 +127,8 @@ async def answer(call: Call, terms: Terms, looked: Sequence[Found | None] = ()) 
         if leading:
             outcome = await Lead(flight, lead(call, terms, flight))
         else:
+            await Tell(Coalesced(call.key))  # now, as all who wait are to go on at once
             outcome = await Wait(flight)
-            await Tell(Coalesced(call.key))
         if outcome is not None:
             return outcome if leading else msgspec.structs.replace(outcome, status=Status.COALESCED)
 

@@ -9,6 +9,7 @@ import itertools
 import os
 import signal
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -327,6 +328,32 @@ def test_hooks_and_kept_errors_see_what_was_raised() -> None:
                 fail()
     assert [type(event).__name__ for event in seen] == ["Raised", "Hit"]
     assert type(seen[0].error) is StopIteration
+
+
+async def test_an_error_of_a_coroutine_function_goes_with_the_last_who_holds_it() -> None:
+    class HeldError(Exception):
+        """One that can be watched."""
+
+    @ml_cache
+    async def fail(_x: int) -> NoReturn:
+        await asyncio.sleep(0)
+        raise HeldError
+
+    async def ask(x: int) -> weakref.ref[HeldError]:
+        try:
+            return await fail(x)
+        except HeldError as error:
+            return weakref.ref(error)
+
+    await ask(0)
+    gc.collect()
+    gc.disable()
+    try:
+        held = [await ask(x) for x in range(3)]
+        await asyncio.sleep(0)
+        assert [error() for error in held] == [None] * 3, "they are held in a circle"
+    finally:
+        gc.enable()
 
 
 async def test_who_is_cancelled_first_does_not_cancel_the_others() -> None:

@@ -129,8 +129,8 @@ def test_who_does_not_lead_waits_and_is_told_so() -> None:
     play.next(Find, None)
     flight = Flight(KEY)
     play.next(Join, (flight, False))
-    assert play.next(Wait, Outcome(FRESH.entry, Status.MISS)).flight is flight
     play.told(Coalesced)
+    assert play.next(Wait, Outcome(FRESH.entry, Status.MISS)).flight is flight
     outcome = play.result()
     assert (outcome.entry, outcome.status) == (FRESH.entry, Status.COALESCED)
 
@@ -139,8 +139,8 @@ def test_who_waited_for_nothing_joins_again() -> None:
     play = Play(flow.answer(CALL, TERMS))
     play.next(Find, None)
     play.next(Join, (Flight(KEY), False))
-    play.next(Wait, None)
     play.told(Coalesced)
+    play.next(Wait, None)
     play.next(Join, (Flight(KEY), True))
     outcome = Outcome(FRESH.entry, Status.MISS)
     play.next(Lead, outcome).flow.close()
@@ -150,11 +150,11 @@ def test_who_waited_for_nothing_joins_again() -> None:
 @pytest.mark.parametrize("failing", [Find, Join, Lead, Wait])
 def test_an_error_of_a_step_ends_the_call(failing: type[Step]) -> None:
     play = Play(flow.answer(CALL, TERMS))
-    replies: dict[type[Step], object] = {Find: None, Join: (Flight(KEY), failing is Lead)}
-    for kind in (Find, Join, failing):
-        step = play.next(kind, FAILURE if kind is failing else replies[kind])
-        if kind is failing:
-            break
+    replies: dict[type[Step], object] = {Find: None, Join: (Flight(KEY), failing is Lead), Tell: None}
+    way: list[type[Step]] = [Find, Join, Tell, Wait] if failing is Wait else [Find, Join, Lead]
+    for kind in way[: way.index(failing)]:
+        play.next(kind, replies[kind])
+    step = play.next(failing, FAILURE)
     if isinstance(step, Lead):
         step.flow.close()
     with pytest.raises(RuntimeError, match="the step failed"):

@@ -7,7 +7,8 @@ from typing import Any
 
 from mlcache import clock
 from mlcache.backends.protocol import Backend
-from mlcache.backends.tiered import Found, SharedLock, Tiers
+from mlcache.backends.shared_lock import SharedLock
+from mlcache.backends.tiered import Found, Tiers
 from mlcache.backends.walk import Ask, OnFailure
 from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
 from mlcache.errors import BackendError

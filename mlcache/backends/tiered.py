@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from mlcache import clock
 from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Locks, Measures, Usage
 from mlcache.backends.recent import Recent
+from mlcache.backends.shared_lock import SharedLock
 from mlcache.backends.walk import Ask, Asked, OnFailure, run
 from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
 from mlcache.errors import BackendError
@@ -21,33 +23,6 @@ class Found(msgspec.Struct, frozen=True):
     entry: Entry
     tier: str
     at: float
-
-
-class SharedLock(msgspec.Struct, frozen=True, eq=False):
-    """A lock of a key, the name of the tier whose it is, and how to take it and let go of it."""
-
-    name: str
-    inner: Any
-    key: Key
-    blocking: bool = True
-
-    def lock(self) -> bool:
-        """Take it, if nobody holds it; whether we hold it."""
-        return bool(self.inner.acquire())
-
-    def unlock(self) -> None:
-        """Let go of it."""
-        self.inner.release()
-
-    @property
-    def lock_async(self) -> Any:
-        """``lock`` for an event loop, where there is one."""
-        return getattr(self.inner, "acquire_async", None)
-
-    @property
-    def unlock_async(self) -> Any:
-        """``unlock`` for an event loop, where there is one."""
-        return getattr(self.inner, "release_async", None)
 
 
 class Tiers:
@@ -65,6 +40,9 @@ class Tiers:
         backends: nearest first. With none, nothing is ever found.
         on_failure: told of each failure. What it raises is raised.
         cap: an entry with the deadline that it may have at most.
+
+    Attributes:
+        at_hand: whether there is one tier, in memory: asking it takes no time to speak of.
     """
 
     def __init__(
@@ -78,8 +56,8 @@ class Tiers:
         self._cap = cap
         self._recent = Recent()
         self._on_failure = on_failure
-        nearest = self.backends[0] if len(self.backends) == 1 else None
-        self._only = nearest.find if isinstance(nearest, InMemory) else None
+        self._nearest: Any = self.backends[0] if self.backends else None
+        self.at_hand = len(self.backends) == 1 and isinstance(self._nearest, InMemory)
 
     @property
     def memory(self) -> tuple[Callable[[bytes], Entry | None], Callable[[bytes], Any]] | None:
@@ -94,13 +72,14 @@ class Tiers:
             key: to look up.
             again: whether the same call has looked just now, and what failed was told then.
         """
-        if self._only is not None and self._only(key.digest) is None:  # as the walk would
-            return None
-        return run(self.finding(key, again=again))
+        return self._find_at_hand(key) if self.at_hand else run(self.finding(key, again=again))
 
     def keep(self, key: Key, entry: Entry) -> None:
         """Write to all tiers."""
-        run(self.keeping(key, entry))
+        if self.at_hand:
+            self._keep_at_hand(key, entry)
+        else:
+            run(self.keeping(key, entry))
 
     def drop(self, key: Key) -> bool:
         """Delete from all tiers; whether any had it."""
@@ -120,7 +99,7 @@ class Tiers:
             entry: Entry | None = await Ask(backend, "get", (key,), tell)
             if entry is None or not _is_entry(entry, backend, key, tell):
                 continue
-            entry = self._cap(as_just_made(entry, now) if entry.created > now else entry)
+            entry = self._due(entry, now)
             verdict = judge(entry, now)
             if verdict is Verdict.FRESH:
                 if place:
@@ -129,6 +108,31 @@ class Tiers:
             if verdict is Verdict.STALE and (best is None or best.entry.fresh_until < entry.fresh_until):
                 best = Found(entry, self.names[place], now)
         return best
+
+    def _find_at_hand(self, key: Key) -> Found | None:
+        """``finding`` where there is one tier, in memory: the walk takes several times as long."""
+        entry: Entry | None = self._nearest.find(key.digest)
+        if entry is None:
+            return None
+        with suppress(KeyError):  # evicted since
+            self._nearest.touch(key.digest)
+        now = clock.now()
+        entry = self._due(entry, now)
+        return None if judge(entry, now) is Verdict.DEAD else Found(entry, self.names[0], now)
+
+    def _keep_at_hand(self, key: Key, entry: Entry) -> None:
+        """``keeping``, as above."""
+        try:
+            self._nearest.put(key, entry)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the call goes on
+            try:
+                self._on_failure(self._nearest.name, "put", key, error)
+            finally:
+                Ask(self._nearest, "delete", (key,), _tell_nobody).carry_out()
+
+    def _due(self, entry: Entry, now: float) -> Entry:
+        """``entry``, with deadlines that hold here."""
+        return self._cap(as_just_made(entry, now) if entry.created > now else entry)
 
     def forget_nearest(self, namespace: str) -> None:
         """Clear a namespace in the nearest tier, if that is looked up without going through here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any, NoReturn
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from mlcache import clock
 from mlcache.backends.memory import Lru
 from mlcache.backends.tiered import Tiers
-from mlcache.backends.walk import run_suspending
+from mlcache.backends.walk import run, run_suspending
 from mlcache.entry import Entry, Key
 from mlcache.testing import FakeClock
 from mlcache.testing.backends import key
@@ -304,3 +305,79 @@ def test_a_lookup_never_covers_up_what_was_written_meanwhile(number: int, lookup
         found = tiers.find(KEY)
         assert found is not None
         assert found.entry is new, order
+
+
+# ---- one tier, in memory ----
+
+
+class Watched(Lru):
+    """A store in memory that counts lookups."""
+
+    def __init__(self) -> None:
+        super().__init__(max_bytes=2**20, max_items=2)
+        self.lookups = 0
+        self._find = self.find
+        self.find = self._count  # type: ignore[assignment]
+
+    def _count(self, digest: bytes) -> Entry | None:
+        self.lookups += 1
+        return self._find(digest)
+
+
+@pytest.mark.parametrize(("age", "found"), [(0, True), (61, True), (71, False)])
+def test_one_tier_in_memory_is_looked_up_once(age: float, found: bool) -> None:  # noqa: FBT001
+    with FakeClock() as time:
+        store = Watched()
+        tiers = Tiers([store], fail)
+        kept = entry("kept", fresh=60, stale=10)
+        tiers.keep(KEY, kept)
+        time.advance(age)
+        answer = tiers.find(KEY)
+        assert store.lookups == 1
+        assert (answer is not None) is found
+        assert answer is None or (answer.entry, answer.tier, answer.at) == (kept, "lru", time.now())
+
+
+def test_one_tier_in_memory_finds_what_the_walk_finds() -> None:
+    with FakeClock() as time:
+        store = Watched()
+        tiers = Tiers([store], fail, cap=lambda kept: Entry(kept.value, kept.created, kept.created + 30))
+        for kept in (entry("young"), Entry("ahead", time.now() + 500, time.now() + 560)):
+            tiers.keep(KEY, kept)
+            near, far = tiers.find(KEY), run(tiers.finding(KEY))
+            assert near is not None
+            assert far is not None
+            assert (near.entry.created, near.entry.fresh_until) == (time.now(), time.now() + 30)
+            assert (far.entry.created, far.entry.fresh_until) == (time.now(), time.now() + 30)
+
+
+def test_what_is_found_in_one_tier_in_memory_counts_as_used() -> None:
+    tiers = Tiers([Watched()], fail)
+    for number in (1, 2):
+        tiers.keep(key(number), entry(number))
+    assert tiers.find(key(1)) is not None
+    tiers.keep(key(3), entry(3))
+    assert [tiers.find(key(number)) is not None for number in (1, 2, 3)] == [True, False, True]
+
+
+@pytest.mark.parametrize("raised", [False, True])
+def test_one_tier_in_memory_that_fails_to_write_does_not_keep_what_is_older(raised: bool) -> None:  # noqa: FBT001
+    class Full(Lru):
+        def put(self, key: Key, entry: Entry) -> None:
+            if entry.value == "new":
+                raise MemoryError("no room")
+            super().put(key, entry)
+
+    told: list[Any] = []
+
+    def tell(tier: str, operation: str, of: Key | None, error: Exception) -> None:
+        told.append((tier, operation, of, type(error)))
+        if raised:
+            raise error
+
+    tiers = Tiers([Full(max_bytes=2**20)], tell)
+    tiers.keep(KEY, entry("old"))
+    with pytest.raises(MemoryError) if raised else nullcontext():
+        tiers.keep(KEY, entry("new"))
+    assert told == [("lru", "put", KEY, MemoryError)]
+    assert tiers.find(KEY) is None
