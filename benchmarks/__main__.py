@@ -11,6 +11,10 @@ from pathlib import Path
 
 from benchmarks.harness import be_brief
 from benchmarks.report import Report, write_json
+from mlcache.bench import document
+from mlcache.bench.document import Document
+from mlcache.cli import files
+from mlcache.errors import ConfigurationError
 
 NAMES = ("hits", "answers", "keys", "backends", "stampede", "offload", "service", "batch", "models")
 
@@ -26,11 +30,26 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("one sample of each says nothing of targets: leave out --quick or --check")
     if not options.names and not options.check:
         parser.error("say which benchmarks; --list shows them all")
+    try:
+        measured = _checked(options)
+    except ConfigurationError as error:
+        parser.error(str(error))
     if options.brief:
         be_brief()
-    reports = [_run(name, quick=options.quick) for name in options.names or NAMES]
-    _write(reports, options)
+    pace = "quick" if options.quick else "brief" if options.brief else "full"
+    reports = [_run(name, pace) for name in options.names or NAMES]
+    _write(reports, options, measured)
     return _check(reports) if options.check else 0
+
+
+def _checked(options: argparse.Namespace) -> Document | None:
+    """The run that is to stand before the others, if any; raises for what would fail when all is measured."""
+    if options.run and not options.html:
+        raise ConfigurationError("--with is for the page: give --html, too, or leave it out")
+    if len(set(options.names)) < len(options.names):
+        raise ConfigurationError("a benchmark is named twice: once is enough")
+    files.check(json=options.json, html=options.html)
+    return document.read(options.run) if options.run else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,15 +72,16 @@ def _name(text: str) -> str:
     return text
 
 
-def _run(name: str, *, quick: bool) -> Report:
-    report: Report = import_module(f"benchmarks.{name}").run(quick=quick)
-    if quick:  # one sample of each says nothing of targets
+def _run(name: str, pace: str) -> Report:
+    report: Report = import_module(f"benchmarks.{name}").run(quick=pace == "quick")
+    report = replace(report, pace=pace)
+    if pace == "quick":  # one sample of each says nothing of targets
         report = replace(report, targets=())
     print(report.text(), flush=True)
     return report
 
 
-def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
+def _write(reports: Sequence[Report], options: argparse.Namespace, measured: Document | None) -> None:
     if options.json and len(reports) == 1:
         reports[0].write_json(options.json)
     elif options.json:
@@ -69,7 +89,7 @@ def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
     if options.html:
         from benchmarks.html import page
 
-        options.html.write_text(page(reports, options.run), encoding="utf-8")
+        options.html.write_text(page(reports, measured), encoding="utf-8")
         print(f"The report is in {options.html}")
 
 

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from benchmarks.harness import Case, Result
 from benchmarks.report import Report, duration
-from mlcache.bench import document, html
+from mlcache.bench import html
 from mlcache.bench import page as pages
+from mlcache.bench.document import Document
 from mlcache.bench.machine import describe
 from mlcache.bench.plots import Bar, dots
 from mlcache.bench.statistics import interval
 
 
-def page(reports: Sequence[Report], run: Path | None = None) -> str:
+def page(reports: Sequence[Report], run: Document | None = None) -> str:
     """The whole file.
 
     Args:
         reports: what was measured.
-        run: what ``mlcache bench --json`` wrote, to stand before it.
+        run: what ``mlcache bench`` measured, to stand before it.
     """
     return pages.page("mlcache and its peers", _parts(reports, run))
 
 
-def _parts(reports: Sequence[Report], run: Path | None) -> Iterator[str]:
+def _parts(reports: Sequence[Report], run: Document | None) -> Iterator[str]:
     if run is not None:
-        yield from html.parts(document.read(run))
+        yield from html.parts(run)
     yield "<h1>Beside the peers</h1>"
     yield pages.soft(", ".join(describe().values()))
     yield pages.paragraph(

@@ -180,12 +180,14 @@ class Report:
         about: what was measured and how, in a sentence or two.
         cases: the measurements.
         targets: what they are held against.
+        pace: how long was measured: ``full``, ``brief`` or ``quick``, whose sizes are smaller.
     """
 
     name: str
     about: str
     cases: Sequence[Case]
     targets: Sequence[Target] = ()
+    pace: str = "full"
 
     def verdicts(self) -> list[Verdict]:
         """Every target's verdict."""
@@ -202,6 +204,7 @@ class Report:
         return {
             "benchmark": self.name,
             "about": self.about,
+            "pace": self.pace,
             "machine": describe(),
             "packages": packages(PACKAGES),
             "cases": [asdict(case) for case in self.cases],

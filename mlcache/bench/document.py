@@ -50,6 +50,7 @@ class Scenario(msgspec.Struct):
         cells: the places.
         remark: what else is to be said.
         kept: bytes that a memory takes to keep all answers; zero in documents that do not say.
+        work: what tells the calls that were made from others; empty in documents that do not say.
     """
 
     workload: str
@@ -64,6 +65,7 @@ class Scenario(msgspec.Struct):
     cells: list[Cell] = msgspec.field(default_factory=list)
     remark: str = ""
     kept: int = 0
+    work: str = ""
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlcache import clock
 from mlcache.bench.replay import signature_of
-from mlcache.bench.work import Arguments, Work
+from mlcache.bench.work import Arguments, Work, identity_of
 from mlcache.decorator import ml_cache
 from mlcache.errors import ConfigurationError
 from mlcache.sizes import size_of
@@ -126,6 +126,7 @@ def known(function: Callable[..., Any], calls: Sequence[Arguments], seconds: flo
     """
     keys = _keys(function, calls)
     distinct = dict(zip(reversed(keys), reversed(calls), strict=True))
+    first = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     numbers: dict[bytes, int] = {}
     answers, costs, end = [], [], clock.ticks() + seconds
     with asyncio.Runner() as runner:
@@ -148,6 +149,7 @@ def known(function: Callable[..., Any], calls: Sequence[Arguments], seconds: flo
         costs=np.asarray(costs),
         sizes=np.asarray([size_of(answer) for answer in answers]),
         available=len(calls),
+        identity=identity_of(np.asarray([first[key] for key in keys])),
     )
 
 

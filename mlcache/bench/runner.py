@@ -104,6 +104,7 @@ def _scenario(
         scale=work.scale,
         cells=[Cell(backend, error=broken.get(backend, "")) for backend in plan.backends],
         remark=work.remark,
+        work=work.identity,
     )
     with _player(work, task, bound) as play:
         _take_turns(scenario, work, plan.repetitions, play, yardstick, progress)

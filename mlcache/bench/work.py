@@ -6,10 +6,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the keyword arguments of a call."""
+
+
+def identity_of(order: NDArray[np.int64]) -> str:
+    """What tells an order of calls from others."""
+    return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(order, dtype="<i8").tobytes())
 
 
 class Work(msgspec.Struct, frozen=True, eq=False):
@@ -27,6 +33,7 @@ class Work(msgspec.Struct, frozen=True, eq=False):
         scale: what the costs are multiplied by when they are waited for.
         together: every caller makes every call, all at the same moment.
         available: calls that there were, of which an order may have the first alone; zero if drawn by chance.
+        identity: tells these calls from others, in every process; the first of them have that of all.
     """
 
     workload: str
@@ -40,6 +47,7 @@ class Work(msgspec.Struct, frozen=True, eq=False):
     scale: float = 1.0
     together: bool = False
     available: int = 0
+    identity: str = ""
 
     def order(self, repetition: int) -> NDArray[np.int64]:
         """The calls of one repetition."""

@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mlcache.bench import words
 from mlcache.bench.payloads import payload
-from mlcache.bench.work import Work
+from mlcache.bench.work import Work, identity_of
 from mlcache.errors import ConfigurationError
 from mlcache.trace import synthetic
 from mlcache.trace.workload import Workload
@@ -17,6 +18,9 @@ NAMES = (*synthetic.NAMES, STAMPEDE)
 
 WAIT = 0.0005
 """Seconds that a replay waits for an answer on average; longer ones are scaled down, see ``scaled``."""
+
+ROOM = 2**30
+"""Bytes of the answers that are made for a replay at most: all are in memory at once."""
 
 PATIENCE = 4.0
 """Seconds that each of many callers waits for answers at most in a replay, see ``capped``."""
@@ -51,7 +55,7 @@ def work(workload: str, payload_name: str, size: Size) -> Work:
         size: how much.
 
     Raises:
-        ConfigurationError: there is no such workload or payload.
+        ConfigurationError: there is no such workload or payload, or its answers take more than ``ROOM``.
     """
     if workload not in NAMES:
         raise ConfigurationError(f"there is no workload {workload!r}: give one of {', '.join(NAMES)}")
@@ -62,6 +66,11 @@ def work(workload: str, payload_name: str, size: Size) -> Work:
     if workload == STAMPEDE:
         return _stampede(payload_name, shape, size)
     drawn = [synthetic.make(workload, shape, seed=seed) for seed in range(size.repetitions)]
+    if (total := int(drawn[0].sizes.sum())) > ROOM:
+        raise ConfigurationError(
+            f"the answers of {size.keys:,} calls take {words.size(total)}, and a replay makes at most "
+            f"{words.size(ROOM)}: give fewer --keys, or a smaller --payload"
+        )
     orders = [each.keys for each in drawn]
     return _with_payload(workload, payload_name, drawn[0], orders, size.calls // 3)
 
@@ -72,10 +81,14 @@ def recorded(trace: Workload, payload_name: str, calls: int) -> Work:
     Args:
         trace: what was recorded: its costs and sizes hold, its times are not waited for.
         payload_name: one of ``payloads.PAYLOADS``; the trace knows keys, not arguments.
-        calls: how many are replayed at most.
+        calls: how many are replayed at most; fewer where their answers take more than ``ROOM``.
+
+    Raises:
+        ConfigurationError: there are no calls, or none whose answers there is room for.
     """
     if not len(trace):
         raise ConfigurationError("the trace has no calls: record some, see the how-to on traces")
+    calls = min(calls, _fitting(trace))
     asked, order = np.unique(trace.keys[:calls], return_inverse=True)
     cut = Workload(
         keys=order.astype(np.int64),
@@ -85,6 +98,20 @@ def recorded(trace: Workload, payload_name: str, calls: int) -> Work:
     )
     made = _with_payload("trace", payload_name, cut, [cut.keys], len(cut) // 3)
     return msgspec.structs.replace(made, available=len(trace))
+
+
+def _fitting(trace: Workload) -> int:
+    """How many of the first calls have answers that take no more than ``ROOM`` together."""
+    asked, first = np.unique(trace.keys, return_index=True)
+    new = np.zeros(len(trace))
+    new[first] = trace.sizes[asked]
+    count = int(np.searchsorted(np.cumsum(new), ROOM, side="right"))
+    if count < min(LEAST, len(trace)):
+        raise ConfigurationError(
+            f"the first answers of the trace take {words.size(float(new[:LEAST].sum()))}, and a replay makes "
+            f"at most {words.size(ROOM)}: mlcache simulate replays it without making any"
+        )
+    return count
 
 
 def scaled(work: Work) -> Work:
@@ -132,4 +159,5 @@ def _with_payload(
         answers=[kind.answer(number, int(drawn.sizes[number])) for number in numbers],
         costs=drawn.costs,
         sizes=drawn.sizes,
+        identity=identity_of(orders[0]),
     )

@@ -22,7 +22,7 @@ def compare(
     *,
     everything: Annotated[bool, typer.Option("--all", help="Show what did not change, too.")] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 where something got worse, or samples are too few.")
+        bool, typer.Option("--strict", help="Exit with 1 where something got worse, or that cannot be told.")
     ] = False,
 ) -> None:
     """Tell what changed between two runs of a benchmark, with ratios and how sure they are."""
@@ -32,13 +32,16 @@ def compare(
 
     found = compare_runs(before, after)
     _show(found, Console(), everything=everything)
-    if strict and any(change.verdict in ("worse", "too few samples") for change in found.changes):
+    unsure = any(change.verdict in ("worse", "too few samples") for change in found.changes)
+    if strict and (unsure or found.refused):
         raise typer.Exit(1)
 
 
 def _show(found: Comparison, console: Console, *, everything: bool) -> None:
     for remark in found.remarks:
         console.print(remark, markup=False)
+    for scenario, why in found.refused.items():
+        console.print(f"not compared: {scenario}: {why}", markup=False)
     shown = [change for change in found.changes if everything or change.verdict != "same"]
     if shown:
         console.print(_table(shown))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -107,9 +108,10 @@ def test_another_machine_and_its_speed_are_told(tmp_path: Path) -> None:
     assert remarks[1].startswith("the machine took 2.00 times as long")
 
 
-def _benchmark(path: Path, *samples: float) -> Path:
+def _benchmark(path: Path, *samples: float, pace: str = "full") -> Path:
     results = [{"contender": "mlcache", "samples": samples}, {"contender": "broken", "samples": []}]
-    report: dict[str, Any] = {"benchmark": "hits", "cases": [{"name": "int", "results": results}]}
+    cases = [{"name": "int", "results": results}]
+    report: dict[str, Any] = {"benchmark": "hits", "pace": pace, "cases": cases}
     path.write_text(json.dumps({"reports": [report]}), encoding="utf-8")
     return path
 
@@ -122,11 +124,95 @@ def test_runs_of_the_benchmarks_are_compared_too(tmp_path: Path) -> None:
     assert change.verdict == "worse"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"scenarios": 7}'])
+def _with(path: Path, **changed: Any) -> Path:
+    """A run of two scenarios, of which the second is measured as it is said."""
+    second = msgspec.structs.replace(scenario("scan", cell("lru", _noisy(0.3, 2))), **changed)
+    documents.write(document(scenario("zipf", cell("lru", _noisy(0.3, 1))), second), path)
+    return path
+
+
+def test_other_calls_are_not_compared_and_that_is_told(tmp_path: Path) -> None:
+    before = _with(tmp_path / "a", work="one")
+    found = compare(before, _with(tmp_path / "b", work="other"))
+    assert {change.scenario for change in found.changes} == {"zipf, text, 1 caller"}
+    assert list(found.refused) == ["scan, text, 1 caller"]
+    assert "other calls were made" in found.refused["scan, text, 1 caller"]
+    fewer = compare(before, _with(tmp_path / "c", calls=150))
+    assert fewer.refused["scan, text, 1 caller"] == (
+        "300 calls for 100 keys before, 150 for 100 after"
+    )
+
+
+def test_runs_that_measured_nothing_alike_are_refused(tmp_path: Path) -> None:
+    files = [tmp_path / "a", tmp_path / "b"]
+    for file, work in zip(files, ("one", "other"), strict=True):
+        only = msgspec.structs.replace(scenario("zipf", cell("lru", [0.3] * 9)), work=work)
+        documents.write(document(only), file)
+    with pytest.raises(ConfigurationError, match=r"nothing in common .*zipf, text, 1 caller: other calls"):
+        compare(*files)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"calls": 290}, "calls: 300 before, 290 after, in scan, text, 1 caller"),
+        ({"bound": 2 * 10**5}, "memory: 97.7 KiB before, 195 KiB after, in scan, text, 1 caller"),
+        ({"bytes": 2 * 10**6}, "answers: 977 KiB before, 1.91 MiB after, in scan, text, 1 caller"),
+        ({"cost": 0.04}, "an answer costs: 20 ms before, 40 ms after, in scan, text, 1 caller"),
+    ],
+)
+def test_settings_that_differ_are_told(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    found = compare(_with(tmp_path / "a"), _with(tmp_path / "b", **changed))
+    assert said in found.remarks
+    assert found.refused == {}
+    assert not any(" before, " in each for each in compare(tmp_path / "a", tmp_path / "a").remarks)
+
+
+def test_versions_that_differ_are_told(tmp_path: Path) -> None:
+    newer = document(scenario("zipf", cell("lru", [0.5])))
+    newer.packages = {"numpy": "2.4.0", "pandas": "3.0.0"}
+    documents.write(newer, tmp_path / "b")
+    remarks = compare(_write(tmp_path / "a", lru=[1.0]), tmp_path / "b").remarks
+    assert remarks[:2] == ["numpy: 2.3.0 before, 2.4.0 after", "pandas: none before, 3.0.0 after"]
+
+
+def test_a_setting_that_differs_everywhere_is_told_once(tmp_path: Path) -> None:
+    for name, bound in (("a", 100_000), ("b", 200_000)):
+        scenarios = [scenario(each, cell("lru", [0.5])) for each in ("zipf", "scan", "mixed")]
+        same = [msgspec.structs.replace(each, bound=bound) for each in scenarios]
+        documents.write(document(*same), tmp_path / name)
+    remarks = compare(tmp_path / "a", tmp_path / "b").remarks
+    assert remarks[0] == "memory: 97.7 KiB before, 195 KiB after, in zipf, text, 1 caller and 2 more"
+
+
+def test_a_quick_run_is_not_compared_with_another_and_a_brief_one_is_told(tmp_path: Path) -> None:
+    full, quick, brief = [
+        _benchmark(tmp_path / pace, *_noisy(1e-6, 0), pace=pace) for pace in ("full", "quick", "brief")
+    ]
+    with pytest.raises(ConfigurationError, match="one run is full and the other quick"):
+        compare(full, quick)
+    assert "pace: full before, brief after" in compare(full, brief).remarks
+
+
+def test_runs_of_two_programs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="`mlcache bench` and the other of `python -m benchmarks`"):
+        compare(_write(tmp_path / "a", lru=[1.0]), _benchmark(tmp_path / "b", 1.0))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("[" * 100_000, id="deep"),
+        *("[]", "{}", '{"scenarios": 7}', '{"cases": 7}', '{"reports": {}}'),
+        '{"benchmark": "hits", "cases": [{"name": "int"}]}',
+        '{"benchmark": "hits", "cases": [{"name": "int", "results": [{"contender": "x", "samples": [""]}]}]}',
+    ],
+)
 def test_a_file_that_is_no_run_is_told(tmp_path: Path, text: str) -> None:
     file = tmp_path / "b"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match="b is no"):
         compare(_write(tmp_path / "a", lru=[1.0]), file)
 
 

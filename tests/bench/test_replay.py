@@ -150,6 +150,27 @@ def test_a_recorded_trace_keeps_its_costs_and_sizes() -> None:
     assert what.remark == "the first 4 of 5 calls"
 
 
+def test_of_a_trace_only_so_many_answers_are_made_as_there_is_room_for() -> None:
+    trace = Workload(
+        keys=np.array([0, 1, 0, 0, 2, 1]),
+        times=np.arange(6.0),
+        costs=np.ones(3),
+        sizes=np.array([1000, 2000, 2**50]),
+    )
+    what = recorded(trace, "text", 480)
+    assert (len(what.order(0)), sorted(map(len, what.answers))) == (4, [1000, 2000])
+    assert what.remark == "the first 4 of 6 calls"
+    keys, sizes = np.zeros(9, np.int64), np.array([2**50])
+    huge = Workload(keys=keys, times=np.arange(9.0), costs=np.ones(1), sizes=sizes)
+    with pytest.raises(ConfigurationError, match=r"take 1.05e\+06 GiB, and a replay makes at most 1 GiB"):
+        recorded(huge, "text", 480)
+
+
+def test_more_keys_than_there_is_room_for_are_refused_before_anything_is_made() -> None:
+    with pytest.raises(ConfigurationError, match=r"answers of 100,000 calls take .* GiB, .* fewer --keys"):
+        work("zipf", "batch", Size(keys=100_000, calls=10, repetitions=1))
+
+
 def test_a_place_that_fails_in_a_process_is_told_and_the_crew_goes_on() -> None:
     what = work("uniform", "text", SMALL)
     with crew(what, 2) as members:

@@ -62,6 +62,35 @@ def test_a_ratio_has_its_interval_around_it() -> None:
     assert math.isnan(statistics.ratio([1.0], [0.0])[0])
 
 
+def test_a_ratio_does_not_hold_what_the_test_is_sure_of_and_holds_all_else() -> None:
+    """Its ends are where the test of Mann and Whitney turns, whether that is exact or by the normal law."""
+    rng = np.random.default_rng(3)
+    for sizes in ((4, 4), (5, 7), (8, 8), (9, 9), (30, 20)):
+        after, before = rng.lognormal(1.0, 0.3, sizes[0]), rng.lognormal(0.0, 0.3, sizes[1])
+        found, low, high = statistics.ratio(after.tolist(), before.tolist())
+        assert low <= found <= high
+        for end, outwards in ((low, 1 - 1e-9), (high, 1 + 1e-9)):
+            inside, outside = [
+                statistics.mann_whitney(after.tolist(), (before * factor).tolist())
+                for factor in (end / outwards, end * outwards)
+            ]
+            assert outside < 0.05 <= inside
+
+
+def test_a_ratio_of_few_samples_has_their_range() -> None:
+    assert statistics.ratio([4.0, 8.0], [1.0, 2.0]) == (4.0, 2.0, 8.0)
+
+
+def test_nineteen_of_twenty_ratios_hold_the_truth() -> None:
+    rng = np.random.default_rng(4)
+    held = 0
+    for _ in range(300):
+        after, before = 3 * rng.lognormal(0, 1, 8), rng.lognormal(0, 1, 7)
+        _, low, high = statistics.ratio(after.tolist(), before.tolist())
+        held += low <= 3 <= high
+    assert 0.92 <= held / 300 <= 1.0
+
+
 def test_differences_are_of_samples_taken_side_by_side() -> None:
     found, low, high = statistics.paired_difference([1.1, 5.1, 9.1], [1.0, 5.0, 9.0])
     assert found == pytest.approx(0.1)

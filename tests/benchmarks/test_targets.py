@@ -149,7 +149,7 @@ def test_a_time_alone_fails_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_check_without_names_checks_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
-    def pretend(name: str, **_: bool) -> Report:
+    def pretend(name: str, _: str) -> Report:
         ran.append(name)
         return Report(name, "about", [])
 
@@ -180,6 +180,43 @@ def test_several_benchmarks_end_in_one_file_and_one_page(
     page = html.read_text(encoding="utf-8")
     for said in ("Which cache fits", "Beside the peers", "mine takes at most 3 times as long as its"):
         assert said in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["hits", "hits"], "a benchmark is named twice"),
+        (["hits", "--json", "/no/such/run.json"], "--json /no/such/run.json cannot be written: No such"),
+        (["hits", "--html", "/dev"], "--html /dev cannot be written: Is a directory"),
+        (["hits", "--html", "x.html", "--with", "/no/such.json"], "/no/such.json cannot be read"),
+        (["hits", "--with", "run.json"], "--with is for the page: give --html"),
+    ],
+)
+def test_what_would_fail_at_the_end_is_told_before(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        command.main(arguments)
+    assert said in capsys.readouterr().err
+
+
+def test_the_pace_of_a_run_is_in_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import json
+
+    from benchmarks import harness
+
+    monkeypatch.setattr(harness, "_pace", [harness.FULL])
+    _pretend(monkeypatch)
+    found: list[str] = []
+    for options in ([], ["--brief"], ["--quick"]):
+        command.main(["hits", *options, "--json", str(tmp_path / "run.json")])
+        found.append(json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["pace"])
+    assert found == ["full", "brief", "quick"]
 
 
 def test_be_brief_takes_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,6 +185,18 @@ def test_strict_ends_in_failure_where_a_place_fails_now_or_there_are_too_few_sam
         assert said in done.output
 
 
+def test_strict_ends_in_failure_where_the_calls_were_others(tmp_path: Path) -> None:
+    files = [str(tmp_path / name) for name in ("a.json", "b.json")]
+    for file, exponent in zip(files, ("0.9", "1.2"), strict=True):
+        patterns = ("-w", "zipf", "-w", "scan", "--zipf", exponent)
+        run("bench", *SMALL, *patterns, "--repetitions", "4", "-b", "lru", "--json", file)
+    arguments = ["compare", *files, "--strict"]
+    done = CliRunner(env={"COLUMNS": "160"}).invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "not compared: zipf, embedding, 1 caller: other calls were made" in done.output
+    assert "not compared: scan" not in done.output
+
+
 def test_strict_ends_in_failure_where_something_got_worse(tmp_path: Path) -> None:
     import json
 
