@@ -29,7 +29,7 @@ lint: $(ENV)/dev/.stamp ## Check style and types
 bench: $(ENV)/bench/.stamp ## Compare backends and peers in one report, some minutes; or one: make bench NAME=hits
 ifeq ($(NAME),)
 	@mkdir -p build/bench
-	$(ENV)/bench/bin/python -m mlcache bench --repetitions 5 --json build/bench/backends.json
+	$(ENV)/bench/bin/python -m mlcache bench --repetitions 6 --json build/bench/backends.json
 	$(ENV)/bench/bin/python -m benchmarks hits answers keys offload --brief --with build/bench/backends.json \
 		--json build/bench/peers.json --html build/bench/report.html
 else

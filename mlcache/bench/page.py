@@ -7,10 +7,12 @@ from html import escape
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2127; --soft: #5b6570; --line: #d9dee4; --back: #ffffff;
-  --card: #f5f7f9; --bar: #9fb6cf; --best: #1f6fb2; --mark: #10243a; --bad: #a4262c; }
+  --card: #f5f7f9; --bar: #9fb6cf; --best: #1f6fb2; --mark: #10243a; --bad: #a4262c;
+  --first: #6b7785; --second: #b8620b; --ideal: #7a52b3; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e4e8ec; --soft: #a3adb8; --line: #39424c; --back: #14181d; --card: #1d232a;
-    --bar: #4b6580; --best: #5cabec; --mark: #ffffff; --bad: #ff8f8f; } }
+    --bar: #4b6580; --best: #5cabec; --mark: #ffffff; --bad: #ff8f8f;
+    --first: #98a4b0; --second: #e39a45; --ideal: #b08ee6; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 78rem; padding: 1.5rem 1rem 4rem; background: var(--back);
   color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
@@ -23,29 +25,29 @@ h3 { font-size: 1rem; margin: 0 0 .25rem; } p { margin: .35rem 0; max-width: 70c
   min-width: 0; }
 .card strong { display: block; font-size: 1.1rem; overflow-wrap: anywhere; }
 .plot { margin: .25rem 0 1rem; }
-.row { display: grid; grid-template-columns: minmax(4rem, 9rem) 1fr 4.75rem; gap: .5rem;
+.row { display: grid; grid-template-columns: minmax(4rem, 10rem) 1fr 4.75rem; gap: 0 .5rem;
   align-items: center; font-size: .875rem; padding: .1rem 0; }
 .row span { overflow-wrap: anywhere; } .row b { font-weight: 400; text-align: right; white-space: nowrap; }
 .row em { grid-column: 2 / -1; }
 .bad { color: var(--bad); overflow-wrap: anywhere; } .row.best b { font-weight: 700; }
 svg { width: 100%; overflow: visible; } rect, circle { fill: var(--bar); } line { stroke: var(--mark); }
 .best rect, .best circle { fill: var(--best); } line.zero { stroke: var(--soft); }
-.lines > svg { margin: .5rem 0; display: block; } polyline { fill: none; stroke-width: 2; }
+.lines > svg { margin: 1.25rem 0 .5rem; display: block; } polyline { fill: none; stroke-width: 2; }
 line.grid { stroke: var(--line); } .lines text { fill: var(--soft); font-size: .7rem; }
 .ticks { display: flex; font-size: .75rem; color: var(--soft); }
 .ticks span { flex: 1; text-align: center; } .key { margin-right: 1rem; font-size: .875rem; }
 .key::before { content: ""; display: inline-block; width: .75rem; height: .75rem; margin-right: .3rem;
   border-radius: 50%; background: var(--hue); }
-.line0 { --hue: #6b7785; } .line1 { --hue: #d98324; } .line2 { --hue: var(--best); }
-.line3 { --hue: var(--line); }
+.line0 { --hue: var(--first); } .line1 { --hue: var(--second); } .line2 { --hue: var(--best); }
+.line3 { --hue: var(--ideal); } .line3 polyline { stroke-dasharray: 5 4; }
 .lines circle { fill: var(--hue); } .lines polyline { stroke: var(--hue); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .875rem; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: right; vertical-align: top;
-  white-space: nowrap; }
+  white-space: nowrap; } th { white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child, .words th, .words td { text-align: left; } .words td { white-space: normal; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
 code { font-size: .9em; overflow-wrap: anywhere; }
-@media (max-width: 34rem) { .row { grid-template-columns: 1fr auto; }
+@media (max-width: 34rem) { .row { grid-template-columns: 1fr auto; padding-bottom: .45rem; }
   .row svg { grid-row: 2; grid-column: 1 / -1; } .row em { grid-column: 1 / -1; } }
 """
 

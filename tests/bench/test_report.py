@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from mlcache.bench import document as documents
 from mlcache.bench.document import Cell
 from mlcache.bench.html import page
+from mlcache.bench.page import STYLE
 from mlcache.bench.plots import Bar, bars, dots
 from mlcache.bench.terminal import show
 from mlcache.bench.words import listed, number, seconds, size
@@ -63,6 +65,35 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     assert "prefers-color-scheme: dark" in html
     for said in ("Which cache fits", "In memory alone", "60.0 %", "Where each does not win", "CPython 3.13"):
         assert said in text
+
+
+def _colours(style: str) -> dict[str, str]:
+    return dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", style))
+
+
+def _contrast(one: str, other: str) -> float:
+    """As the Web Content Accessibility Guidelines 2.2 have it: from 1 to 21."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = [
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        ]
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_what_is_written_and_every_line_is_seen_on_the_cards(mode: str) -> None:
+    before, _, after = STYLE.partition("@media (prefers-color-scheme: dark)")
+    colours = _colours(before if mode == "light" else after)
+    hues = set(re.findall(r"\.line\d { --hue: var\(--(\w+)\)", STYLE))
+    assert len(hues) == 4
+    assert [name for name in hues if _contrast(colours[name], colours["card"]) < 3] == []
+    for name in ("ink", "soft", "bad"):
+        assert _contrast(colours[name], colours["card"]) >= 4.5
 
 
 def test_few_samples_are_no_victory_on_the_page() -> None:

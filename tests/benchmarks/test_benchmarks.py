@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import NAMES, main
+from mlcache.bench.statistics import tells
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +42,14 @@ def test_the_list_tells_what_each_measures(capsys: pytest.CaptureFixture[str]) -
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(NAMES)
     assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_the_report_of_make_bench_has_the_samples_to_say_who_wins() -> None:
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    command = next(line for line in lines if "mlcache bench" in line)
+    repetitions = re.search(r"--repetitions (\d+)", command)
+    assert repetitions
+    assert tells(int(repetitions[1]))
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"]])
