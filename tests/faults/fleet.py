@@ -128,7 +128,9 @@ class Ship:
 
     def __init__(self) -> None:
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command(PROGRAM), stdin=pipe, stdout=pipe, text=True)
+        # Settings of the tests are none of mlcache, which would say so.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("MLCACHE_TEST_")}
+        self._process = subprocess.Popen(command(PROGRAM), stdin=pipe, stdout=pipe, text=True, env=env)
 
     @property
     def pid(self) -> int:
