@@ -185,6 +185,10 @@ class Actions:
             f"{self.identity.name} is not decorated with batch: one() is for functions of many items"
         )
 
+    async def one_suspending(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
+        """Answer a single item on an event loop."""
+        return await suspending(self.one(item, args, kwargs), self.cache)
+
     def in_words(self) -> dict[str, Any]:
         """How the cache was set up."""
         cache = self.cache

@@ -122,7 +122,9 @@ class AsyncCachedFunction(Face[P, R]):
 
     async def one(self, item: Any, /, *args: Any, **kwargs: Any) -> Any:
         """The answer to one item of a function of many; see ``CachedFunction.one``."""
-        return await self._run(self._actions.one(item, self._bound + args, kwargs))
+        if self._actions.opened is None:
+            await self._open()
+        return await self._actions.one_suspending(item, self._bound + args, kwargs)
 
     async def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> Key:
         """What the answer to this call is kept under."""

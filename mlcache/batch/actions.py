@@ -8,31 +8,31 @@ from typing import Any
 
 import msgspec
 
-from mlcache import clock, keys
+from mlcache import keys, switch
 from mlcache.actions import Actions, Kwargs, arguments_of, is_failure
+from mlcache.batch import by_hand
 from mlcache.batch.answered import Answered
-from mlcache.batch.answers import GIVEN, own_answer, put_together, sealing, take_apart
+from mlcache.batch.answers import own_answer, put_together, sealing, take_apart
 from mlcache.batch.collating import check_single, collate_of
 from mlcache.batch.flow import answer, peek, refresh
 from mlcache.batch.forms import DifferentForms
 from mlcache.batch.items import items_of
 from mlcache.batch.leading import Plan
-from mlcache.batch.options import Batch
+from mlcache.batch.options import Batch, check_parameter
 from mlcache.batch.order import ItemKeying, Order, distinct
 from mlcache.batch.singles import Singles
-from mlcache.batch.steps import DropMany, KeepMany, SupersedeMany, TellMany
+from mlcache.batch.steps import DropMany
 from mlcache.cache import Options
 from mlcache.call import Call, Values
 from mlcache.drive import blocking, suspending
-from mlcache.entry import Entry, Key
-from mlcache.errors import BatchAnswerError, ConfigurationError
-from mlcache.events import NotKept
+from mlcache.entry import Key
+from mlcache.errors import BatchAnswerError
 from mlcache.explanation import Explanation, count_states
-from mlcache.flow import Terms, bypass, make_entry
+from mlcache.flow import Terms, bypass
 from mlcache.key_tree import KeyTree
 from mlcache.progress import Progress, how_many
 from mlcache.result import Result
-from mlcache.steps import Made, Outcome, Status
+from mlcache.steps import Outcome, Status
 
 
 class BatchActions(Actions):
@@ -61,17 +61,7 @@ class BatchActions(Actions):
     ) -> None:
         super().__init__(function, options, suspends=suspends, identity=identity)
         self.batch = batch
-        self._check()
-
-    def _check(self) -> None:
-        name = self.batch.items
-        self.parameters.check("batch", [name])
-        if self.parameters.is_collecting(name):
-            raise ConfigurationError(
-                f"batch names {name!r}, which collects arguments: name a parameter that takes a list or array"
-            )
-        if name in self.options.ignore:
-            raise ConfigurationError(f"{name!r} holds the items of the batch and is in ignore: it must count")
+        check_parameter(batch.items, self.parameters, options.ignore)
 
     def compile_call(self, *, suspends: bool) -> Callable[..., Any]:
         """What is called in place of the function, in a thread or on an event loop."""
@@ -185,24 +175,7 @@ class BatchActions(Actions):
 
     async def put(self, value: Any, args: Values, kwargs: Kwargs) -> None:
         """The flow that keeps answers computed elsewhere; ``value`` holds one for each item."""
-        order = self.order(self.bind(*args, **kwargs))
-        places = range(len(order.items))
-        rows = take_apart(value, order.items, places, order.values[self.place], source=GIVEN)
-        at = clock.now()
-        kept: list[tuple[Key, Entry]] = []
-        refused: list[Key] = []
-        for key, first in zip(order.keys, order.firsts, strict=True):
-            entry, objection = make_entry(Made(rows[first], at, 0.0), self.own_plan.terms)
-            if objection:
-                await TellMany([NotKept(key, objection)])
-                refused.append(key)
-            else:
-                kept.append((key, entry))
-        await DropMany(refused)
-        wanted = [key for key, _ in kept]
-        await SupersedeMany(wanted)
-        await KeepMany(kept)
-        await SupersedeMany(wanted)  # those that took off meanwhile
+        await by_hand.put(self.order(self.bind(*args, **kwargs)), value, self.own_plan.terms)
 
     async def invalidate(self, args: Values, kwargs: Kwargs) -> bool:
         """The flow that forgets the answers to all items; whether there was any."""
@@ -236,17 +209,51 @@ class BatchActions(Actions):
 
     async def one(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
         """The flow of a single item, which is computed in one batch with others that come meanwhile."""
-        batch = self.singles.collate([item])
-        values = self._bind_item(batch, args, kwargs)
         if self._is_off():
-            items = items_of(batch, self.batch.items, self.batch.axis)
-            check_single(len(items), self.batch.items)
-            outcome = await bypass(Call(Key(self.cache.namespace, b""), values, self.cache.apply))
-            return own_answer(take_apart(outcome.entry.value, items, [0], batch)[0])
-        order = self.order(values)
-        check_single(len(order.items), self.batch.items)
+            return await self._one_past_the_cache(item, args, kwargs)
+        order = self._order_of_one(item, args, kwargs)
         outcomes = await answer(order, self.own_plan, self.singles.boarding(item, order))
         return own_answer(self.cache.hand_out(outcomes[0].entry))
+
+    async def one_suspending(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
+        """Answer a single item on an event loop.
+
+        The flow would do the same. But a thousand tasks may wait here, and then what each of them holds, of
+        the flow and of its driver, takes longer to make and to look through than all that is done.
+        """
+        cache = self.cache
+        if self._is_at_hand and not switch.detours:
+            order = self._order_of_one(item, args, kwargs)
+            found = cache.store.find(order.keys[0])
+            if found is not None and cache.terms.is_simply_served(found):
+                cache.tally.hits.add()
+                return own_answer(cache.hand_out(found.entry))
+            rider = None if found is not None else self.singles.rider(item, order)
+            if rider is not None:
+                del order, found
+                outcome = await self.singles.arrival(rider, suspends=self.suspends)
+                if outcome is not None:
+                    return own_answer(cache.hand_out(outcome.entry))
+        return await suspending(self.one(item, args, kwargs), cache)
+
+    async def _one_past_the_cache(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
+        batch = self.singles.collate([item])
+        values = self._bind_item(batch, args, kwargs)
+        items = items_of(batch, self.batch.items, self.batch.axis)
+        check_single(len(items), self.batch.items)
+        outcome = await bypass(Call(Key(self.cache.namespace, b""), values, self.cache.apply))
+        return own_answer(take_apart(outcome.entry.value, items, [0], batch)[0])
+
+    def _order_of_one(self, item: Any, args: Values, kwargs: Kwargs) -> Order:
+        order = self.order(self._bind_item(self.singles.collate([item]), args, kwargs))
+        check_single(len(order.items), self.batch.items)
+        return order
+
+    @cached_property
+    def _is_at_hand(self) -> bool:
+        """Whether all there is lies in the memory of this process, where a look takes no step of a driver."""
+        store = self.cache.store
+        return len(store.backends) == 1 and store.memory is not None
 
     def _bind_item(self, batch: Any, args: Values, kwargs: Kwargs) -> Values:
         """The bound arguments, where ``args`` are those beside the items, in their order."""
@@ -258,7 +265,7 @@ class BatchActions(Actions):
     @cached_property
     def singles(self) -> Singles:
         """What puts single items into batches."""
-        return Singles(self.cache, self.batch, collate_of(self.function, self.batch), self.plan)
+        return Singles(self.cache, self.batch, collate_of(self.function, self.batch), self.place, self.plan)
 
     def in_words(self) -> dict[str, Any]:
         """How the cache was set up."""

@@ -15,7 +15,7 @@ batches that overlap cannot wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -38,15 +38,18 @@ TakeOff = Callable[[list[Seat]], Awaitable[Outcomes]]
 """How what we lead is computed; what is missing in its answer is to be asked for once more."""
 
 
-async def answer(order: Order, plan: Plan, take_off: TakeOff | None = None) -> list[Outcome]:
+async def answer(
+    order: Order, plan: Plan, take_off: TakeOff | None = None, looked: Sequence[Found | None] = ()
+) -> list[Outcome]:
     """The whole way of the distinct items of ``order``.
 
     Args:
         order: what is asked for.
         plan: how it is to be computed.
         take_off: how what we lead is computed; None: here and now.
+        looked: what was found by item, where they have been looked up already.
     """
-    outcomes, missing = await _look(order, plan)
+    outcomes, missing = await _look(order, plan, looked or await FindMany(order.keys))
     plan.advance(len(outcomes))
     forgiving = True
     while missing:
@@ -58,19 +61,21 @@ async def answer(order: Order, plan: Plan, take_off: TakeOff | None = None) -> l
             outcomes |= await (take_off(led) if take_off else _take_off(order, plan, led))
         followed = {seat: flight for seat, (flight, ours) in zip(missing, joined, strict=True) if not ours}
         missing = [seat.number for seat in led if seat.number not in outcomes]
-        missing += await _follow(order, plan, followed, outcomes, forgiving=forgiving)
+        if followed:
+            missing += await _follow(order, plan, followed, outcomes, forgiving=forgiving)
         forgiving = False
     return [outcomes[number] for number in range(len(order.keys))]
 
 
-async def _look(order: Order, plan: Plan) -> tuple[Outcomes, list[int]]:
-    """What is kept and may be served, and the numbers of the items that are missing."""
+async def _look(
+    order: Order, plan: Plan, everything: Sequence[Found | None]
+) -> tuple[Outcomes, list[int]]:
+    """What of ``everything`` that was found may be served, and the numbers of the items that are missing."""
     terms = plan.terms
     outcomes: Outcomes = {}
     missing: list[int] = []
     aging: dict[int, float] = {}
     events: list[Event] = []
-    everything: list[Found | None] = await FindMany(order.keys)
     for number, found in enumerate(everything):
         use = Use.COMPUTE
         if found is not None:
@@ -83,7 +88,8 @@ async def _look(order: Order, plan: Plan) -> tuple[Outcomes, list[int]]:
         outcomes[number] = served(order, number, found, events)
     if aging:
         await _renew(order, plan, aging)
-    await TellMany(events)
+    if events:
+        await TellMany(events)
     return outcomes, missing
 
 
@@ -130,7 +136,8 @@ async def _follow(
         else:
             outcomes[number] = msgspec.structs.replace(outcome, status=Status.COALESCED)
             plan.advance(1)
-    await TellMany(events)
+    if events:
+        await TellMany(events)
     return again
 
 

@@ -6,7 +6,7 @@ the elements of the others. Going through ``iloc`` row by row would take fifty t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class InSeries:
         self._series = series
         self.index = series.index
         self.kind: tuple[Any, ...] = ("pandas.Series", series.name, series.dtype)
-        self.stamp = None
+        self.stamp: Hashable = None
 
     def __len__(self) -> int:
         return len(self._series)
@@ -80,7 +80,7 @@ class InFrame:
         self._frame = frame
         self.index = frame.index
         self.kind: tuple[Any, ...] = ("pandas.DataFrame", frame.columns, list(frame.dtypes))
-        self.stamp = None
+        self.stamp: Hashable = None
 
     def __len__(self) -> int:
         return len(self._frame)

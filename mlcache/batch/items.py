@@ -49,7 +49,8 @@ class InSequence:
     def __init__(self, items: Any, _axis: int | None = None) -> None:
         self._kind = type(items)
         self._items = list(items)  # the function may change its argument
-        self.kind = self.stamp = (self._kind.__name__,)
+        self.kind = (self._kind.__name__,)
+        self.stamp: Hashable = self.kind
 
     def __len__(self) -> int:
         return len(self._items)
@@ -125,7 +126,8 @@ class Collected:
     def __init__(self, items: Sequence[Any], collate: Callable[[list[Any]], Any]) -> None:
         self._items = items
         self._collate = collate
-        self.kind = self.stamp = ()
+        self.kind = ()
+        self.stamp: Hashable = None
 
     def __len__(self) -> int:
         return len(self._items)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Literal, cast
 
 import msgspec
 
 from mlcache import units
+from mlcache.call import Parameters
 from mlcache.entry import Span
 from mlcache.errors import ConfigurationError
 from mlcache.sizes import size_of
@@ -123,6 +124,21 @@ def as_batch(batch: Any) -> Batch | None:
     if isinstance(batch, str):
         return Batch(batch)
     raise ConfigurationError(f"batch is {batch!r}: give the name of the items parameter, or Batch('texts')")
+
+
+def check_parameter(name: str, parameters: Parameters, ignored: Container[str]) -> None:
+    """Refuse a parameter that cannot hold the items of a batch.
+
+    Raises:
+        ConfigurationError: the function has none called ``name``, or it is no single one, or ignored.
+    """
+    parameters.check("batch", [name])
+    if parameters.is_collecting(name):
+        raise ConfigurationError(
+            f"batch names {name!r}, which collects arguments: name a parameter that takes a list or array"
+        )
+    if name in ignored:
+        raise ConfigurationError(f"{name!r} holds the items of the batch and is in ignore: it must count")
 
 
 def shape_of(item: Any) -> object:

@@ -5,67 +5,27 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from mlcache import clock, forks
+from mlcache import forks
 from mlcache.batch.collating import Collate
 from mlcache.batch.flow import Outcomes, TakeOff
 from mlcache.batch.items import Collected
 from mlcache.batch.leading import Plan, Seat, convoy_of, lead
 from mlcache.batch.options import Batch
 from mlcache.batch.order import Order
+from mlcache.batch.riders import Desk, Rider, Tasks, Turns
 from mlcache.batch.steps import CrashMany
 from mlcache.cache import Cache
 from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
-from mlcache.errors import BatchTimeoutError, ConfigurationError
-from mlcache.flight import Flight, Flights, Job, waiting_for
-from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, is_inside
-from mlcache.offload.tickets import Rules, Ticket
+from mlcache.flight import waiting_for
+from mlcache.offload.microbatch import LoopBatcher, MicroBatcher
+from mlcache.offload.tickets import Rules
 from mlcache.steps import Outcome, Step
 
 if TYPE_CHECKING:
     import asyncio
-
-
-class Rider(Ticket):
-    """A single item that waits for its batch.
-
-    Args:
-        item: as it was passed.
-        order: of this item alone.
-        flight: of its key.
-        flights: whose it is.
-        batch: the options.
-    """
-
-    __slots__ = ("flight", "flights", "item", "order", "patience")
-
-    def __init__(self, item: Any, order: Order, flight: Flight, flights: Flights, batch: Batch) -> None:
-        bucket = (order.group if batch.collate is None else order.others, _of(batch, "bucket", item))
-        weights = batch.limits.weight(item) if batch.limits.weighs else ()
-        ends = None if batch.timeout is None else clock.ticks() + batch.timeout
-        super().__init__(bucket, _of(batch, "tenant", item), weights, ends)
-        self.item = item
-        self.order = order
-        self.flight = flight
-        self.flights = flights
-        self.patience = batch.timeout
-
-    def is_wanted(self) -> bool:
-        """Whether anybody still waits for the answer."""
-        return self.flight.waiters > 0
-
-    def leave(self, *, late: bool) -> None:
-        """End the flight of an item that will not be computed."""
-        if late:
-            about = f"no batch began within {self.patience:g} s: all were busy with others"
-            self.flights.crash(self.flight, BatchTimeoutError(about))
-        else:
-            self.flights.land(self.flight, None)
 
 
 class Board(Step, frozen=True, eq=False):
@@ -75,57 +35,6 @@ class Board(Step, frozen=True, eq=False):
     singles: Singles
 
 
-class Tasks:
-    """Where tasks hand in what tasks of the same event loop compute.
-
-    Args:
-        batcher: of the event loop.
-    """
-
-    def __init__(self, batcher: LoopBatcher) -> None:
-        self._batcher = batcher
-        self.withdraw = batcher.withdraw
-
-    def add(self, rider: Rider) -> None:
-        """Queue an item."""
-        rider.flight.hurry = partial(self._batcher.hurry, rider)
-        self._batcher.add(rider)
-        if self._batcher.task is not None:
-            rider.flight.belong_to(self._batcher.task)
-
-
-class Turns:
-    """Where tasks hand in what threads compute. What comes in one turn of their event loop is one batch.
-
-    Args:
-        batcher: of all threads.
-    """
-
-    def __init__(self, batcher: MicroBatcher) -> None:
-        self._batcher = batcher
-        self._opening: Job | None = None
-        self.withdraw = batcher.withdraw
-
-    def add(self, rider: Rider) -> None:
-        """Queue an item."""
-        if is_inside():  # the batch that asks may have the only slot
-            if self._batcher.add(rider):
-                self._batcher.serve_elsewhere()
-            return
-        rider.flight.hurry = partial(self._batcher.hurry, rider)
-        self._batcher.put(rider)
-        if self._opening is None:
-            import asyncio
-
-            self._opening = Context().run(Job, self._batcher.open)
-            asyncio.get_running_loop().call_soon(self._end_turn, self._opening)
-        rider.flight.offer(self._opening)  # to whoever waits for it: that may hold up the loop
-
-    def _end_turn(self, opening: Job) -> None:
-        self._opening = None
-        opening.run()
-
-
 class Singles:
     """What puts single items into batches.
 
@@ -133,18 +42,22 @@ class Singles:
         cache: the parts of the function.
         batch: the options.
         collate: makes a container of single items.
+        place: of the items among the bound arguments.
         plan: makes the plan of how batches are computed.
     """
 
-    def __init__(self, cache: Cache, batch: Batch, collate: Collate, plan: Callable[..., Plan]) -> None:
+    def __init__(
+        self, cache: Cache, batch: Batch, collate: Collate, place: int, plan: Callable[..., Plan]
+    ) -> None:
         self.collate = collate
         self._cache = cache
         self._batch = batch
+        self._place = place
         self._plan: Plan = plan(cache.terms, isolate=batch.isolate)
         slots = batch.concurrency or cache.workers
         self._rules = Rules(max_size=batch.limits.max_size, max_wait=batch.max_wait, slots=slots)
         self.batcher = MicroBatcher(self._compute, self._rules)
-        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Tasks | Turns]
+        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Desk]
         self._of_loops = weakref.WeakKeyDictionary()
         forks.tend(self)
 
@@ -163,12 +76,41 @@ class Singles:
 
         return take_off
 
-    def of_loop(self, *, suspends: bool) -> Tasks | Turns:
-        """Where tasks of the running event loop hand in what they ask for.
+    def rider(self, item: Any, order: Order) -> Rider | None:
+        """An item that is missing, and that we have to see to; None if somebody does so already."""
+        flights = self._cache.flights
+        flight, ours = flights.join(order.keys[0])
+        if not ours:
+            return None
+        try:
+            return Rider(item, order, flight, flights, self._batch)
+        except BaseException as error:
+            flights.crash(flight, error)
+            raise
+
+    async def arrival(self, rider: Rider, *, suspends: bool) -> Outcome | None:
+        """Have an item computed, and wait for it on the event loop; None if it was not.
 
         Args:
+            rider: the item.
             suspends: whether the function is a coroutine function, which tasks compute; else threads do.
         """
+        flight = rider.flight
+        flight.watched = True
+        arrival = flight.arrival()
+        with waiting_for(flight):
+            desk = self.of_loop(suspends=suspends)
+            desk.add(rider)
+            if rider.patience is not None:
+                await _within(rider.patience, arrival.wait())
+                if not flight.landed and desk.withdraw(rider):
+                    rider.leave(late=True)
+            await arrival.wait()
+        outcome: Outcome | None = flight.outcome() or flight.own
+        return outcome
+
+    def of_loop(self, *, suspends: bool) -> Desk:
+        """Where tasks of the running event loop hand in what they ask for."""
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -176,9 +118,13 @@ class Singles:
         if desk is None:
             for each in [each for each in self._of_loops if each.is_closed()]:
                 self._of_loops.pop(each, None)  # its last task refers to it
-            tasks = LoopBatcher(self._compute_suspending, self._rules) if suspends else None
-            desk = self._of_loops[loop] = Turns(self.batcher) if tasks is None else Tasks(tasks)
+            desk = self._of_loops[loop] = self._new_desk(suspends=suspends)
         return desk
+
+    def _new_desk(self, *, suspends: bool) -> Desk:
+        if suspends:
+            return Tasks(LoopBatcher(self._compute_suspending, self._rules))
+        return Turns(self.batcher)
 
     def after_fork(self) -> None:
         """Wait for no batch that is computed in the parent."""
@@ -193,27 +139,14 @@ class Singles:
             await suspending(self._ride(riders), self._cache)
 
     def _ride(self, riders: Sequence[Rider]) -> Any:
-        first = riders[0].order
+        first = riders[0]
         numbers = list(range(len(riders)))
-        keys = [rider.order.keys[0] for rider in riders]
+        keys = [rider.flight.key for rider in riders]
         items = Collected([rider.item for rider in riders], self.collate)
-        order = msgspec.structs.replace(first, items=items, keys=keys, firsts=numbers, seats=numbers)
+        alike = first.group, first.others
+        order = Order(self._cache.apply, first.values, self._place, items, keys, numbers, numbers, *alike)
         seats = [Seat(number, rider.flight) for number, rider in enumerate(riders)]
         return lead(order, self._plan, seats, convoy_of(seats))
-
-
-def _of(batch: Batch, what: str, item: Any) -> Any:
-    """The bucket or the tenant of an item, which must be of use as the key of a dict."""
-    function: Callable[[Any], Any] | None = getattr(batch, what)
-    answer = None if function is None else function(item)
-    try:
-        hash(answer)
-    except TypeError:
-        raise ConfigurationError(
-            f"{what} returned {answer!r:.80}, which has no hash to compare it by: return a number, a text "
-            "or a tuple of these"
-        ) from None
-    return answer
 
 
 def _board(step: Board, _: Parts) -> Outcome | None:
@@ -233,28 +166,12 @@ def _board(step: Board, _: Parts) -> Outcome | None:
         return outcome
 
 
-async def _board_suspending(step: Board, parts: Parts) -> Outcome | None:
-    rider, flight = step.rider, step.rider.flight
-    flight.watched = True
-    arrival = flight.arrival()
-    with waiting_for(flight):
-        batcher = step.singles.of_loop(suspends=parts.suspends)
-        batcher.add(rider)
-        if rider.patience is not None:
-            await _within(rider.patience, arrival)
-            if not flight.landed and batcher.withdraw(rider):
-                rider.leave(late=True)
-        await arrival.wait()
-    outcome: Outcome | None = flight.outcome() or flight.own
-    return outcome
-
-
-async def _within(seconds: float, arrival: asyncio.Event) -> None:
+async def _within(seconds: float, future: asyncio.Future[None]) -> None:
     import asyncio
 
     with suppress(TimeoutError):
-        await asyncio.wait_for(arrival.wait(), seconds)
+        await asyncio.wait_for(future, seconds)
 
 
 ACTIONS[Board] = _board
-AWAITED[Board] = _board_suspending
+AWAITED[Board] = lambda step, parts: step.singles.arrival(step.rider, suspends=parts.suspends)

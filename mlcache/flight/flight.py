@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlcache.entry import Key
 from mlcache.flight.aboard import waiting_for
 from mlcache.flight.job import Job
-from mlcache.flight.waking import wake
+from mlcache.flight.waking import Arrival, wake
 
 if TYPE_CHECKING:
     import asyncio
@@ -73,7 +73,7 @@ class Flight:
         # Nothing is called or made while it is held: a finalizer that came then might wait for this flight.
         self._lock = threading.Lock()
         self._future: Future[Any] | None = None
-        self._arrivals: dict[Any, asyncio.Event] = {}
+        self._arrivals: dict[Any, Arrival] = {}
         self._end: tuple[Any, BaseException | None] | None = None
 
     @property
@@ -91,14 +91,14 @@ class Flight:
                 _set(made, *end)
         return self._future
 
-    def arrival(self) -> asyncio.Event:
+    def arrival(self) -> Arrival:
         """What is set once it has landed: one for all tasks of the running event loop."""
         import asyncio
 
         loop = asyncio.get_running_loop()
         event = self._arrivals.get(loop)
         if event is None:
-            event = asyncio.Event()
+            event = Arrival()
             with self._lock:
                 flies = self._end is None
                 if flies:

@@ -10,7 +10,44 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-Sleepers = dict["asyncio.AbstractEventLoop", list["asyncio.Event"]]
+class Arrival:
+    """What tasks of one event loop wait for.
+
+    As ``asyncio.Event``, but a task that waits holds one future and no more: where a thousand tasks wait,
+    what each of them holds is looked through time and again by the collector of garbage.
+    """
+
+    __slots__ = ("_there", "_waiting")
+
+    def __init__(self) -> None:
+        self._there = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def is_set(self) -> bool:
+        """Whether it is there."""
+        return self._there
+
+    def set(self) -> None:
+        """Wake all who wait; called by the event loop."""
+        self._there = True
+        for future in self._waiting:
+            if not future.done():  # else its task was cancelled
+                future.set_result(None)
+        self._waiting.clear()
+
+    def wait(self) -> asyncio.Future[None]:
+        """To be awaited, once."""
+        import asyncio
+
+        future = asyncio.get_running_loop().create_future()
+        if self._there:
+            future.set_result(None)
+        else:
+            self._waiting.append(future)
+        return future
+
+
+Sleepers = dict["asyncio.AbstractEventLoop", list[Arrival]]
 
 
 class _Here(threading.local):
@@ -21,7 +58,7 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+def wake(loop: asyncio.AbstractEventLoop, event: Arrival) -> None:
     """Have ``event`` set by its loop."""
     if _here.asleep is None:
         _set_on(loop, [event])
@@ -45,11 +82,11 @@ def together() -> Iterator[None]:
             _set_on(loop, events)
 
 
-def _set_on(loop: asyncio.AbstractEventLoop, events: list[asyncio.Event]) -> None:
+def _set_on(loop: asyncio.AbstractEventLoop, events: list[Arrival]) -> None:
     with suppress(RuntimeError):  # it is closed, and nobody waits there any more
         loop.call_soon_threadsafe(_set_all, events)
 
 
-def _set_all(events: list[asyncio.Event]) -> None:
+def _set_all(events: list[Arrival]) -> None:
     for event in events:
         event.set()

@@ -1,0 +1,41 @@
+"""What is done to the entries of a batch by hand, as a flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlcache import clock
+from mlcache.batch.answers import GIVEN, take_apart
+from mlcache.batch.order import Order
+from mlcache.batch.steps import DropMany, KeepMany, SupersedeMany, TellMany
+from mlcache.entry import Entry, Key
+from mlcache.events import NotKept
+from mlcache.flow import Terms, make_entry
+from mlcache.steps import Made
+
+
+async def put(order: Order, answers: Any, terms: Terms) -> None:
+    """Keep answers that were computed elsewhere, rather than what flights under way will bring.
+
+    Args:
+        order: of the items.
+        answers: one for each of them.
+        terms: of what is kept of an item.
+    """
+    places = range(len(order.items))
+    rows = take_apart(answers, order.items, places, order.values[order.place], source=GIVEN)
+    at = clock.now()
+    kept: list[tuple[Key, Entry]] = []
+    refused: list[NotKept] = []
+    for key, first in zip(order.keys, order.firsts, strict=True):
+        entry, objection = make_entry(Made(rows[first], at, 0.0), terms)
+        if objection:
+            refused.append(NotKept(key, objection))
+        else:
+            kept.append((key, entry))
+    await TellMany(refused)
+    await DropMany([each.key for each in refused])
+    wanted = [key for key, _ in kept]
+    await SupersedeMany(wanted)
+    await KeepMany(kept)
+    await SupersedeMany(wanted)  # those that took off meanwhile

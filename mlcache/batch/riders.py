@@ -1,0 +1,141 @@
+"""Single items that wait for their batches, and the desks where tasks of an event loop hand them in."""
+
+from __future__ import annotations
+
+from contextvars import Context
+from functools import partial
+from typing import Any, Protocol
+
+from mlcache import clock
+from mlcache.batch.options import Batch
+from mlcache.batch.order import Order
+from mlcache.call import Values
+from mlcache.errors import BatchTimeoutError, ConfigurationError
+from mlcache.flight import Flight, Flights, Job
+from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, is_inside
+from mlcache.offload.tickets import Ticket
+
+
+class Rider(Ticket):
+    """A single item that waits for its batch.
+
+    A thousand may wait at a time: what each holds is looked through time and again by the collector of
+    garbage, so it does not hold its order, but what a batch needs of it.
+
+    Args:
+        item: as it was passed.
+        order: of this item alone.
+        flight: of its key.
+        flights: whose it is.
+        batch: the options.
+    """
+
+    __slots__ = ("flight", "flights", "group", "item", "others", "patience", "values")
+
+    def __init__(self, item: Any, order: Order, flight: Flight, flights: Flights, batch: Batch) -> None:
+        bucket: Any = order.group if batch.collate is None else order.others
+        if batch.bucket is not None:
+            bucket = bucket, _of(batch, "bucket", item)
+        weights = batch.limits.weight(item) if batch.limits.weighs else ()
+        tenant = None if batch.tenant is None else _of(batch, "tenant", item)
+        super().__init__(bucket, tenant, weights, batch.timeout and clock.ticks() + batch.timeout)
+        self.item = item
+        self.values: Values = order.values
+        self.group = order.group
+        self.others = order.others
+        self.flight = flight
+        self.flights = flights
+        self.patience = batch.timeout
+
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for the answer."""
+        return self.flight.waiters > 0
+
+    def leave(self, *, late: bool) -> None:
+        """End the flight of an item that will not be computed."""
+        if late:
+            about = f"no batch began within {self.patience:g} s: all were busy with others"
+            self.flights.crash(self.flight, BatchTimeoutError(about))
+        else:
+            self.flights.land(self.flight, None)
+
+
+class Desk(Protocol):
+    """Where tasks of one event loop hand in what they ask for."""
+
+    def add(self, rider: Rider) -> None:
+        """Queue an item."""
+
+    def withdraw(self, rider: Rider) -> bool:
+        """Take one back; whether it had not begun."""
+        ...
+
+
+class Tasks:
+    """Where tasks hand in what tasks of the same event loop compute.
+
+    Args:
+        batcher: of the event loop.
+    """
+
+    def __init__(self, batcher: LoopBatcher) -> None:
+        self._batcher = batcher
+
+    def add(self, rider: Rider) -> None:
+        """Queue an item."""
+        rider.flight.hurry = partial(self._batcher.hurry, rider)
+        self._batcher.add(rider)
+        if self._batcher.task is not None:
+            rider.flight.belong_to(self._batcher.task)
+
+    def withdraw(self, rider: Rider) -> bool:
+        """Take one back; whether it had not begun."""
+        return self._batcher.withdraw(rider)
+
+
+class Turns:
+    """Where tasks hand in what threads compute. What comes in one turn of their event loop is one batch.
+
+    Args:
+        batcher: of all threads.
+    """
+
+    def __init__(self, batcher: MicroBatcher) -> None:
+        self._batcher = batcher
+        self._opening: Job | None = None
+
+    def add(self, rider: Rider) -> None:
+        """Queue an item."""
+        if is_inside():  # the batch that asks may have the only slot
+            if self._batcher.add(rider):
+                self._batcher.serve_elsewhere()
+            return
+        rider.flight.hurry = partial(self._batcher.hurry, rider)
+        self._batcher.put(rider)
+        if self._opening is None:
+            import asyncio
+
+            self._opening = Context().run(Job, self._batcher.open)
+            asyncio.get_running_loop().call_soon(self._end_turn, self._opening)
+        rider.flight.offer(self._opening)  # to whoever waits for it: that may hold up the loop
+
+    def withdraw(self, rider: Rider) -> bool:
+        """Take one back; whether it had not begun."""
+        return self._batcher.withdraw(rider)
+
+    def _end_turn(self, opening: Job) -> None:
+        self._opening = None
+        opening.run()
+
+
+def _of(batch: Batch, what: str, item: Any) -> Any:
+    """The bucket or the tenant of an item, which must be of use as the key of a dict."""
+    answer = getattr(batch, what)(item)
+    try:
+        hash(answer)
+    except TypeError:
+        raise ConfigurationError(
+            f"{what} returned {answer!r:.80}, which has no hash to compare it by: return a number, a text "
+            "or a tuple of these"
+        ) from None
+    return answer
