@@ -3,11 +3,13 @@
 Equal content has one code, however it is cut into chunks, wherever a slice begins, and
 whatever lies under a null. So what is hashed is not the buffers as they are but, chunk by
 chunk, the values between the slice's ends: the lengths of texts rather than their offsets,
-and zeros where there is a null.
+and zeros where there is a null. What pandas makes of a table depends on its dictionaries, and
+on what the metadata of its schema say to pandas; so these count, and no other metadata.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from marshal import dumps
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -38,22 +40,43 @@ def encoder_for(kind: type) -> Encoder | None:
 
 
 def _encode_table(table: pa.Table, seen: Seen) -> bytes:
-    names = encode(list(table.schema.names), seen)
-    return names + b"".join([encode_chunks(column, seen) for column in table.columns])
+    schema = table.schema
+    fields = [(field.name, field.nullable) for field in schema]
+    about = encode((fields, (schema.metadata or {}).get(b"pandas")), seen)
+    return about + b"".join([encode_chunks(column, seen) for column in table.columns])
 
 
 def encode_chunks(array: pa.Array | pa.ChunkedArray, seen: Seen) -> bytes:
     """The code of an array in one or in several chunks: its type, its length, its nulls and its values."""
     chunks = array.chunks if hasattr(array, "chunks") else [array]
-    return dumps((str(array.type), len(array)), 2) + _encode(array.type, chunks, seen)
+    about: tuple[Any, int] = (_describe(array.type), len(array))
+    return dumps(about, 2) + _encode(array.type, chunks, seen)
+
+
+def _describe(kind: pa.DataType) -> object:
+    """What a type is made of. Its text does not tell all: a field may be named ``a: int8, b``."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        said = getattr(kind, "__arrow_ext_serialize__", bytes)()
+        return str(kind), kind.extension_name, said, _describe(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return str(kind), _describe(kind.value_type)
+    inner = [kind.field(place) for place in range(kind.num_fields)]
+    return (str(kind), *[(field.name, field.nullable, _describe(field.type)) for field in inner])
 
 
 def _encode(kind: pa.DataType, chunks: Chunks, seen: Seen) -> bytes:
-    chunks = [chunk for chunk in chunks if len(chunk)]
+    if not hasattr(kind, "index_type"):  # a dictionary counts even where nothing is taken from it
+        chunks = _filled(chunks)
     nulls = (
         b"@nulls:" + hashing.hash128_stream(map(_null_mask, chunks)) if _null_count(chunks) else b"@whole:"
     )
     return nulls + _encoder_of(kind)(chunks, seen)
+
+
+def _filled(chunks: Chunks) -> Chunks:
+    return [chunk for chunk in chunks if len(chunk)]
 
 
 def _null_count(chunks: Chunks) -> int:
@@ -74,10 +97,11 @@ def _encoder_of(kind: pa.DataType) -> Callable[[Chunks, Seen], bytes]:
         (kinds.is_null, lambda _chunks, _seen: b"@null:"),
         (_has_offsets, _encode_texts),
         (kinds.is_boolean, _through(lambda chunk: chunk.cast(pa.uint8()))),
-        (kinds.is_dictionary, _through(lambda chunk: chunk.dictionary_decode())),
+        (kinds.is_dictionary, _encode_chosen),
         (kinds.is_string_view, _through(lambda chunk: chunk.cast(pa.large_string()))),
         (kinds.is_binary_view, _through(lambda chunk: chunk.cast(pa.large_binary()))),
         (kinds.is_struct, _encode_struct),
+        (kinds.is_union, _encode_union),
         (_is_list, _encode_lists),
         (_has_fixed_width, _encode_fixed),
     ]
@@ -169,6 +193,29 @@ def _encode_struct(chunks: Chunks, seen: Seen) -> bytes:
     return b"".join([_encode(field[0].type, field, seen) for field in fields]) + b"@end:"
 
 
+def _encode_chosen(chunks: Chunks, seen: Seen) -> bytes:
+    """The values, and what they were chosen from, in its order: one dictionary for all chunks if possible."""
+    import pyarrow as pa
+
+    if len(chunks) > 1:
+        # It fails where there are nulls among them, or values in each other.
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            chunks = pa.chunked_array(chunks).unify_dictionaries().chunks
+    values = _through(lambda chunk: chunk.dictionary_decode())(_filled(chunks), seen)
+    choices: Chunks = []
+    for chunk in chunks:
+        if len(chunk.dictionary) and not (choices and choices[-1].equals(chunk.dictionary)):
+            choices.append(chunk.dictionary)
+    return values + dumps(len(choices), 2) + b"".join([encode_chunks(each, seen) for each in choices])
+
+
+def _encode_union(chunks: Chunks, seen: Seen) -> bytes:
+    """Which type each value is of, and the values."""
+    return hashing.hash128_stream(chunk.type_codes.to_numpy() for chunk in chunks) + _encode_objects(
+        chunks, seen
+    )
+
+
 def _encode_objects(chunks: Chunks, seen: Seen) -> bytes:
-    """Rare types, such as unions: value by value."""
+    """Rare types: value by value."""
     return encode([value for chunk in chunks for value in chunk.to_pylist()], seen)

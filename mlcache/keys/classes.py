@@ -12,13 +12,13 @@ import inspect
 import sys
 from marshal import dumps
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
-from mlcache.keys.digest import Seen, encode
+from mlcache.keys.digest import Seen, encode, is_compared_by_identity
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
 _codes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
@@ -75,6 +75,8 @@ def encode_class(kind: type, seen: Seen) -> bytes:
     """The code of a class: its name and, where that is not enough to find it, its bases and members."""
     if isinstance(seen, _Inside):
         return _code_of(kind, seen.classes)
+    if not is_compared_by_identity(kind):
+        return _code_of(kind, ())
     code = _codes.get(kind)
     if code is None:
         code = _codes[kind] = _code_of(kind, ())
@@ -122,8 +124,19 @@ def is_derived(name: str, member: object) -> bool:
     and of methods compiled from a text (in which attrs puts hashes of the process).
     """
     if isinstance(member, FunctionType):
-        return member.__code__.co_filename.startswith(("<string>", "<attrs generated"))
+        return _is_generated(name, member.__code__)
     return name.startswith("__") and name.endswith("__")
+
+
+def _is_generated(name: str, code: CodeType) -> bool:
+    """Whether a dataclass, a named tuple or attrs has compiled a method from a text of its own.
+
+    The code of a user may come from a text as well, by ``python -c`` or in a notebook.
+    """
+    if code.co_filename.startswith("<attrs generated"):
+        return True
+    of_tuple = name == "__new__" and code.co_name == "<lambda>" and code.co_filename.startswith("<string>")
+    return of_tuple or code.co_qualname.startswith("__create_fn__.")
 
 
 def _encode_member(member: object, seen: Seen) -> bytes:

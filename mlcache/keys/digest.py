@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
 
-KEY_VERSION = 2
+KEY_VERSION = 3
 """Goes into every digest: a change of any code is a change of this number."""
 
 Seen: TypeAlias = dict[int, int]
@@ -93,6 +93,11 @@ def tracked(body: Encoder) -> Encoder:
     return lambda value, seen: within(value, seen, body)
 
 
+def is_compared_by_identity(kind: type) -> bool:
+    """Whether a table by classes finds a class and no other; its own class may say what is equal to it."""
+    return type(kind) is type or type(kind).__eq__ is type.__eq__
+
+
 class Encoders(dict[type, Encoder]):
     """How each exact type is encoded. What ``resolve`` says about a new type is kept."""
 
@@ -101,7 +106,7 @@ class Encoders(dict[type, Encoder]):
 
     def __missing__(self, kind: type) -> Encoder:
         encoder = self.resolve(kind)
-        if len(self) < self.limit:
+        if len(self) < self.limit and is_compared_by_identity(kind):
             self[kind] = encoder
         return encoder
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from marshal import dumps
 from operator import methodcaller
+from pathlib import PurePath
 from typing import Any
 from weakref import WeakSet
 
@@ -23,7 +24,7 @@ from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import arrays, builtin, functions
 from mlcache.keys.classes import encode_class, imported, says_how_pickled, type_name
 from mlcache.keys.digest import ENCODERS, Encoder, Seen, at, encode, encode_items, tracked
-from mlcache.keys.structures import structure_of
+from mlcache.keys.structures import own_attributes, structure_of
 
 _LIBRARIES = {
     "numpy": "mlcache.keys.scalars",
@@ -40,6 +41,8 @@ _LIBRARIES = {
 _OWN: dict[type, Encoder] = {**builtin.TYPES, **functions.TYPES, **arrays.TYPES}
 _steady: WeakSet[type] = WeakSet()
 """Types of which a value was seen to be pickled in one way twice."""
+
+_REDUCERS = frozenset({"__reduce__", "__reduce_ex__"})
 
 _registered: dict[type, Callable[[Any], object]] = {}
 
@@ -91,9 +94,20 @@ def _stand_in(tag: bytes, kind: type, function: Callable[[Any], object]) -> Enco
     head = tag + dumps(type_name(kind), 2)
 
     def body(value: object, seen: Seen) -> bytes:
-        return head + encode(function(value), seen)
+        standing = _called(function, value)
+        if standing is value:
+            raise UnhashableArgumentError(kind, reason="what should stand for it in the key is itself")
+        return head + encode(standing, seen)
 
     return tracked(body)
+
+
+def _called(function: Callable[[Any], object], value: object) -> object:
+    try:
+        return function(value)
+    except Exception as error:
+        reason = f"what should say what stands for it in the key raised {error!r}"
+        raise UnhashableArgumentError(type(value), reason=reason) from error
 
 
 def _from_library(kind: type) -> Encoder | None:
@@ -131,11 +145,23 @@ def _encode_as_pickled(value: Any, seen: Seen) -> bytes:
         return _encode_global(value, reduced, seen)
     maker, *rest = reduced
     content = [list(part) if isinstance(part, Iterator) else part for part in rest]
+    content += _besides(value)
     try:
         parts = _encode_maker(maker, seen) + dumps(len(content), 2) + encode_items(content, seen)
     except UnhashableArgumentError as error:
         raise at(error, ".__reduce__()") from None
     return b"@reduced:" + encode_class(type(value), seen) + parts
+
+
+def _besides(value: Any) -> list[object]:
+    """The attributes of a value that Python's own base of its class does not know of when it is pickled."""
+    from mlcache.keys import standard
+
+    kinds = type(value).__mro__
+    place = next(place for place, kind in enumerate(kinds) if not _REDUCERS.isdisjoint(vars(kind)))
+    if place == 0 or not (kinds[place] in standard.TYPES or kinds[place] is PurePath):
+        return []
+    return [own_attributes(value, kinds[:place])]
 
 
 def _reduce(value: Any) -> str | tuple[Any, ...]:

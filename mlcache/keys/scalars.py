@@ -13,12 +13,15 @@ from mlcache.keys.classes import encode_class, type_name
 from mlcache.keys.digest import Encoder, Seen, encode, encode_items, tracked
 from mlcache.keys.structures import encode_own
 
+_OF_FILES = frozenset({"_mmap", "filename", "offset", "mode"})
+"""Attributes that tell where an array in a file lies."""
+
 
 def encoder_for(kind: type) -> Encoder | None:
     """How a type of numpy's, or one derived from it, is encoded; None if not here."""
     table: dict[type, Encoder] = {
         np.ma.MaskedArray: tracked(_encode_masked),
-        np.memmap: _encode_memmap,
+        np.memmap: _encode_memmap if kind is np.memmap else tracked(_encode_derived_memmap),
         np.ndarray: tracked(_encode_subclass),
         np.generic: _encode_scalar if kind.__module__ == "numpy" else tracked(_encode_derived_scalar),
         np.dtype: lambda value, _: dtype_code(value),
@@ -53,6 +56,11 @@ def _encode_memmap(array: Array, seen: Seen) -> bytes:
     return encode_array(array.view(np.ndarray), seen)
 
 
+def _encode_derived_memmap(array: Array, seen: Seen) -> bytes:
+    own = {name: content for name, content in vars(array).items() if name not in _OF_FILES}
+    return b"@submemmap:" + encode_class(type(array), seen) + encode(own, seen) + _encode_memmap(array, seen)
+
+
 def _encode_masked(array: np.ma.MaskedArray[Any, Any], seen: Seen) -> bytes:
     """The hidden values count too: the function can look at them."""
     if array is np.ma.masked:  # which cannot even be asked for its fill value
@@ -67,7 +75,7 @@ def _encode_masked(array: np.ma.MaskedArray[Any, Any], seen: Seen) -> bytes:
 def _encode_bit_generator(generator: np.random.BitGenerator, seen: Seen) -> bytes:
     seeds = generator.seed_seq
     spawning = seeds.state if isinstance(seeds, np.random.SeedSequence) else None
-    return b"@bitgenerator:" + encode((generator.state, spawning), seen)
+    return b"@bitgenerator:" + encode_class(type(generator), seen) + encode((generator.state, spawning), seen)
 
 
 def _encode_generator(generator: np.random.Generator, seen: Seen) -> bytes:
@@ -75,7 +83,7 @@ def _encode_generator(generator: np.random.Generator, seen: Seen) -> bytes:
 
 
 def _encode_random_state(state: np.random.RandomState, seen: Seen) -> bytes:
-    return b"@randomstate:" + encode(state.get_state(legacy=False), seen)
+    return b"@randomstate:" + encode_class(type(state), seen) + encode(state.get_state(legacy=False), seen)
 
 
 def _encode_ufunc(function: np.ufunc, _: Seen) -> bytes:

@@ -42,7 +42,7 @@ def _encode_sparse(matrix: Any, seen: Seen) -> bytes:
     """The format counts; the order in which elements are stored, and whether one is in parts, does not."""
     kind = type(matrix)
     head = b"@sparse:" + dumps((type_name(kind), matrix.format, matrix.shape), 2)
-    own = {} if kind.__module__.startswith("scipy.") else _own_attributes(matrix)
+    own = None if kind.__module__.startswith("scipy.") else (kind, _own_attributes(matrix))
     matrix = _canonical(matrix)
     places = matrix.coords if matrix.format == "coo" else (matrix.indices, matrix.indptr)
     return head + encode_items((matrix.data, *map(_narrow, places), own), seen, ".data")

@@ -128,6 +128,12 @@ def encode_own(value: object, seen: Seen) -> bytes:
     return _attributes(b"@own:", type(value), ["__dict__", *names])(value, seen)
 
 
+def own_attributes(value: object, kinds: Iterable[type]) -> dict[str, object]:
+    """What a value has in its ``__dict__`` and in the slots of these of its classes."""
+    names = [name for kind in kinds for name in _slots(kind) if hasattr(value, name)]
+    return {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in names}}
+
+
 def _slots(kind: type) -> list[str]:
     slots = kind.__dict__.get("__slots__", ())
     names = [slots] if isinstance(slots, str) else list(slots)

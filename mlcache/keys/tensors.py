@@ -69,6 +69,8 @@ def _encode_tensor(tensor: Any, seen: Seen) -> bytes:
     shape = dumps(tuple(tensor.shape), 2)
     if not is_strided:
         return head + shape + encode_items(_parts(tensor), seen, ".parts")
+    if tensor.__dict__:
+        head += b"@own:" + encode(tensor.__dict__, seen)
     try:
         elements = tensor.detach().numpy()
     except (

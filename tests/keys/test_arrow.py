@@ -109,6 +109,64 @@ def test_tables_stand_by_names_types_and_content() -> None:
     assert digest(pa.scalar(1)) != digest(pa.scalar(1, pa.int8()))
 
 
+def test_what_pandas_makes_of_a_table_counts() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"x": [1, 2]}, index=pd.Index([3, 4], name="i"))
+    table = pa.Table.from_pandas(frame)
+    assert digest(table) == digest(pa.Table.from_pandas(frame.copy()))
+    assert digest(table) != digest(table.replace_schema_metadata())  # of which "i" becomes a column
+    full = pa.schema([field.with_nullable(False) for field in table.schema])  # noqa: FBT003  # has no name
+    assert digest(table) != digest(table.cast(full))
+
+
+def chosen(indices: list[int], choices: list[str]) -> Any:
+    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), pa.array(choices, pa.string()))
+
+
+def test_the_dictionary_of_an_array_counts_as_pandas_makes_categories_of_it() -> None:
+    arrays = [
+        chosen([0, 1], ["a", "b"]),
+        chosen([1, 0], ["b", "a"]),
+        chosen([0, 1], ["a", "b", "c"]),
+        chosen([], ["a"]),
+        chosen([], ["b"]),
+    ]
+    assert len({digest(each) for each in arrays}) == len(arrays)
+    in_chunks = pa.chunked_array([chosen([0], ["a"]), chosen([0], ["b"])])
+    assert digest(in_chunks) == digest(pa.chunked_array([arrays[0]]))
+    with_null = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(["a", None]))
+    mixed = [pa.chunked_array([with_null, each]) for each in arrays[:2]]
+    assert digest(mixed[0]) != digest(mixed[1])
+
+
+def test_a_name_that_looks_like_a_type_is_a_name() -> None:
+    one = [("a: int8, b", pa.int8()), ("c", pa.int8())]
+    other = [("a", pa.int8()), ("b: int8, c", pa.int8())]
+    assert str(pa.struct(one)) == str(pa.struct(other))
+    arrays = [pa.array([dict.fromkeys(dict(fields), 1)], pa.struct(fields)) for fields in (one, other)]
+    assert digest(arrays[0]) != digest(arrays[1])
+
+
+def test_the_type_of_a_value_of_a_union_counts() -> None:
+    values = [pa.array([1], pa.int32()), pa.array([1], pa.int64())]
+    unions = [pa.UnionArray.from_sparse(pa.array([place], pa.int8()), values) for place in (0, 1)]
+    assert digest(unions[0]) != digest(unions[1])
+
+
+class Measure(pa.ExtensionType):  # type: ignore[misc,name-defined]  # imported only where it is there
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        super().__init__(pa.int64(), "tests.measure")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return self.unit.encode()
+
+
+def test_parameters_of_an_extension_type_count() -> None:
+    keys = {digest(pa.ExtensionArray.from_storage(Measure(unit), pa.array([1]))) for unit in ("m", "s", "s")}
+    assert len(keys) == 2
+
+
 def test_polars_frames_stand_by_names_types_and_content() -> None:
     def frame() -> Any:
         return pl.DataFrame(

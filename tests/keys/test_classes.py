@@ -7,6 +7,8 @@ import dataclasses
 import enum
 from typing import Any
 
+import pytest
+
 from mlcache.keys import digest
 
 
@@ -95,3 +97,56 @@ def test_a_member_that_cannot_be_keyed_does_not_stand_in_the_way() -> None:
             return 1
 
     assert digest(Locked) == digest(Locked)
+
+
+CELL = """
+from dataclasses import dataclass
+from typing import NamedTuple
+
+@dataclass
+class Point:
+    x: int
+    def times(self):
+        return self.x * {}
+
+class Pair(NamedTuple):
+    x: int
+    def times(self):
+        return self.x * {}
+"""
+
+
+@pytest.mark.parametrize("name", ["Point", "Pair"])
+def test_methods_of_a_class_of_code_that_came_as_a_text_count(name: str) -> None:
+    def run(factor: int) -> Any:
+        scope: dict[str, Any] = {"__name__": "__main__"}
+        exec(CELL.format(factor, factor), scope)  # noqa: S102  # as an interactive session does
+        return scope[name]
+
+    assert digest(run(2)(1)) == digest(run(2)(1))
+    assert digest(run(2)(1)) != digest(run(3)(1))
+
+
+class AllOne(type):
+    """The class of classes that are equal to each other."""
+
+    def __eq__(cls, other: object) -> bool:
+        return isinstance(other, AllOne)
+
+    def __hash__(cls) -> int:
+        return 1
+
+
+@dataclasses.dataclass
+class One(metaclass=AllOne):
+    x: int
+
+
+@dataclasses.dataclass
+class Other(metaclass=AllOne):
+    x: int
+
+
+def test_classes_that_say_they_are_equal_are_apart() -> None:
+    assert len({digest(each) for each in (One, Other, One(1), Other(1))}) == 4
+    assert digest([One(1), Other(1)]) != digest([Other(1), One(1)])

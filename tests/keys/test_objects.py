@@ -246,3 +246,24 @@ def test_objects_that_a_partial_function_makes_are_keyed_by_all_of_it() -> None:
     ]
     assert len({digest(each) for each in made}) == len(made)
     assert digest(made[0]) == digest(operator.methodcaller("a", b=1))
+
+
+class Failing(Opaque):
+    def __ml_cache_key__(self) -> Any:
+        raise ZeroDivisionError("by nothing")
+
+
+class Itself(Opaque):
+    def __ml_cache_key__(self) -> Any:
+        return self
+
+
+def test_a_method_that_fails_to_say_what_stands_for_an_object_is_told() -> None:
+    said = r"\[1\] of type .*Failing \(.*ZeroDivisionError\('by nothing'\)"
+    with pytest.raises(UnhashableArgumentError, match=said):
+        digest([1, Failing()])
+
+
+def test_an_object_that_stands_for_itself_is_refused() -> None:
+    with pytest.raises(UnhashableArgumentError, match="is itself"):
+        digest(Itself(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,3 +139,28 @@ def test_a_derived_type_of_the_same_name_is_another_type() -> None:
 
 def test_equal_scalars_are_equal_whatever_c_calls_their_type() -> None:
     assert digest(np.longlong(1)) == digest(np.int64(1)) != digest(np.uint64(1))
+
+
+class Mapped(np.memmap):
+    """An array in a file, with a note."""
+
+    note: str
+
+
+def test_what_values_of_a_class_derived_from_a_memory_map_carry_counts(tmp_path: Path) -> None:
+    def mapped(kind: Any, note: str, place: str = "a") -> Any:
+        np.arange(3.0).tofile(tmp_path / place)
+        made = kind(tmp_path / place, dtype=float, mode="r", shape=(3,))
+        made.note = note
+        return made
+
+    assert digest(mapped(Mapped, "x")) == digest(mapped(Mapped, "x", "b"))
+    assert digest(mapped(Mapped, "x")) != digest(mapped(Mapped, "y"))
+    assert digest(mapped(np.memmap, "x")) == digest(np.arange(3.0))
+
+
+def test_generators_of_derived_classes_are_others() -> None:
+    for base in (np.random.RandomState, np.random.PCG64):
+        derived: Any = type(base.__name__, (base,), {})
+        assert digest(derived(1)) == digest(derived(1))
+        assert digest(derived(1)) != digest(base(1))

@@ -102,3 +102,46 @@ def test_types_of_equal_meaning() -> None:
     assert digest(int | str) != digest(int | bytes)
     alias: Any = list[int]
     assert digest(alias) != digest(next(iter(alias)))
+
+
+class Moment(dt.datetime):
+    """A time with a note, and a source in a slot."""
+
+    __slots__ = ("__dict__", "source")
+    source: str
+
+
+class Day(dt.date):
+    """A day with a note."""
+
+
+class Money(Decimal):
+    """An amount with a note."""
+
+
+class Part(Fraction):
+    """A share with a note."""
+
+
+class Place(type(pathlib.Path())):  # type: ignore[misc]  # of which there is one for each system
+    """A path with a note."""
+
+
+CARRIERS: list[Any] = [lambda: Moment(2020, 1, 1), lambda: Day(2020, 1, 1), lambda: Money("1.5")]
+
+
+@pytest.mark.parametrize("make", [*CARRIERS, lambda: Part(1, 2), lambda: Place("a")])
+def test_what_values_of_derived_classes_carry_counts(make: Any) -> None:
+    def noted(note: str) -> Any:
+        made = make()
+        made.note = note
+        return made
+
+    assert digest(noted("a")) == digest(noted("a"))
+    assert len({digest(noted("a")), digest(noted("b")), digest(make())}) == 3
+
+
+def test_what_a_slot_of_a_derived_class_holds_counts() -> None:
+    moments = [Moment(2020, 1, 1) for _ in range(3)]
+    moments[0].source, moments[1].source = "a", "b"
+    assert len({digest(each) for each in moments}) == 3

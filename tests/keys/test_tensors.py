@@ -153,3 +153,13 @@ def test_recurrent_modules_can_be_keyed() -> None:
 
     assert digest(module(0)) == digest(module(0))
     assert digest(module(0)) != digest(module(1))
+
+
+def test_attributes_that_are_set_on_a_tensor_count() -> None:
+    keys = set()
+    for note in (None, "a", "b"):
+        made = tensor()
+        if note:
+            made.note = note
+        keys.add(digest(made))
+    assert len(keys) == 3
