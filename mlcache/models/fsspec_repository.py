@@ -46,19 +46,15 @@ class Manifest(msgspec.Struct, frozen=True):
         return f"{self.sha256[:32]}-{self.method}".rstrip("-")
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """Where a model lies.
+class Stored(Description, frozen=True):
+    """What is known of a model, and where it lies.
 
     Args:
         path: of its file.
-        version: of the model.
-        size: bytes.
         manifest: of it; None for a plain file.
     """
 
-    path: str
-    version: str
-    size: int
+    path: str = ""
     manifest: Manifest | None = None
 
 
@@ -99,8 +95,7 @@ class FsspecModelRepository:
 
     def describe(self, model_id: str, /) -> Description:
         """The version and size of a model; it raises as ``get_model`` does."""
-        stored = self._find(model_id)
-        return Description(stored.version, stored.size)
+        return self._find(model_id)
 
     def get_model(self, model_id: str, /) -> Model:
         """The model.
@@ -111,14 +106,15 @@ class FsspecModelRepository:
             InvalidModelError: what is stored is torn, was changed, or is no model.
             ModelStoreError: the file system does not answer.
         """
+        return self.fetch(model_id, self._find(model_id))
+
+    def fetch(self, model_id: str, described: Description, /) -> Model:
+        """The model that was described, or what has replaced it since; it raises as ``get_model`` does."""
+        stored = described if isinstance(described, Stored) else self._find(model_id)
         for _ in range(TRIES):
-            stored = self._find(model_id)
             with suppress(_ReplacedError):
-                data = self._read(stored)
-                model = self._readers[_ending(stored.path)](data, stored.version)
-                if stored.manifest and stored.manifest.method and isinstance(model, SklearnModel):
-                    model.method = stored.manifest.method
-                return model
+                return self._open(stored)
+            stored = self._find(model_id)
         raise InvalidModelError(
             f"model {model_id!r} in {self._files} is torn or was changed: its file does not hold what it "
             "should, or changes each time that it is read"
@@ -199,10 +195,10 @@ class FsspecModelRepository:
         manifest = self._manifest(model_id)
         name = name_of_model(model_id)
         if manifest is not None:
-            return Stored(f"{name}/{manifest.file}", manifest.version, manifest.size, manifest)
+            return Stored(manifest.version, manifest.size, f"{name}/{manifest.file}", manifest)
         for ending in self._readers:
             with suppress(FileNotFoundError):
-                return Stored(name + ending, *self._files.version_and_size(name + ending))
+                return Stored(*self._files.version_and_size(name + ending), name + ending)
         self._files.check_root()
         raise UnknownModelError(f"there is no model {model_id!r} in {self._files}")
 
@@ -218,6 +214,12 @@ class FsspecModelRepository:
         if beside != list(map(name_of_model, beside)) or _ending(manifest.file) not in self._readers:
             raise InvalidModelError(f"{path} names a file that nobody reads: {manifest.file!r}")
         return manifest
+
+    def _open(self, stored: Stored) -> Model:
+        model = self._readers[_ending(stored.path)](self._read(stored), stored.version)
+        if stored.manifest and stored.manifest.method and isinstance(model, SklearnModel):
+            model.method = stored.manifest.method
+        return model
 
     def _read(self, stored: Stored) -> bytes:
         try:

@@ -12,7 +12,7 @@ from mlcache.errors import ModelError, NoRoomError
 from mlcache.models.closing import close_model
 from mlcache.models.gate import Gate
 from mlcache.models.measure import Sizes, size_of_model
-from mlcache.models.protocols import Describes, Description, ModelRepository, Versioned
+from mlcache.models.protocols import Describes, Description, Fetches, ModelRepository, Versioned
 from mlcache.models.shelf import Shelf
 from mlcache.models.slot import Slot
 from mlcache.models.versions import Versions
@@ -89,7 +89,7 @@ class Loader:
         expected = self.sizes.expect(slot.model_id, before, self._shelf.room.max_bytes)
         self._shelf.reserve(slot, expected, wait)
         started = clock.ticks()
-        model = self.ask(slot.model_id, self.repository.get_model)
+        model = self.ask(slot.model_id, lambda model_id: self._fetch(model_id, before))
         try:
             version = self._version(slot.model_id, model, before)
             loaded = Loaded(model, version, size_of_model(model), clock.ticks() - started)
@@ -98,6 +98,11 @@ class Loader:
             raise
         self.sizes.learn(slot.model_id, before, loaded.size)
         return loaded
+
+    def _fetch(self, model_id: str, described: Description) -> Any:
+        if isinstance(self.repository, Fetches):
+            return self.repository.fetch(model_id, described)
+        return self.repository.get_model(model_id)
 
     def _version(self, model_id: str, model: Any, before: Description) -> str | None:
         """The version of ``model``; None if it was replaced while it was loaded, so that nobody can tell.

@@ -34,7 +34,7 @@ class Sizes:
     """
 
     def __init__(self, remembered: int = 100_000) -> None:
-        self._known: dict[str, tuple[Description, int]] = {}
+        self._known: dict[str, tuple[str, int | None, int]] = {}
         self._remembered = remembered
         self._ratio = 0.0
         self._lowest = 1.0
@@ -43,8 +43,8 @@ class Sizes:
 
     def expect(self, model_id: str, description: Description, room: int) -> int:
         """Bytes to set aside for a model, of the ``room`` for all, given what the store says of it."""
-        before, size = self._known.get(model_id, (None, 0))
-        if before == description:
+        version, stored, size = self._known.get(model_id, (None, None, 0))
+        if (version, stored) == (description.version, description.size):
             return size
         if description.size is None:
             return int(self._largest)
@@ -58,7 +58,7 @@ class Sizes:
             self._known.pop(model_id, None)
             while len(self._known) >= self._remembered:
                 del self._known[next(iter(self._known))]
-            self._known[model_id] = description, size
+            self._known[model_id] = description.version, description.size, size
             self._largest = max(size, self._largest * FADING)
             if description.size:
                 ratio = size / description.size

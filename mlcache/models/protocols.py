@@ -71,6 +71,20 @@ class Describes(Protocol):
 
 
 @runtime_checkable
+class Fetches(Protocol):
+    """A repository that loads what it has described: without it, each model is looked for twice."""
+
+    def fetch(self, model_id: str, described: Description, /) -> Model:
+        """The model that was described, or what has replaced it since; it raises as ``get_model`` does.
+
+        Args:
+            model_id: of the model.
+            described: what ``describe`` said of it a moment ago.
+        """
+        ...
+
+
+@runtime_checkable
 class Sized(Protocol):
     """A model that knows how much memory it takes: without it, its attributes are measured."""
 

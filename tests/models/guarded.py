@@ -68,13 +68,16 @@ class Guard:
         return self._repository.describe(model_id)
 
     def get_model(self, model_id: str, /) -> GuardedModel:
+        return self.fetch(model_id, self.describe(model_id))
+
+    def fetch(self, model_id: str, described: Description, /) -> GuardedModel:
         with self.lock:
             if model_id in self._loading:
                 self.misuses.append(f"{model_id} was loaded twice at a time")
             self._loading.add(model_id)
             self.loads[model_id] += 1
         try:
-            model = GuardedModel(self, model_id, self._repository.get_model(model_id))
+            model = GuardedModel(self, model_id, self._repository.fetch(model_id, described))
             self.count(1, model.size())
         finally:
             with self.lock:

@@ -18,8 +18,10 @@ from mlcache.errors import (
     UntrustedModelError,
 )
 from mlcache.models import (
+    CachedModelRepository,
     CallableModel,
     Describes,
+    Fetches,
     FsspecModelRepository,
     Model,
     ModelRepository,
@@ -44,6 +46,7 @@ def texts(url: Any, **options: Any) -> FsspecModelRepository:
 def test_what_is_put_there_comes_back(repository: FsspecModelRepository) -> None:
     assert isinstance(repository, ModelRepository)
     assert isinstance(repository, Describes)
+    assert isinstance(repository, Fetches)
     assert isinstance(repository, Pings)
     repository.ping()
     for number in range(4):
@@ -267,6 +270,38 @@ def test_a_plain_file_that_grows_while_it_is_read_is_read_again_or_refused(tmp_p
     grown = iter([b"d", b"e", b"f"])
     with pytest.raises(InvalidModelError, match="changes each time"):
         repository.get_model("a")
+
+
+def test_what_was_described_is_fetched_with_one_look(
+    repository: FsspecModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.put_model("0", model(0))
+    looks: list[str] = []
+    look = repository._find
+    monkeypatch.setattr(repository, "_find", lambda model_id: looks.append(model_id) or look(model_id))
+    with CachedModelRepository(repository) as models, models.lease("0") as loaded:
+        assert np.array_equal(loaded.predict(rows(0, 0)), model(0).predict(rows(0, 0)))
+    assert looks == ["0"]
+
+
+def test_what_was_replaced_since_it_was_described_is_what_it_says_it_is(
+    repository: FsspecModelRepository,
+) -> None:
+    version = repository.put_model("0", model(0))
+    described = repository.describe("0")
+    newer = repository.put_model("0", model(4))
+    assert _version(repository.fetch("0", described)) == version  # its file stays for those who know of it
+    newest = repository.put_model("0", model(8))
+    assert _version(repository.fetch("0", described)) == newest
+    assert len({version, newer, newest}) == 3
+    repository.delete_model("0")
+    with pytest.raises(UnknownModelError):
+        repository.fetch("0", described)
+
+
+def _version(found: Model) -> str:
+    assert isinstance(found, SklearnModel)
+    return found.version
 
 
 def test_joblib_files_and_unknown_types_need_trust(tmp_path: Path) -> None:
