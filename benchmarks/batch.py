@@ -29,7 +29,7 @@ MANY = 1000
 CACHED = 0.9
 SOME = 20
 """Requests that are made one by one: all of them would take half a minute."""
-LAYERS = 2048, 2048
+LAYERS, FEWER = (2048, 2048), (64, 64)
 
 NETWORK, TREES = "1,000 single requests of a network", "1,000 single requests of trees"
 LONE, MOSTLY = "a lone request", "a batch, 90 % cached"
@@ -47,7 +47,7 @@ def run(*, quick: bool) -> Report:
     images = Fresh(40 if quick else MANY)
     how = plan(quick=quick)
     cases = [
-        _singles(NETWORK, Model(network), images, quick=quick),
+        _singles(NETWORK, Model(network_of(FEWER if quick else LAYERS)), images, quick=quick),
         _singles(TREES, Model(trees), images, quick=quick),
         measure(LONE, _lone(images), how),
         measure(MOSTLY, _mostly_cached(images), how),
@@ -108,20 +108,25 @@ def trees(images: Images) -> Images:
     return model.probabilities(images)
 
 
-def network(images: Images) -> Images:
-    """What a neural network says."""
-    return np.asarray(_trained().predict_proba(images))
+def network_of(layers: tuple[int, ...]) -> Callable[[Images], Images]:
+    """What a neural network says whose hidden layers have so many units."""
+    trained = _trained(layers)
+
+    def network(images: Images) -> Images:
+        return np.asarray(trained.predict_proba(images))
+
+    return network
 
 
 @functools.cache
-def _trained() -> Any:
+def _trained(layers: tuple[int, ...]) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
     half = len(model.digits().labels) // 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a few rounds are enough to be asked
-        return MLPClassifier(LAYERS, max_iter=3, random_state=0).fit(
+        return MLPClassifier(layers, max_iter=3, random_state=0).fit(
             model.digits().images[:half], model.digits().labels[:half]
         )
 

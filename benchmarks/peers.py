@@ -24,8 +24,8 @@ Function = Callable[[int], Any]
 ROUNDS, FEWER = 10_000, 1_000
 """Of a hash: some milliseconds of computing, during which other threads go on; fewer for coroutines."""
 
-SHORT = 1.0
-"""Seconds that answers are kept which are to be found expired."""
+SHORT, SHORTER = 1.0, 0.2
+"""Seconds that answers are kept which are to be found expired; the shorter ones may expire while many ask."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Place:
     log: str
     server: str = ""
     ttl: float = 3600.0
+
+    @property
+    def expires(self) -> bool:
+        """Whether answers are to be found expired."""
+        return self.ttl <= SHORT
 
 
 def answer(number: int, rounds: int = ROUNDS) -> str:
@@ -115,7 +120,7 @@ def _kept(url: str) -> Callable[[Function, Place, ExitStack], Function]:
 
 
 def _lru_cache(function: Function, place: Place, _: ExitStack) -> Function:
-    if place.ttl == SHORT:
+    if place.expires:
         raise WrongAnswerError("knows no time to live")
     return functools.lru_cache(maxsize=100_000)(function)
 
@@ -168,7 +173,7 @@ def _joblib(function: Function, place: Place, _: ExitStack) -> Function:
 
     logging.getLogger("joblib").setLevel(logging.ERROR)  # it tells of each race that it lost
     warnings.filterwarnings("ignore", module="joblib")
-    fresh = joblib.expires_after(seconds=int(place.ttl)) if place.ttl == SHORT else None
+    fresh = joblib.expires_after(milliseconds=round(1000 * place.ttl)) if place.expires else None
     return joblib.Memory(place.folder, verbose=0).cache(function, cache_validation_callback=fresh)
 
 

@@ -30,6 +30,7 @@ from benchmarks.peers import (
     REDIS,
     ROUNDS,
     SHORT,
+    SHORTER,
     Place,
     answer,
     counted,
@@ -120,12 +121,13 @@ def _in_process(crowd: type[Crowd | Tasks], size: int, peer: str, noted: Storms,
 
 def _expired(size: int, peer: str, noted: Storms, stack: ExitStack, *, quick: bool) -> Call:
     """Keys whose answers have just expired: as many as there will be stampedes."""
-    place = _place(peer, stack, ttl=SHORT)
+    ttl = SHORTER if quick else SHORT
+    place = _place(peer, stack, ttl=ttl)
     function = PEERS[peer].decorate(counted(place), place, stack)
     crowd, keys = Crowd(size, stack), range(8 if quick else 64)
     for number in keys:
         function(number)
-    Event().wait(1.1 * SHORT)  # nobody sets it: it is real time that has to pass
+    Event().wait(1.1 * ttl)  # nobody sets it: it is real time that has to pass
     _executions(place)
     return _proved(functools.partial(crowd.ask, function), place, noted, itertools.cycle(keys), ROUNDS)
 

@@ -6,10 +6,11 @@ import sys
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from mlcache.bench import document
+from mlcache.bench import document, policies
 from mlcache.cli.app import app
 from mlcache.errors import ConfigurationError
 
@@ -35,10 +36,22 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return calls
 
 
+@pytest.fixture
+def _small_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policies are simulated on every known pattern, with a tenth of the calls."""
+    small = {
+        name: (pattern, msgspec.structs.replace(shape, keys=200, calls=3000))
+        for name, (pattern, shape) in policies.PATTERNS.items()
+    }
+    monkeypatch.setattr(policies, "PATTERNS", small)
+
+
+@pytest.mark.usefixtures("_small_traffic")
 def test_everything_is_measured_where_nothing_is_said(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     output = run("bench", *SMALL, "-b", "lru", "-b", "disk", "--json", str(file))
     found = document.read(file)
+    assert [curves.pattern for curves in found.policies] == list(policies.PATTERNS)
     assert {each.workload for each in found.scenarios} == {
         *("uniform", "zipf", "shifting", "scan", "bursts", "mixed", "stampede")
     }
