@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import urllib.parse
@@ -28,6 +29,9 @@ LONGEST_NAME = 200
 PATIENCE: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}
 """How long S3 is waited for, unless the user says otherwise: whoever asks for a model waits as long."""
 
+IN_PARTS = 32 << 20
+"""Bytes of a file from which on it is read in several parts at a time, where the file system does so."""
+
 _REPLACES_IN_ONE_STEP = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
 _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "modified", "updated", "created")
 
@@ -51,9 +55,20 @@ class FileSystem:
         forks.tend(self)
         self._open()  # a URL that nobody understands is the caller's error, and not a store that is down
 
-    def read(self, path: str) -> bytes:
-        """The bytes of a file."""
-        return bytes(self._do(lambda fs, root: fs.cat_file(f"{root}/{path}")))
+    def read(self, path: str, size: int = 0) -> bytes:
+        """The bytes of a file, about ``size`` where that is known."""
+
+        def read(fs: Any, root: str) -> Any:
+            if size >= IN_PARTS:
+                return fs.cat_file(f"{root}/{path}")
+            try:  # from the first byte on: before it reads whole files, s3fs asks for their size
+                return fs.cat_file(f"{root}/{path}", start=0)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                return b""  # it has no first byte
+
+        return bytes(self._do(read))
 
     def version_and_size(self, path: str) -> tuple[str, int]:
         """What changes when a file does, and its bytes."""

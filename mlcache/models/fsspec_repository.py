@@ -223,7 +223,7 @@ class FsspecModelRepository:
 
     def _read(self, stored: Stored) -> bytes:
         try:
-            data = self._files.read(stored.path)
+            data = self._files.read(stored.path, stored.size or 0)
             if stored.manifest is None:
                 whole = self._files.version_and_size(stored.path) == (stored.version, len(data))
             else:

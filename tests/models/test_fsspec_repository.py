@@ -259,8 +259,8 @@ def test_a_plain_file_that_grows_while_it_is_read_is_read_again_or_refused(tmp_p
     whole = repository._files.read
     grown = iter([b"b", b"c"])
 
-    def read(path: str) -> bytes:
-        data = whole(path)
+    def read(path: str, size: int = 0) -> bytes:
+        data = whole(path, size)
         if path.endswith(".txt") and (letter := next(grown, None)):
             file.write_bytes(letter * (len(data) + 1))
         return data
@@ -282,6 +282,43 @@ def test_what_was_described_is_fetched_with_one_look(
     with CachedModelRepository(repository) as models, models.lease("0") as loaded:
         assert np.array_equal(loaded.predict(rows(0, 0)), model(0).predict(rows(0, 0)))
     assert looks == ["0"]
+
+
+def test_a_load_from_s3_takes_two_requests(s3: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    server, url = s3
+    repository = FsspecModelRepository(url, storage_options=server.options)
+    repository.put_model("0", model(0))
+    fs = repository._files._open()[0]
+    requests: list[str] = []
+    call = fs._call_s3
+
+    async def counted(method: str, *arguments: Any, **options: Any) -> Any:
+        requests.append(method)
+        return await call(method, *arguments, **options)
+
+    monkeypatch.setattr(fs, "_call_s3", counted)
+    with CachedModelRepository(repository) as models, models.lease("0"):
+        assert requests == ["get_object", "get_object"]
+    repository.close()
+
+
+def test_an_empty_file_in_s3_is_torn_and_no_store_that_is_down(s3: tuple[Any, str]) -> None:
+    server, url = s3
+    repository = FsspecModelRepository(url, storage_options=server.options)
+    for name in ("0.skops", "1/model.json"):
+        repository._files.put(name, b"")
+        with pytest.raises(InvalidModelError):
+            repository.get_model(name[0])
+    repository.close()
+
+
+def test_a_large_file_is_read_whole(
+    repository: FsspecModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlcache.models.filesystem.IN_PARTS", 100)
+    repository.put_model("0", model(0))
+    found = repository.get_model("0")
+    assert np.array_equal(found.predict(rows(0, 0)), model(0).predict(rows(0, 0)))
 
 
 def test_what_was_replaced_since_it_was_described_is_what_it_says_it_is(
