@@ -109,12 +109,14 @@ class Crew:
 
     def _ended(self) -> str:
         """Which process ended, and how; the others, who may wait for it, are ended with it."""
-        multiprocessing.connection.wait([each.sentinel for each in self._processes], timeout=10)
-        codes = {number: each.exitcode for number, each in enumerate(self._processes, 1)}
-        for each in self._processes:
+        ready = multiprocessing.connection.wait([each.sentinel for each in self._processes], timeout=10)
+        gone: list[str] = []
+        for number, each in enumerate(self._processes, 1):
+            if each.sentinel in ready:
+                each.join()  # its files are closed a moment before its status is known
+                gone.append(f"process {number}, {_status(each.exitcode)}")
             each.kill()
         self.close()
-        gone = [f"process {number}, {_status(code)}" for number, code in codes.items() if code is not None]
         return f"{', '.join(gone) or 'a process'}, ended in the middle of a replay"
 
 

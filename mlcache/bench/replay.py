@@ -131,7 +131,12 @@ def by_threads(
         def play(numbers: NDArray[np.int64]) -> list[_Played]:
             if callers == 1:
                 return [_play(cached, work, numbers, meet if work.together else None)]
-            return _results([threads.submit(share, caller, numbers) for caller in range(callers)])
+            try:
+                futures = [threads.submit(share, caller, numbers) for caller in range(callers)]
+            except BaseException:
+                start.abort()  # those that were started would wait for the others for ever
+                raise
+            return _results(futures)
 
         play(order[: work.warm])
         return _together(play(order[work.warm :]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlcache.cli import files, given
+from mlcache.cli import files, given, traces
 from mlcache.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -126,13 +126,8 @@ def _known(workloads: Names, payloads: Names, crowds: Names, size: Size) -> list
 def _recorded(paths: list[Path], payloads: Names, crowds: Names, length: int) -> list[Task]:
     from mlcache.bench.callers import ONE_ARGUMENT
     from mlcache.bench.workloads import recorded
-    from mlcache.trace.reading import load
 
-    try:
-        trace = load(paths).workload
-    except OSError as error:
-        raise ConfigurationError(f"{error.filename} cannot be read: {error.strerror}") from error
-    work = recorded(trace, (payloads or ["embedding"])[0], length)
+    work = recorded(traces.recorded(paths).workload, (payloads or ["embedding"])[0], length)
     return _tasks(work, ONE_ARGUMENT, crowds)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlcache.cli import files, given
+from mlcache.cli import traces as named
 from mlcache.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -82,14 +83,9 @@ def simulate(  # noqa: PLR0913 - one parameter an option
 
 
 def _recorded(paths: list[Path], sample: float, console: Console) -> Workload:
-    from mlcache.trace.reading import load
-
     if not paths:
         raise ConfigurationError("give the files of a trace, which MLCACHE_TRACE makes, or --workload")
-    for path in paths:
-        if not path.is_file():
-            raise ConfigurationError(f"there is no trace {path}: give files that MLCACHE_TRACE wrote")
-    recorded = load(paths, sample=sample)
+    recorded = named.recorded(paths, sample)
     _tell(recorded, console)
     return recorded.workload
 

@@ -12,6 +12,7 @@ import pytest
 
 from mlcache.bench.callers import ReplayFailedError
 from mlcache.bench.processes import crew
+from mlcache.bench.work import Arguments
 from mlcache.bench.workloads import Size, work
 
 SMALL = Size(keys=4, calls=12, repetitions=1, costs=(0.001, 0.001))
@@ -43,14 +44,14 @@ class Deadly(Noted):
 def test_in_a_stampede_nobody_makes_a_call_before_all_have_made_the_one_before(tmp_path: Path) -> None:
     what = work("stampede", "text", SMALL)
     log = tmp_path / "log"
-    arguments = [((Noted(number, str(log)),), {}) for number in range(len(what.calls))]
+    arguments: list[Arguments] = [((Noted(number, str(log)),), {}) for number in range(len(what.calls))]
     # Waits of unlike lengths: who is done first would run ahead, as nobody shares the answers of another.
     noted = msgspec.structs.replace(what, calls=arguments, costs=np.array([0.0, 0.02, 0.0, 0.02]))
     with crew(noted, 2) as members:
         members.replay("lru", ROOMY, 0)
-    lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
-    made = [tuple(line) for line in dict.fromkeys(map(tuple, lines))]  # a key is made once more to compare
-    pairs = [made[at : at + 2] for at in range(0, len(made), 2)]
+    lines = dict.fromkeys(log.read_text(encoding="utf-8").splitlines())  # a key is made once more to compare
+    made = [line.split() for line in lines]
+    pairs = zip(made[::2], made[1::2], strict=True)
     assert [one[0] == other[0] and one[1] != other[1] for one, other in pairs] == [True] * len(what.calls)
 
 
@@ -58,7 +59,7 @@ def test_a_process_that_is_killed_is_told_and_the_next_replay_has_new_ones(tmp_p
     what = work("stampede", "text", SMALL)
     trigger = tmp_path / "trigger"
     trigger.touch()
-    calls = [((Deadly(number, str(trigger)),), {}) for number in range(len(what.calls))]
+    calls: list[Arguments] = [((Deadly(number, str(trigger)),), {}) for number in range(len(what.calls))]
     with crew(msgspec.structs.replace(what, calls=calls), 2) as members:
         with pytest.raises(ReplayFailedError, match=r"process \d, by signal 9, ended in the middle"):
             members.replay("disk", ROOMY, 0)

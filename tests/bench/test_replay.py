@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,22 @@ def test_callers_that_there_are_not_are_told(text: str) -> None:
 def test_callers_are_shown_in_words() -> None:
     assert str(Callers("threads", 1)) == "1 caller"
     assert str(callers("tasks:7")) == "7 tasks"
+
+
+def test_threads_that_cannot_all_be_started_are_an_error_and_do_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    submit, left = ThreadPoolExecutor.submit, iter(range(2))
+
+    def some(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        return submit(*arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", some)
+    what = work("zipf", "text", SMALL)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        by_threads(lambda argument: argument, what, what.order(0), 3)
 
 
 @pytest.mark.parametrize("workload", ["stampede", "zipf"])

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mlcache.bench import document, policies
 from mlcache.cli.app import app
-from mlcache.errors import ConfigurationError
+from mlcache.errors import ConfigurationError, TraceError
 
 resource_tracker.ensure_running()  # Python starts it once, and keeps it
 TWICE = ["--repetitions", "2"]
@@ -91,7 +91,9 @@ def test_a_recorded_trace_is_replayed(tmp_path: Path, monkeypatch: pytest.Monkey
         keys=np.arange(12) % 4, times=np.arange(12.0), costs=np.full(4, 0.5), sizes=np.full(4, 300)
     )
     recorded = reading.Recorded(workload=trace, unknown=0, not_kept=0, sample=1.0)
-    monkeypatch.setattr(reading, "load", lambda _: recorded)
+    monkeypatch.setattr(reading, "load", lambda *_, **__: recorded)
+    (tmp_path / "some.trace").touch()
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "run.json"
     run("bench", "--trace", "some.trace", "-b", "lru", "--memory", "9", *TWICE, "--json", str(file))
     (scenario,) = document.read(file).scenarios
@@ -156,7 +158,9 @@ def test_a_backend_that_cannot_be_opened_is_told_beside_the_others(tmp_path: Pat
         (["-w", "zipf", "-w", "zipf"], "--workload zipf is given twice"),
         (["-p", "text", "-p", "text"], "--payload text is given twice"),
         (["--callers", "1", "--callers", "1"], "--callers 1 is given twice"),
-        (["--trace", "/no/such.trace"], "/no/such.trace cannot be read: No such file"),
+        (["--trace", "/no/such.trace"], "there is no trace /no/such.trace"),
+        (["--trace", "/proc/self/mem"], "/proc/self/mem cannot be read: Input/output error"),
+        (["--trace", "calls"], "calls is no trace"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_measured(
@@ -164,7 +168,7 @@ def test_a_mistake_is_told_before_anything_is_measured(
 ) -> None:
     (tmp_path / "calls").write_text("[[1, 2]]\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises((ConfigurationError, TraceError), match=said):
         run("bench", *arguments)
 
 

@@ -79,6 +79,7 @@ def test_a_known_pattern_is_replayed_with_the_policies_and_the_lifetime_asked_fo
     ("arguments", "part"),
     [
         ([], "give the files of a trace"),
+        (["/proc/self/mem"], "/proc/self/mem cannot be read: Input/output error"),
         (["missing.trace"], "there is no trace missing.trace"),
         (["-w", "scan", "-s", "much"], "--size is 'much'"),
         (["-w", "scan", "-s", "150%"], "size 1.5 is no share"),
