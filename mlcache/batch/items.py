@@ -72,7 +72,8 @@ class InArray:
         self._axis = _axis_of(array, axis)
         self._array = array
         self._rows = np.moveaxis(array, self._axis, 0) if self._axis else array
-        kind = f"{type(array).__module__}.{type(array).__qualname__}"
+        own = type(array)
+        kind = "numpy.ndarray" if own is np.ndarray else f"{own.__module__}.{own.__qualname__}"
         self.kind = (kind, self._axis, array.dtype, self._rows.shape[1:])
         # Other types of numpy's are equal though they differ, as in what belongs to a field.
         self.stamp: Hashable = self.kind if array.dtype.kind in _PLAIN else None
@@ -188,6 +189,8 @@ def plain_list(array: np.ndarray[Any, Any]) -> list[Any]:
 
 def _axis_of(array: Any, axis: int | None) -> int:
     axis = axis or 0
+    if axis == 0 < array.ndim:
+        return 0
     if not -array.ndim <= axis < array.ndim:
         raise ConfigurationError(
             f"the items lie along axis {axis}, and the array has {array.ndim} dimensions: pass a batch "

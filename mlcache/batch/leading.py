@@ -127,17 +127,19 @@ def chunks(order: Order, plan: Plan, seats: Sequence[Seat]) -> Iterator[list[Sea
     limits = plan.limits
     most = limits.max_size or max(len(seats), 1)
     most = min(most, LOCKED_AT_ONCE) if plan.terms.shared else most
+    if not limits.weighs:
+        yield from (list(seats[start : start + most]) for start in range(0, len(seats), most))
+        return
     chunk: list[Seat] = []
     weights = (0.0, 0.0)
     for seat in seats:
-        weight = limits.weight(order.items.single(order.firsts[seat.number])) if limits.weighs else weights
+        weight = limits.weight(order.items.single(order.firsts[seat.number]))
         full = len(chunk) >= most or any(w + more > 1 for w, more in zip(weights, weight, strict=True))
         if chunk and full:
             yield chunk
             chunk, weights = [], (0.0, 0.0)
         chunk.append(seat)
-        if limits.weighs:
-            weights = (weights[0] + weight[0], weights[1] + weight[1])
+        weights = (weights[0] + weight[0], weights[1] + weight[1])
     if chunk:
         yield chunk
 

@@ -114,6 +114,8 @@ class ItemKeying:
 
 def distinct(digests: Sequence[bytes]) -> tuple[list[int], list[int]]:
     """By distinct digest, its first place; and by place, its number among the distinct ones."""
+    if len(digests) == 1:
+        return [0], [0]
     numbers: dict[bytes, int] = {}
     seats = [numbers.setdefault(each, len(numbers)) for each in digests]
     if len(numbers) == len(digests):

@@ -111,13 +111,15 @@ class Turns:
                 self._batcher.serve_elsewhere()
             return
         rider.flight.hurry = partial(self._batcher.hurry, rider)
-        self._batcher.put(rider)
+        full = self._batcher.put(rider)
         if self._opening is None:
             import asyncio
 
             self._opening = Context().run(Job, self._batcher.open)
             asyncio.get_running_loop().call_soon(self._end_turn, self._opening)
         rider.flight.offer(self._opening)  # to whoever waits for it: that may hold up the loop
+        if full:
+            self._batcher.open(1)
 
     def withdraw(self, rider: Rider) -> bool:
         """Take one back; whether it had not begun."""

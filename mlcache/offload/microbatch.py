@@ -56,7 +56,8 @@ class MicroBatcher:
         self._queue = Queue(rules)
         self._busy = 0
         self._computing = 0
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
 
     @property
     def waiting(self) -> int:
@@ -68,24 +69,32 @@ class MicroBatcher:
 
         A request that is made by a batch waits for no slot, since the batch may hold it.
         """
-        with self._changed:
+        with self._lock:
             self._queue.add(ticket)
             free = self._busy < self._rules.slots or _inside.get()
             self._busy += free
-            if not free:
+            if not free and self._rules.max_wait:
                 self._changed.notify()
             return free
 
-    def put(self, ticket: Ticket) -> None:
-        """Take a request without giving anybody a slot; ``open`` is to be called soon."""
-        with self._changed:
-            self._queue.add(ticket)
-            self._changed.notify()
+    def put(self, ticket: Ticket) -> bool:
+        """Take a request without giving anybody a slot; ``open`` is to be called soon.
 
-    def open(self) -> None:
-        """Serve what waits, as far as slots are free, in threads that are made for it."""
-        with self._changed:
+        Returns:
+            Whether it is to be called now, as what waits is a batch already.
+        """
+        with self._lock:
+            self._queue.add(ticket)
+            if self._rules.max_wait:  # for which somebody may wait
+                self._changed.notify()
+            begin = self._busy - self._computing  # and will each take a batch
+            return self._busy < self._rules.slots and self._queue.has_batches(ticket.bucket, begin + 1)
+
+    def open(self, most: int | None = None) -> None:
+        """Serve what waits, as far as slots are free, in threads that are made for it: ``most`` of them."""
+        with self._lock:
             free = min(self._rules.slots - self._busy, len(self._queue))
+            free = free if most is None else min(free, most)
             self._busy += max(free, 0)
         for _ in range(free):
             self.serve_elsewhere()
@@ -94,14 +103,14 @@ class MicroBatcher:
         """Have a request for which a batch waits computed by itself, as that batch may hold its slot."""
         if not _inside.get() or not self.withdraw(ticket):
             return
-        with self._changed:
+        with self._lock:
             self._busy += 1
             self._computing += 1
         self.serve_elsewhere([ticket])
 
     def withdraw(self, ticket: Ticket) -> bool:
         """Take a request back; whether it had not begun."""
-        with self._changed:
+        with self._lock:
             return self._queue.remove(ticket)
 
     def serve(self, until: Callable[[], bool] = lambda: False, *, first: list[Ticket] | None = None) -> None:
@@ -127,7 +136,7 @@ class MicroBatcher:
             with _being_inside():
                 yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._computing -= 1
 
     def serve_elsewhere(self, first: list[Ticket] | None = None) -> None:
@@ -141,7 +150,7 @@ class MicroBatcher:
             batch, wait = self.take()
             if batch or not wait:
                 return batch
-            with self._changed:
+            with self._lock:
                 self._changed.wait(wait)
 
     def take(self) -> tuple[list[Ticket], float]:
@@ -149,7 +158,7 @@ class MicroBatcher:
 
         Where several slots are idle, those who have them share what waits.
         """
-        with self._changed:
+        with self._lock:
             batch, gone, wait = self._queue.take(clock.ticks(), max(self._busy - self._computing, 1))
             self._computing += bool(batch)
         for ticket in gone:
@@ -158,7 +167,7 @@ class MicroBatcher:
 
     def release(self) -> bool:
         """Give the slot back, unless there are requests: whether it has to go on being served."""
-        with self._changed:
+        with self._lock:
             if len(self._queue):
                 return True
             self._busy -= 1
@@ -170,7 +179,8 @@ class MicroBatcher:
 
     def after_fork(self) -> None:
         """Begin anew in a child, which has none of the threads that serve."""
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._queue = Queue(self._rules)
         self._busy = self._computing = 0
 

@@ -40,6 +40,10 @@ class Ticket:
         """Whether anybody still waits for the answer."""
         return True
 
+    def is_gone(self, now: float) -> bool:
+        """Whether it is not to be computed any more, at this reading of ``clock.ticks``."""
+        return not self.is_wanted() or (self.ends is not None and self.ends <= now)
+
     def leave(self, *, late: bool) -> None:
         """Note that it will not be computed, because nobody wants it or it is too late."""
 
@@ -75,8 +79,13 @@ class Queue:
 
     def add(self, ticket: Ticket) -> None:
         """Take a request."""
-        tenants = self._buckets.setdefault(ticket.bucket, OrderedDict())
-        tenants.setdefault(ticket.tenant, deque()).append(ticket)
+        tenants = self._buckets.get(ticket.bucket)
+        if tenants is None:
+            tenants = self._buckets[ticket.bucket] = OrderedDict()
+        line = tenants.get(ticket.tenant)
+        if line is None:
+            line = tenants[ticket.tenant] = deque()
+        line.append(ticket)
         self._size += 1
 
     def remove(self, ticket: Ticket) -> bool:
@@ -100,64 +109,76 @@ class Queue:
             now: the reading of ``clock.ticks``.
             among: how many share what waits: a batch is one of so many parts at most.
         """
-        gone = self._sweep(now)
+        gone = self._shed(now)
         if not self._size:
             return [], gone, 0.0
         bucket = min(self._buckets, key=self._oldest)
         wait = self._oldest(bucket) + self._rules.max_wait - now if self._rules.max_wait else 0.0
         if wait > 0:
-            full = [each for each in self._buckets if self._is_full(each)]
+            full = [each for each in self._buckets if self._is_full(each, now)]
             if not full:
                 return [], gone, wait
             bucket = full[0]
-        return self._fill(bucket, -(-self._size // among)), gone, 0.0
+        return self._fill(bucket, -(-self._size // among), now, gone), gone, 0.0
 
-    def _sweep(self, now: float) -> list[Ticket]:
-        gone = [
-            ticket
-            for tenants in self._buckets.values()
-            for line in tenants.values()
-            for ticket in line
-            if not ticket.is_wanted() or (ticket.ends is not None and ticket.ends <= now)
-        ]
-        for ticket in gone:
-            self.remove(ticket)
+    def _shed(self, now: float) -> list[Ticket]:
+        """Take out whoever is gone of those that are next in line: to look at all would take too long."""
+        gone: list[Ticket] = []
+        for bucket, tenants in list(self._buckets.items()):
+            for tenant, line in list(tenants.items()):
+                while line and line[0].is_gone(now):
+                    gone.append(line.popleft())
+                self._tidy(bucket, tenant)
+        self._size -= len(gone)
         return gone
 
     def _oldest(self, bucket: Hashable) -> float:
         return min(line[0].since for line in self._buckets[bucket].values())
 
-    def _is_full(self, bucket: Hashable) -> bool:
-        batch = list(self._choose(bucket))
+    def has_batches(self, bucket: Hashable, number: int) -> bool:
+        """Whether so many batches wait in a bucket that none of them can grow."""
         most = self._rules.max_size
-        waiting = sum(map(len, self._buckets[bucket].values()))
-        return len(batch) == most or len(batch) < waiting
+        return most is not None and sum(map(len, self._buckets[bucket].values())) >= most * number
 
-    def _fill(self, bucket: Hashable, most: int) -> list[Ticket]:
-        """Take as many as fit out of one bucket; the tenant who was served last comes last next time."""
-        batch = list(islice(self._choose(bucket), most))
+    def _is_full(self, bucket: Hashable, now: float) -> bool:
+        batch = list(self._choose(bucket, now))
+        lines = self._buckets[bucket].values()
+        waiting = sum(not ticket.is_gone(now) for line in lines for ticket in line)
+        return len(batch) == self._rules.max_size or len(batch) < waiting
+
+    def _fill(self, bucket: Hashable, most: int, now: float, gone: list[Ticket]) -> list[Ticket]:
+        """Take as many as fit out of one bucket; the tenant who was served last comes last next time.
+
+        Those that are gone, and stood before one that was taken, are added to ``gone``.
+        """
+        batch = list(islice(self._choose(bucket, now), most))
         tenants = self._buckets[bucket]
+        before = len(gone)
         for ticket in batch:
-            tenants[ticket.tenant].popleft()
+            line = tenants[ticket.tenant]
+            while (first := line.popleft()) is not ticket:
+                gone.append(first)
             tenants.move_to_end(ticket.tenant)
-        self._size -= len(batch)
+        self._size -= len(batch) + len(gone) - before
         for ticket in batch:
             self._tidy(bucket, ticket.tenant)
         return batch
 
-    def _choose(self, bucket: Hashable) -> Iterator[Ticket]:
+    def _choose(self, bucket: Hashable, now: float) -> Iterator[Ticket]:
         """Requests in turns of the tenants, until the batch is full; one at least."""
         lines = deque(iter(line) for line in self._buckets[bucket].values())
         most, count = self._rules.max_size, 0
         sums: list[float] = []
         while lines and count != most:
             line = lines.popleft()
-            ticket = next(line, None)
+            ticket = next((each for each in line if not each.is_gone(now)), None)
             if ticket is None:
                 continue
-            sums = [a + b for a, b in zip(sums or [0.0] * len(ticket.weights), ticket.weights, strict=True)]
-            if count and any(each > 1 for each in sums):
-                return
+            if ticket.weights:
+                before = sums or [0.0] * len(ticket.weights)
+                sums = [a + b for a, b in zip(before, ticket.weights, strict=True)]
+                if count and any(each > 1 for each in sums):
+                    return
             yield ticket
             count += 1
             lines.append(line)

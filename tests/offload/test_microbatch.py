@@ -234,3 +234,35 @@ async def test_a_full_batch_ends_the_wait_of_a_task() -> None:
     assert batcher.task is not None
     await asyncio.wait_for(batcher.task, 20)
     assert batches == ["ab"]
+
+
+def test_a_batch_that_cannot_grow_does_not_wait_for_the_turn_to_end() -> None:
+    batcher = MicroBatcher(lambda _: None, Rules(max_size=2, slots=2))
+    tickets = [Ticket("b") for _ in range(5)]
+    assert [batcher.put(ticket) for ticket in tickets[:2]] == [False, True]
+    batcher._busy += 1  # whoever serves them has not begun, and will take these two
+    assert [batcher.put(ticket) for ticket in tickets[2:4]] == [False, True]
+    batcher._busy += 1
+    assert not batcher.put(tickets[4])  # no slot is left
+
+
+def test_those_who_left_are_passed_over_wherever_they_stand() -> None:
+    requests = [Request(name) for name in "abcdef"]
+    queue = fill(Queue(Rules(max_size=2)), *requests)
+    for place in (0, 2, 3, 5):
+        requests[place].wanted = False
+    batch, gone, wait = queue.take(1e9)
+    assert (names(batch), names(gone), wait) == ("be", "acd", 0.0)
+    batch, gone, wait = queue.take(1e9)
+    assert (names(batch), names(gone), wait) == ("", "f", 0.0)
+    assert not len(queue)
+
+
+def test_a_full_batch_is_told_by_who_is_still_there() -> None:
+    requests = [Request(name) for name in "abc"]
+    queue = fill(Queue(Rules(max_size=2, max_wait=1e9)), *requests[:2])
+    requests[1].wanted = False
+    assert queue.take(0.0)[2] > 0
+    fill(queue, requests[2])
+    batch, gone, _ = queue.take(0.0)
+    assert (names(batch), names(gone)) == ("ac", "b")
