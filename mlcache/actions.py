@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from mlcache import clock, engines, forks, keys, switch
-from mlcache.by_hand import invalidate, peek, put
+from mlcache.by_hand import invalidate, peek, put, refresh
 from mlcache.cache import Cache, Options
 from mlcache.call import Call, Parameters, Values, text_name
 from mlcache.drive import blocking, suspending
@@ -19,7 +19,7 @@ from mlcache.entry import FOREVER, Entry, Failure, Key
 from mlcache.errors import ConfigurationError
 from mlcache.explanation import Explanation, describe
 from mlcache.fastpath import Exits, compile_fast_path
-from mlcache.flow import answer, bypass, refresh
+from mlcache.flow import answer, bypass
 from mlcache.key_tree import KeyTree, key_tree
 from mlcache.progress import Progress, how_many
 from mlcache.result import Result, moment

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from mlcache.backends.tiered import Found
-from mlcache.entry import Key, Verdict, judge
+from mlcache.call import Call
+from mlcache.entry import FOREVER, Key, Verdict, judge
 from mlcache.events import NotKept
-from mlcache.flow import Terms, make_entry
-from mlcache.steps import Drop, Find, Keep, Made, Outcome, Status, Supersede, Tell
+from mlcache.flow import Terms, answer, lead, make_entry
+from mlcache.steps import Drop, Find, Join, Keep, Lead, Made, Outcome, Status, Supersede, Tell
+
+
+async def refresh(call: Call, terms: Terms) -> Outcome:
+    """Compute anew, whatever is kept or under way, and keep the result."""
+    flight, _ = await Join(call.key, anew=True)
+    outcome: Outcome | None = await Lead(flight, lead(call, terms, flight, after=FOREVER))
+    return outcome if outcome is not None else await answer(call, terms)
 
 
 async def put(key: Key, made: Made, terms: Terms) -> None:

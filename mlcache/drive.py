@@ -36,6 +36,7 @@ from mlcache.steps import (
     Now,
     Outcome,
     Pause,
+    Share,
     Step,
     Supersede,
     Tell,
@@ -135,6 +136,12 @@ def _land(step: Land, parts: Parts) -> None:
         parts.flights.land(step.flight, None)
 
 
+def _share(step: Share, _: Parts) -> None:
+    # Who has left the work to a thread waits as all others do, but for its end.
+    if step.flight.queued is None:
+        step.flight.end(step.outcome)
+
+
 def _drop(step: Drop, parts: Parts) -> bool:
     parts.flights.supersede(step.key)
     return parts.store.drop(step.key)
@@ -169,6 +176,7 @@ ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Pause: lambda step, _: threading.Event().wait(step.seconds),
     Drop: _drop,
     Supersede: lambda step, parts: parts.flights.supersede(step.key),
+    Share: _share,
     Land: _land,
     Tell: lambda step, parts: parts.tell(step.event),
 }

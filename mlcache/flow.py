@@ -47,6 +47,7 @@ from mlcache.steps import (
     Now,
     Outcome,
     Pause,
+    Share,
     Status,
     Tell,
     TryLock,
@@ -206,8 +207,11 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
     if objection:
         await Tell(NotKept(call.key, objection))
         return Outcome(entry, Status.MISS, kept=False, shareable=UNCOPIABLE not in objection)
+    outcome = Outcome(entry, Status.MISS)
+    if flight.waiters:
+        await Share(flight, outcome)
     await keep(call.key, entry, flight)
-    return Outcome(entry, Status.MISS)
+    return outcome
 
 
 async def keep(key: Key, entry: Entry, flight: Flight) -> None:
@@ -276,13 +280,6 @@ async def _renew(call: Call, terms: Terms, found: Found) -> None:
     flight, leading = await Join(call.key, later=True)
     if leading:
         await Later(flight, lead(call, terms, flight, after=found.entry.created))
-
-
-async def refresh(call: Call, terms: Terms) -> Outcome:
-    """Compute anew, whatever is kept or under way, and keep the result."""
-    flight, _ = await Join(call.key, anew=True)
-    outcome: Outcome | None = await Lead(flight, lead(call, terms, flight, after=FOREVER))
-    return outcome if outcome is not None else await answer(call, terms)
 
 
 async def bypass(call: Call) -> Outcome:

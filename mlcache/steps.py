@@ -142,6 +142,13 @@ class Land(Step, frozen=True, eq=False):
     error: BaseException | None = None
 
 
+class Share(Step, frozen=True, eq=False):
+    """Give all who wait for the flight its outcome already. It stays under way for who comes later."""
+
+    flight: Flight
+    outcome: Outcome
+
+
 class Tell(Step, frozen=True, eq=False):
     """Count the event and tell the hooks."""
 

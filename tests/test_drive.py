@@ -20,6 +20,7 @@ import pytest
 import mlcache
 from mlcache import AsyncCachedFunction, CachedFunction, Expiry, RecursiveCallError, ml_cache
 from mlcache.backends.memory import Lru
+from mlcache.entry import Entry, Key
 from mlcache.events import hook
 from mlcache.flight import Flight, Flights
 from mlcache.threads import pool
@@ -75,6 +76,21 @@ def when_joined(
     return all_there
 
 
+def when_waiting(
+    cached: CachedFunction[..., Any] | AsyncCachedFunction[..., Any], number: int
+) -> threading.Event:
+    """An event that is set when so many callers wait for the one flight there is, or will be."""
+    all_there = threading.Event()
+
+    def look() -> None:
+        while not any(flight.waiters >= number for flight in list(flights_of(cached)._flights.values())):
+            threading.Event().wait(0.001)
+        all_there.set()
+
+    threading.Thread(target=look, daemon=True).start()
+    return all_there
+
+
 @asynccontextmanager
 async def other_loop() -> AsyncIterator[Callable[[Coroutine[Any, Any, Any]], Future[Any]]]:
     """An event loop in another thread; what it gives has a coroutine awaited there."""
@@ -117,6 +133,111 @@ def test_of_many_threads_one_computes(number: int) -> None:
     info = score.cache_info()
     assert (info.misses, info.coalesced, info.hits) == (1, number - 1, 0)
     assert len(flights_of(score)) == 0
+
+
+class SlowToWrite(Lru):
+    """A store that writes when it may."""
+
+    name = "slow"
+    blocking = True
+
+    def __init__(self) -> None:
+        super().__init__(max_bytes=2**20)
+        self.writing, self.may_write = threading.Event(), threading.Event()
+
+    def put(self, key: Key, entry: Entry) -> None:
+        self.writing.set()
+        assert self.may_write.wait(PATIENCE)
+        super().put(key, entry)
+
+
+def test_who_waits_does_not_wait_for_the_store() -> None:
+    gate, store = Gate(), SlowToWrite()
+
+    @ml_cache(backend=store)
+    def score(x: int) -> int:
+        gate.hold(x)
+        return x
+
+    all_there = when_waiting(score, 3)
+    with ThreadPoolExecutor(5) as threads:
+        leader = threads.submit(score, 1)
+        assert gate.entered.wait(PATIENCE)
+        others = [threads.submit(score, 1) for _ in range(3)]
+        assert all_there.wait(PATIENCE)
+        gate.let_go.set()
+        assert [other.result(PATIENCE) for other in others] == [1, 1, 1]
+        assert store.writing.wait(PATIENCE)
+        late = threads.submit(score.call_with_info, 1).result(PATIENCE)
+        assert (late.value, late.status) == (1, "coalesced"), "it is under way until it is written"
+        assert not leader.done()
+        store.may_write.set()
+        assert leader.result(PATIENCE) == 1
+    assert score.call_with_info(1).status == "hit"
+    assert (gate.calls, score.cache_info().misses) == ([1], 1)
+
+
+def test_what_is_forgotten_while_it_is_written_is_not_kept() -> None:
+    gate, store = Gate(), SlowToWrite()
+
+    @ml_cache(backend=store)
+    def score(x: int) -> int:
+        gate.hold(x)
+        return x
+
+    all_there = when_waiting(score, 1)
+    with ThreadPoolExecutor(2) as threads:
+        leader = threads.submit(score, 1)
+        assert gate.entered.wait(PATIENCE)
+        other = threads.submit(score, 1)
+        assert all_there.wait(PATIENCE)
+        gate.let_go.set()
+        assert other.result(PATIENCE) == 1
+        assert store.writing.wait(PATIENCE)
+        score.invalidate(1)
+        store.may_write.set()
+        assert leader.result(PATIENCE) == 1
+    assert score.peek(1) is None
+
+
+async def test_tasks_that_wait_do_not_wait_for_the_store() -> None:
+    gate, store = Gate(), SlowToWrite()
+
+    @ml_cache(backend=store)
+    async def score(x: int) -> int:
+        await gate.hold_task(x)
+        return x
+
+    leader = asyncio.ensure_future(score(1))
+    await gate.is_entered()
+    others = [asyncio.ensure_future(score(1)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert await asyncio.to_thread(when_waiting(score, 3).wait, PATIENCE)
+    gate.let_go.set()
+    assert await asyncio.wait_for(asyncio.gather(*others), PATIENCE) == [1, 1, 1]
+    assert not leader.done()
+    store.may_write.set()
+    assert await leader == 1
+    assert (await score.call_with_info(1)).status == "hit"
+
+
+async def test_who_left_the_work_to_a_thread_has_the_answer_when_it_is_kept() -> None:
+    gate, store = Gate(), SlowToWrite()
+
+    @ml_cache(backend=store)
+    def score(x: int) -> int:
+        gate.hold(x)
+        return x
+
+    all_there = when_joined(score, 3)
+    answers = [asyncio.ensure_future(score.aio(1)) for _ in range(3)]
+    assert await asyncio.to_thread(all_there.wait, PATIENCE)
+    gate.let_go.set()
+    assert await asyncio.to_thread(store.writing.wait, PATIENCE)
+    assert not any(answer.done() for answer in answers)
+    store.may_write.set()
+    assert await asyncio.gather(*answers) == [1, 1, 1]
+    assert store.get(score.cache_key(1)) is not None
 
 
 async def test_of_a_thousand_tasks_one_computes() -> None:

@@ -31,6 +31,7 @@ from mlcache.steps import (
     Now,
     Outcome,
     Pause,
+    Share,
     Status,
     Step,
     Supersede,
@@ -310,7 +311,7 @@ def test_what_never_expires_has_no_deadline() -> None:
 
 
 def test_a_refresh_computes_whatever_is_kept() -> None:
-    play = Play(flow.refresh(CALL, TERMS))
+    play = Play(by_hand.refresh(CALL, TERMS))
     flight = Flight(KEY)
     assert play.next(Join, (flight, True)).anew is True
     lead = play.steps[-1]
@@ -325,12 +326,26 @@ def test_a_refresh_computes_whatever_is_kept() -> None:
 
 
 def test_a_refresh_whose_leader_gave_up_becomes_a_call() -> None:
-    play = Play(flow.refresh(CALL, TERMS))
+    play = Play(by_hand.refresh(CALL, TERMS))
     play.next(Join, (Flight(KEY), True))
     play.next(Lead, None).flow.close()
     play.next(Find, FRESH)
     play.told(Hit)
     assert play.result().entry is FRESH.entry
+
+
+def test_who_waits_has_the_answer_before_it_is_written() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.lead(CALL, TERMS, flight))
+    play.next(Find, None)
+    flight.count_waiter(1)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    share = play.next(Share)
+    assert (share.flight, share.outcome.entry.value) == (flight, "made")
+    assert play.next(Keep).entry is share.outcome.entry
+    assert play.next(Land).outcome is share.outcome
+    assert play.result() is share.outcome
 
 
 def test_a_put_is_kept_rather_than_what_flights_bring() -> None:

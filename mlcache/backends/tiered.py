@@ -57,7 +57,8 @@ class Tiers:
         self._recent = Recent()
         self._on_failure = on_failure
         self._nearest: Any = self.backends[0] if self.backends else None
-        self.at_hand = len(self.backends) == 1 and isinstance(self._nearest, InMemory)
+        at_once = all(not each.blocking and isinstance(each, InMemory) for each in self.backends)
+        self.at_hand = at_once and len(self.backends) == 1
 
     @property
     def memory(self) -> tuple[Callable[[bytes], Entry | None], Callable[[bytes], Any]] | None:

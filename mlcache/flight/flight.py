@@ -126,6 +126,7 @@ class Flight:
             if self._end is not None:
                 return
             self._end, future = end, self._future
+            self.waiters = 0
         self.hurry = None  # which holds what holds this flight
         if future is not None:
             _set(future, *end)
@@ -163,7 +164,9 @@ class Flight:
         self.carried = ()
 
     def count_waiter(self, number: int) -> None:
-        """Note that somebody begins to wait, or with -1 that somebody gave up or was answered."""
+        """Note that somebody begins to wait, or with -1 that somebody gave up; nobody does once it landed."""
+        if self._end is not None:  # many go on then, and should have as little to do as may be
+            return
         with self._lock:
             self.waiters += number
         hurry = self.hurry

@@ -381,3 +381,13 @@ def test_one_tier_in_memory_that_fails_to_write_does_not_keep_what_is_older(rais
         tiers.keep(KEY, entry("new"))
     assert told == [("lru", "put", KEY, MemoryError)]
     assert tiers.find(KEY) is None
+
+
+def test_what_blocks_is_not_at_hand() -> None:
+    class Blocking(Lru):
+        blocking = True
+
+    assert Tiers([Lru(max_bytes=2**20)], fail).at_hand
+    assert not Tiers([Blocking(max_bytes=2**20)], fail).at_hand
+    assert not row(2)[0].at_hand
+    assert not Tiers([], fail).at_hand

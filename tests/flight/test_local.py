@@ -84,6 +84,19 @@ async def test_a_stop_iteration_reaches_tasks_too() -> None:
         flight.wait()
 
 
+def test_nobody_waits_for_a_flight_that_has_landed() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    flights.join(KEY)
+    with waiting_for(flight):
+        assert flight.waiters == 1
+        flights.land(flight, "result")
+        assert flight.waiters == 0
+        with waiting_for(flight):
+            assert flight.waiters == 0
+    assert flight.waiters == 0
+
+
 def test_who_gives_up_waiting_does_not_cancel_it_for_the_others() -> None:
     flights = Flights()
     flight, _ = flights.join(KEY)
