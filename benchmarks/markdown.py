@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,5 +38,17 @@ def chosen(document: dict[str, Any], name: str = "hits") -> dict[str, Any]:
     raise ValueError(f"there is no run of {name!r} in this file")
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table that the command line asks for."""
+    parser = argparse.ArgumentParser("python -m benchmarks.markdown", description="A run as a table.")
+    parser.add_argument("file", type=Path, metavar="FILE", help="what --json of the benchmarks wrote")
+    parser.add_argument("name", nargs="?", default="hits", metavar="NAME", help="the benchmark: hits")
+    options = parser.parse_args(arguments)
+    try:
+        print(table(chosen(json.loads(options.file.read_bytes()), options.name)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        parser.error(f"{options.file} is no run of {options.name!r}: {error}")
+
+
 if __name__ == "__main__":
-    print(table(chosen(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), *sys.argv[2:3])))
+    main()

@@ -10,7 +10,7 @@ import msgspec
 from mlcache.bench.document import Cell, Document, Scenario
 from mlcache.bench.places import Traits
 from mlcache.bench.statistics import paired_difference, tells
-from mlcache.bench.words import listed, number
+from mlcache.bench.words import listed, named, number
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -116,13 +116,15 @@ def _why(document: Document, able: list[str]) -> str:
         said = [f"It saves nothing {over}: {_why_nothing(document, first)}"]
     text = ", and ".join(said) + "."
     if not tells(len(saved)):
-        return text + (f" Too few samples to tell it from {listed(able[1:])}." if able[1:] else "")
+        others = listed([named(name) for name in able[1:]])
+        return text + (f" Too few samples to tell it from {others}." if others else "")
     equal = [name for name in able[1:] if not _ahead(saved, overall(document, name))]
     behind = [name for name in able[1:] if name not in equal]
     if equal:
-        text += f" As good within the noise: {listed(equal)}."
+        text += f" As good within the noise: {listed([named(name) for name in equal])}."
     if behind:
-        text += f" Behind: {listed([f'{name} ({_points(document, first, name)})' for name in behind])}."
+        points = [f"{named(name)} ({_points(document, first, name)})" for name in behind]
+        text += f" Behind: {listed(points)}."
     return text
 
 
@@ -166,4 +168,4 @@ def _beaten(cell: Cell, best: Cell | None) -> str:
     if not _ahead(its, mine):
         return ""
     shares = number("net", statistics.median(mine)), number("net", statistics.median(its))
-    return f"saves {shares[0]}, where {best.backend} saves {shares[1]}"
+    return f"saves {shares[0]}, where {named(best.backend)} saves {shares[1]}"

@@ -15,6 +15,9 @@ from mlcache.bench.policies import Curves, in_words
 from mlcache.bench.statistics import interval
 from mlcache.bench.words import NONE, number, seconds, size
 
+UNBROKEN = "\N{NO-BREAK SPACE}"
+"""Where a line does not end."""
+
 METHOD = (
     "Each workload is a fixed order of calls. Before a place is measured it is opened anew, and the first "
     "third of the calls fill it. Places take turns, each repetition in the other direction, so that a noisy "
@@ -40,6 +43,7 @@ def parts(document: Document) -> Iterator[str]:
         f"{pages.soft(fit.need)}<strong>{escape(fit.backend or 'none')}</strong>{pages.paragraph(fit.why)}"
         for fit in fits(document)
     )
+    yield pages.soft(room(document))
     yield pages.section("The places", _overview(document))
     yield pages.section(
         "Scenario by scenario",
@@ -69,8 +73,8 @@ def _overview(document: Document) -> str:
         mean = number("net", statistics.median(saved)) if saved else NONE
         unbeaten = NONE if few(document) else f"{won[name]} of {count}"
         rows.append([name, mean, unbeaten, *("yes" if each else "no" for each in able)])
-    head = ["", "time saved, all", "not beaten in", "survives a restart", "for processes", "for hosts"]
-    return pages.table(head, rows) + pages.soft(room(document))
+    head = ["", "time saved on average", "not beaten in", "survives a restart", "for processes", "for hosts"]
+    return pages.table(head, rows)
 
 
 def _scenario(scenario: Scenario) -> str:
@@ -133,8 +137,9 @@ def _in_full(cell: Cell, measure: str) -> str:
     if not samples:
         return NONE
     low, high = interval(samples)
-    middle = number(measure, cell.median(measure))
-    return middle if low == high else f"{middle} [{number(measure, low)}, {number(measure, high)}]"
+    middle = number(measure, cell.median(measure)).replace(" ", UNBROKEN)
+    ends = f"[{number(measure, low)}, {number(measure, high)}]".replace(" ", UNBROKEN)
+    return middle if low == high else f"{middle} {ends}"
 
 
 def _legend() -> str:

@@ -42,9 +42,10 @@ line.grid { stroke: var(--line); } .lines text { fill: var(--soft); font-size: .
 .line3 { --hue: var(--ideal); } .line3 polyline { stroke-dasharray: 5 4; }
 .lines circle { fill: var(--hue); } .lines polyline { stroke: var(--hue); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .875rem; width: 100%; }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: right; vertical-align: top;
-  white-space: nowrap; } th { white-space: normal; vertical-align: bottom; }
-th:first-child, td:first-child, .words th, .words td { text-align: left; } .words td { white-space: normal; }
+th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: right; vertical-align: top; }
+th { vertical-align: bottom; } th:first-child, td:first-child, .words th, .words td { text-align: left; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--back); }
+.cards + .soft { margin-top: .75rem; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
 code { font-size: .9em; overflow-wrap: anywhere; }
 @media (max-width: 34rem) { .row { grid-template-columns: 1fr auto; padding-bottom: .45rem; }

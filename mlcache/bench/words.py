@@ -36,6 +36,11 @@ def number(measure: str, value: float | None) -> str:
     return f"{value:,.0f}" if unit == "/s" else f"{value:.2f}"
 
 
+def named(backend: str) -> str:
+    """A backend within a sentence: several tiers, whose names have a comma between, in quotation marks."""
+    return f'"{backend}"' if "," in backend else backend
+
+
 def listed(names: list[str]) -> str:
     """Names in a row, with an "and" before the last."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1] if names else ""]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlcache.bench.advice import fits, losses, room, wins
 from mlcache.bench.document import Cell
-from tests.bench.samples import cell, document, scenario, usual
+from tests.bench.samples import DISK, cell, document, scenario, usual
 
 
 def test_each_need_gets_the_one_that_saves_most_of_those_that_meet_it() -> None:
@@ -57,6 +57,17 @@ def test_everybody_is_told_where_they_are_beaten_and_by_whom() -> None:
     ]
     assert "disk" not in lost
     assert wins(usual()) == {"lru": 0, "gdsf": 0, "disk": 2}
+
+
+def test_tiers_are_told_from_a_list_of_backends() -> None:
+    tiers = document(
+        scenario("zipf", cell("lru, disk", [0.8] * 6), cell("disk", [0.8] * 6), cell("lru", [0.2] * 6))
+    )
+    tiers.traits["lru, disk"] = DISK
+    assert [loss.why for loss in losses(tiers)["lru"]] == ['saves 20.0 %, where "lru, disk" saves 80.0 %']
+    tiers.scenarios[0].cells[1].samples["net"] = [0.9] * 6
+    why = next(fit.why for fit in fits(tiers) if fit.need == "One process, which may start cold")
+    assert 'Behind: "lru, disk" (10.0 points less) and lru (70.0 points less).' in why
 
 
 def test_who_fails_is_not_advised_and_the_failure_is_told() -> None:

@@ -96,6 +96,13 @@ def test_what_is_written_and_every_line_is_seen_on_the_cards(mode: str) -> None:
         assert _contrast(colours[name], colours["card"]) >= 4.5
 
 
+def test_the_room_of_a_memory_is_told_below_the_advice_and_a_number_is_not_broken() -> None:
+    text = _read(page(usual())).text
+    cards, places = text.index("Which cache fits"), text.index("The places")
+    assert any("room for 10 %" in each for each in text[cards:places])
+    assert "30.0\xa0% [29.0\xa0%,\xa031.0\xa0%]" in text
+
+
 def test_few_samples_are_no_victory_on_the_page() -> None:
     said = page(document(scenario("zipf", cell("lru", [0.2] * 5), cell("gdsf", [0.5] * 5))))
     assert "Too few repetitions to say who is beaten." in said

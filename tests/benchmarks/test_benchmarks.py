@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import markdown
 from benchmarks.__main__ import NAMES, main
 from mlcache.bench.statistics import tells
 
@@ -42,6 +43,37 @@ def test_the_list_tells_what_each_measures(capsys: pytest.CaptureFixture[str]) -
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(NAMES)
     assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_the_table_of_the_readme_is_what_its_command_makes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All but the times, and of the cases the two that a quick run has: who takes part, and who fails how."""
+    file = tmp_path / "hits.json"
+    command = [sys.executable, "-m", "benchmarks", "hits", "--quick", "--json", str(file)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    markdown.main([str(file)])
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    there = text[text.index("|  | int |") :].partition("\n\n")[0]
+    made = [row for row in _cells(there) if row[1]]  # the others take no part in these two
+    assert made == _cells(capsys.readouterr().out.strip())
+    assert "python -m benchmarks hits --json hits.json && python -m benchmarks.markdown hits.json" in text
+
+
+def _cells(table: str) -> list[list[str]]:
+    """The first three cells of each row, without the numbers."""
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines()]
+    return [[row[0], *(re.sub(r"^[\d.]+ (ns|µs|ms|s)$", "time", cell) for cell in row[1:])] for row in rows]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"reports": []}', '{"benchmark": "keys"}'])
+def test_a_file_without_a_run_is_told_by_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / "run.json").write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit):
+        markdown.main([str(tmp_path / "run.json")])
+    assert "run.json is no run of 'hits'" in capsys.readouterr().err
 
 
 def test_the_report_of_make_bench_has_the_samples_to_say_who_wins() -> None:
