@@ -26,6 +26,8 @@ PATIENCE = 4.0
 """Seconds that each of many callers waits for answers at most in a replay, see ``capped``."""
 LEAST = 3
 """Calls that each of them makes at least."""
+COLD = 12
+"""Keys of a stampede at most: each takes as long as its answer, for all who ask."""
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -137,7 +139,7 @@ def capped(work: Work, callers: int) -> Work:
 
 def _stampede(payload_name: str, shape: synthetic.Shape, size: Size) -> Work:
     """Cold keys one after the other, which everybody asks for at once."""
-    cold = max(min(shape.keys, 20), 2)
+    cold = max(min(shape.keys, COLD), 2)
     few = msgspec.structs.replace(shape, keys=cold, calls=cold)
     drawn = synthetic.make("uniform", few)
     orders = [np.random.default_rng(seed).permutation(cold) for seed in range(size.repetitions)]
