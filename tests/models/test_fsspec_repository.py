@@ -278,7 +278,12 @@ def test_what_was_described_is_fetched_with_one_look(
     repository.put_model("0", model(0))
     looks: list[str] = []
     look = repository._find
-    monkeypatch.setattr(repository, "_find", lambda model_id: looks.append(model_id) or look(model_id))
+
+    def noted(model_id: str) -> Any:
+        looks.append(model_id)
+        return look(model_id)
+
+    monkeypatch.setattr(repository, "_find", noted)
     with CachedModelRepository(repository) as models, models.lease("0") as loaded:
         assert np.array_equal(loaded.predict(rows(0, 0)), model(0).predict(rows(0, 0)))
     assert looks == ["0"]
