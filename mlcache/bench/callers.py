@@ -32,7 +32,8 @@ class Callers(msgspec.Struct, frozen=True):
     number: int
 
     def __str__(self) -> str:
-        return "1 caller" if self.number == 1 else f"{self.number} {self.kind}"
+        alone = {"threads": "caller", "tasks": "task", "processes": "process"}
+        return f"{self.number} {alone[self.kind] if self.number == 1 else self.kind}"
 
 
 def callers(text: str) -> Callers:

@@ -27,25 +27,25 @@ def default(size: Size) -> list[Task]:
     crowds = [(WORKLOAD, PAYLOAD, crowd) for crowd in CROWDS]
     crowds += [(STAMPEDE, PAYLOAD, crowd) for crowd in STAMPEDES]
     half = replace(size, keys=max(size.keys // 2, 2), calls=max(size.calls // 2, 3))  # their waits are whole
-    return [*(_task(*each, size) for each in names), *(_task(*each, half) for each in crowds)]
+    sized = [*((each, size) for each in names), *((each, half) for each in crowds)]
+    return [_task(workload, payload, callers(crowd), of) for (workload, payload, crowd), of in sized]
 
 
 def chosen(
     workload_names: Sequence[str], payload_names: Sequence[str], crowds: Sequence[str], size: Size
 ) -> list[Task]:
-    """All that were named, each with each; a stampede by one caller is one by eight threads."""
-    return [
-        _task(workload, payload, crowd, size)
-        for workload, payload, crowd in product(
-            workload_names or [WORKLOAD], payload_names or [PAYLOAD], crowds or [ONE]
-        )
-    ]
+    """All that were named, each with each, once; a stampede by one caller is one by eight threads."""
+    named = product(workload_names or [WORKLOAD], payload_names or [PAYLOAD], crowds or [ONE])
+    once = dict.fromkeys((workload, payload, _who(workload, crowd)) for workload, payload, crowd in named)
+    return [_task(*each, size) for each in once]
 
 
-def _task(workload: str, payload: str, crowd: str, size: Size) -> Task:
+def _who(workload: str, crowd: str) -> Callers:
     who = callers(crowd)
-    if workload == STAMPEDE and who.number == 1:
-        who = Callers("threads", 8)
+    return Callers("threads", 8) if workload == STAMPEDE and who.number == 1 else who
+
+
+def _task(workload: str, payload: str, who: Callers, size: Size) -> Task:
     _check(workload, payload)
     return Task(functools.partial(workloads.work, workload, payload, size), who)
 

@@ -13,6 +13,7 @@ from mlcache.errors import ConfigurationError
 if TYPE_CHECKING:
     from inspect import Signature
 
+    from mlcache.bench.callers import Callers
     from mlcache.bench.runner import Plan, Task
     from mlcache.bench.work import Work
     from mlcache.bench.workloads import Size
@@ -147,9 +148,8 @@ def _tasks(work: Work, signature: Signature, crowds: Names) -> list[Task]:
     from mlcache.bench.runner import Task
     from mlcache.bench.workloads import capped
 
-    def task(crowd: str) -> Task:
-        who = callers(crowd)
+    def task(who: Callers) -> Task:
         cut = work if who.number == 1 else capped(work, who.number)
         return Task(lambda: cut, who, signature)
 
-    return [task(crowd) for crowd in crowds or ["1"]]
+    return [task(who) for who in dict.fromkeys(callers(crowd) for crowd in crowds or ["1"])]

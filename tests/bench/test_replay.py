@@ -13,6 +13,7 @@ from mlcache.bench import measures
 from mlcache.bench.callers import Callers, ReplayFailedError, callers, count_wrong, replay
 from mlcache.bench.processes import crew
 from mlcache.bench.replay import Replay, by_tasks, by_threads
+from mlcache.bench.scenarios import chosen
 from mlcache.bench.work import Work
 from mlcache.bench.workloads import Size, capped, recorded, scaled, work
 from mlcache.errors import ConfigurationError
@@ -189,6 +190,18 @@ def test_callers_that_there_are_not_are_told(text: str) -> None:
 def test_callers_are_shown_in_words() -> None:
     assert str(Callers("threads", 1)) == "1 caller"
     assert str(callers("tasks:7")) == "7 tasks"
+    assert [str(callers(f"{kind}:1")) for kind in ("tasks", "processes")] == ["1 task", "1 process"]
+
+
+def test_nothing_is_measured_twice() -> None:
+    found = chosen(["stampede", "zipf"], ["text"], ["1", "threads:1", "threads:8", "tasks:1"], SMALL)
+    measured = [(task.make().workload, str(task.who)) for task in found]
+    assert measured == [
+        ("stampede", "8 threads"),
+        ("zipf", "1 caller"),
+        ("zipf", "8 threads"),
+        ("zipf", "1 task"),
+    ]
 
 
 def test_threads_that_cannot_all_be_started_are_an_error_and_do_not_wait(
