@@ -278,9 +278,9 @@ def test_the_mark_of_who_waits_does_not_end_the_holding(store: Redis, pool: Thre
     other = refused(store)
     waiting = pool.submit(other.acquire)
     wait_until(lambda: awaits(store), "the waiting")
-    assert store.send([held.renewal()]) == [1]
     stranger: Any = store.lock(KEY)
-    assert store.send([stranger.renewal(), stranger._leaving()]) == [0, 0]
+    assert store.send(leasing.renewals([stranger, held, stranger])) == [1]
+    assert store.send([stranger._leaving()]) == [0]
     held.release()
     assert waiting.result(10)
     other.release()

@@ -14,8 +14,8 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlcache import clock
@@ -30,6 +30,11 @@ Commands = Sequence[tuple[Any, ...]]
 
 class Wire(Protocol):
     """What carries commands to a server and brings the replies, errors among them."""
+
+    @property
+    def spread(self) -> bool:
+        """Whether keys lie on several nodes, so that one command cannot have many of them."""
+        ...
 
     def send(self, commands: Commands) -> list[Any]:
         """In one round trip."""
@@ -50,15 +55,23 @@ BEAT = 1.0
 LEASE = 2 * BEAT
 """Seconds after its last renewal at which a lease ends."""
 
-NET = 0.25
+NET = 1.0
 """Seconds after which who waits for a bell asks again, as it may not have been heard."""
 
-_IS_OURS = 'string.sub(redis.call("get", KEYS[1]) or "", 1, #ARGV[1]) == ARGV[1]'
-_RENEW = f"""\
-if {_IS_OURS} then return redis.call("pexpire", KEYS[1], ARGV[2]) end
-return 0"""
-_RELEASE = f"""\
-if not ({_IS_OURS}) then return 0 end
+_AT_ONCE = 1000
+"""Leases to renew in one command."""
+
+_RENEW = """\
+local renewed = 0
+for place, name in ipairs(KEYS) do
+    local token = ARGV[place + 1]
+    if string.sub(redis.call("get", name) or "", 1, #token) == token then
+        renewed = renewed + redis.call("pexpire", name, ARGV[1])
+    end
+end
+return renewed"""
+_RELEASE = """\
+if string.sub(redis.call("get", KEYS[1]) or "", 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 local awaited = redis.call("strlen", KEYS[1]) > #ARGV[1]
 redis.call("del", KEYS[1])
 if awaited then redis.pcall("publish", ARGV[2], KEYS[1]) end
@@ -77,50 +90,52 @@ class Lease:
         name: of the key in Redis that stands for it.
         wire: to its server.
         channel: of the bell.
+
+    Attributes:
+        token: tells whose it is.
     """
 
     def __init__(self, name: str, wire: Wire, channel: str) -> None:
         self.wire = wire
-        self._name = name
+        self.name = name
         self._channel = channel
-        self._token = secrets.token_hex(16)
+        self.token = secrets.token_hex(16)
         self._refused_at: float | None = None
+        self._is_ours = False
 
     def acquire(self) -> bool:
         """Take it, if nobody holds it; whether we hold it.
 
         The first try does not wait. Who was refused and tries again waits for the bell: as long as
-        he has waited so far, a quarter of a second at most, and not at all where it cannot be heard.
+        he has waited so far, a second at most, and not at all where it cannot be heard.
         """
         if self._refused_at is None:
-            return self._taken(self.wire.send([self._taking()]))
+            return self._take()
         rang = threading.Event()
-        with self.wire.bell().waiting(self._name, rang.set) as audible:
-            left = self._left(self.wire.send([self._asking()]))
+        with self.wire.bell().waiting(self.name, rang.set) as audible:
+            with self._renewed():
+                left = self._left(self.wire.send([self._asking()]))
             if not left or not audible or not rang.wait(self._patience(left)):
                 return not left
-        return self._taken(self.wire.send([self._taking()]))
+        return self._take()
 
     async def acquire_async(self) -> bool:
         """As ``acquire``, on the running event loop."""
         if self._refused_at is None:
-            return self._taken(await self.wire.send_async([self._taking()]))
+            return await self._take_async()
         from asyncio import Event, get_running_loop, wait_for
 
         rang, loop = Event(), get_running_loop()
-        with self.wire.bell().waiting(self._name, lambda: _set_on(loop, rang)) as audible:
-            left = self._left(await self.wire.send_async([self._asking()]))
+        with self.wire.bell().waiting(self.name, lambda: _set_on(loop, rang)) as audible:
+            with self._renewed():
+                left = self._left(await self.wire.send_async([self._asking()]))
             if not left or not audible:
                 return not left
             try:
                 await wait_for(rang.wait(), self._patience(left))
             except TimeoutError:
                 return False
-        return self._taken(await self.wire.send_async([self._taking()]))
-
-    def renewal(self) -> tuple[Any, ...]:
-        """What lets it end later, if it is still ours."""
-        return "EVAL", _RENEW, 1, self._name, self._token, _MILLISECONDS
+        return await self._take_async()
 
     def release(self) -> None:
         """Let go of it. It is no error not to hold it."""
@@ -132,33 +147,65 @@ class Lease:
         if _heart.remove(self):
             await self.wire.send_async([self._leaving()])
 
+    def _take(self) -> bool:
+        with self._renewed():
+            return self._note(bool(_checked(self.wire.send([self._taking()])[0])))
+
+    async def _take_async(self) -> bool:
+        with self._renewed():
+            return self._note(bool(_checked((await self.wire.send_async([self._taking()]))[0])))
+
+    @contextmanager
+    def _renewed(self) -> Iterator[None]:
+        """Renew it from now on, unless it is not ours by the end of the block.
+
+        On a busy event loop the reply may be read seconds after Redis has sent it.
+        """
+        self._is_ours = False
+        _heart.add(self)
+        try:
+            yield
+        finally:
+            if not self._is_ours:
+                _heart.remove(self)
+
     def _taking(self) -> tuple[Any, ...]:
-        return "SET", self._name, self._token, "NX", "PX", _MILLISECONDS
+        return "SET", self.name, self.token, "NX", "PX", _MILLISECONDS
 
     def _asking(self) -> tuple[Any, ...]:
-        return "EVAL", _ASK, 1, self._name, self._token, _MILLISECONDS
+        return "EVAL", _ASK, 1, self.name, self.token, _MILLISECONDS
 
     def _leaving(self) -> tuple[Any, ...]:
-        return "EVAL", _RELEASE, 1, self._name, self._token, self._channel
+        return "EVAL", _RELEASE, 1, self.name, self.token, self._channel
 
-    def _taken(self, replies: list[Any]) -> bool:
-        taken = bool(_checked(replies[0]))
-        if taken:
-            _heart.add(self)
-        elif self._refused_at is None:
+    def _note(self, is_ours: bool) -> bool:  # noqa: FBT001 - what is noted
+        self._is_ours = is_ours
+        if not is_ours and self._refused_at is None:
             self._refused_at = clock.ticks()
-        return taken
+        return is_ours
 
     def _left(self, replies: list[Any]) -> float:
         """Seconds until it ends, if its holder does not renew it; 0 if it is ours now."""
         left: int = _checked(replies[0])
-        if not left:
-            _heart.add(self)
+        self._note(not left)
         return left / 1000
 
     def _patience(self, left: float) -> float:
         so_far = clock.ticks() - (self._refused_at or 0.0)
         return min(left, so_far, NET)
+
+
+def renewals(leases: Sequence[Lease], at_once: int = _AT_ONCE) -> list[tuple[Any, ...]]:
+    """What lets leases end later, those that are still ours."""
+    return [
+        _renewal([(lease.name, lease.token) for lease in leases[start : start + at_once]])
+        for start in range(0, len(leases), at_once)
+    ]
+
+
+def _renewal(held: Sequence[tuple[str, str]]) -> tuple[Any, ...]:
+    names, tokens = zip(*held, strict=True)
+    return "EVAL", _RENEW, len(held), *names, _MILLISECONDS, *tokens
 
 
 def _checked(reply: Any) -> Any:
@@ -199,12 +246,13 @@ class Heart:
 
     def _beat(self) -> None:
         while held := self._next():
-            by_wire: dict[Wire, list[tuple[Any, ...]]] = {}
+            by_wire: dict[Wire, list[Lease]] = {}
             for lease in held:
-                by_wire.setdefault(lease.wire, []).append(lease.renewal())
-            for wire, renewals in by_wire.items():
+                by_wire.setdefault(lease.wire, []).append(lease)
+            for wire, leases in by_wire.items():
                 with suppress(Exception):  # the leases end, and somebody else computes the same
-                    wire.send(renewals)  # all at once: a thousand round trips may take longer than a lease
+                    # All at once: a thousand commands may take longer than a lease on a busy machine.
+                    wire.send(renewals(leases, 1 if wire.spread else _AT_ONCE))
 
     def _next(self) -> list[Lease]:
         """The leases to renew after a pause, or none if none is left and the thread is to end."""

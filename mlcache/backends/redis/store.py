@@ -153,6 +153,11 @@ class Redis:
         """As ``send``, on the running event loop."""
         return await self._reach().do_async(lambda link: link.run(commands))
 
+    @property
+    def spread(self) -> bool:
+        """Whether keys lie on several nodes."""
+        return self.target.kind == "cluster"
+
     def bell(self) -> Bell:
         """What tells who waits for a lease of its end.
 
