@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from mlcache import open_backend
+from mlcache.backends.redis import lease as leasing
 from mlcache.backends.redis.lease import LEASE
 from mlcache.backends.redis.store import Redis
 from mlcache.entry import Key
@@ -41,6 +43,37 @@ def test_it_is_renewed_while_it_is_held(store: Redis) -> None:
     assert not threading.Event().wait(1.5 * LEASE)
     assert not other.acquire()
     mine.release()
+
+
+async def test_it_is_renewed_although_the_reply_is_not_read(
+    store: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop is busy just then, for longer than a lease lasts."""
+    monkeypatch.setattr(leasing, "BEAT", 0.05)
+    monkeypatch.setattr(leasing, "_MILLISECONDS", 800)
+    await store.get_async(KEY)  # connects
+    mine = store.lock(KEY)
+    asked = asyncio.ensure_future(mine.acquire_async())
+    while store.send([("EXISTS", mine.name)]) == [0]:
+        await asyncio.sleep(0)
+    assert not threading.Event().wait(1.2)
+    assert not store.lock(KEY).acquire()
+    assert await asked
+    await mine.release_async()
+
+
+def test_many_are_renewed_by_one_command(store: Redis) -> None:
+    mine = [store.lock(Key("app.f@1", bytes([number] * 16))) for number in range(20)]
+    assert all(lease.acquire() for lease in mine)
+    store.send([("PEXPIRE", lease.name, 60_000) for lease in mine[:10]])
+    mine[3].release()
+    assert store.send(leasing.renewals(mine)) == [19]
+    assert sum(store.send(leasing.renewals(mine, 7))) == 19
+    assert len(leasing.renewals(mine, 7)) == 3
+    left = store.send([("PTTL", lease.name) for lease in mine])
+    assert all(0 < each <= LEASE * 1000 for each in left[:3] + left[4:])
+    for lease in mine:
+        lease.release()
 
 
 def test_who_lets_go_late_does_not_end_anothers(store: Redis, server: Server) -> None:
