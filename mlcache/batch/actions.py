@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from mlcache import keys, switch
 from mlcache.actions import Actions, Kwargs, arguments_of, is_failure
@@ -17,9 +18,9 @@ from mlcache.batch.collating import check_single, collate_of
 from mlcache.batch.flow import answer, peek, refresh
 from mlcache.batch.forms import DifferentForms
 from mlcache.batch.items import items_of
-from mlcache.batch.leading import Plan
 from mlcache.batch.options import Batch, check_parameter
 from mlcache.batch.order import ItemKeying, Order, distinct
+from mlcache.batch.seats import Plan
 from mlcache.batch.singles import Singles
 from mlcache.batch.steps import DropMany
 from mlcache.cache import Options
@@ -106,7 +107,7 @@ class BatchActions(Actions):
             when=None if when is None else lambda kept: when(own_answer(kept)),
             seal=sealing(terms.seal),
         )
-        return Plan(own, self.batch.limits, isolate=isolate)
+        return Plan(own, self.batch.limits, isolate=isolate, workers=self.cache.workers)
 
     @cached_property
     def own_plan(self) -> Plan:
@@ -151,7 +152,10 @@ class BatchActions(Actions):
     def _join(self, order: Order, outcomes: Sequence[Outcome]) -> Any:
         hand_out = self.cache.hand_out
         entries = [outcomes[seat].entry for seat in order.seats]
-        return put_together([hand_out(entry) for entry in entries], order.items)
+        value = put_together([hand_out(entry) for entry in entries], order.items)
+        if type(value) is np.ndarray and self.options.returns == "readonly":
+            value.flags.writeable = False  # as an answer that was kept as a whole
+        return value
 
     async def within(self, max_age: float, args: Values, kwargs: Kwargs) -> Any:
         """The flow of one call whose answers must not be older than ``max_age`` seconds."""

@@ -21,8 +21,9 @@ from typing import Any
 import msgspec
 
 from mlcache.backends.tiered import Found
-from mlcache.batch.leading import Plan, Seat, convoy_of, lead, unnoticed
+from mlcache.batch.leading import lead
 from mlcache.batch.order import Order
+from mlcache.batch.seats import Plan, Seat, convoy_of, unnoticed
 from mlcache.batch.steps import FindMany, JoinMany, TellMany, of_items
 from mlcache.entry import FOREVER
 from mlcache.errors import RecursiveCallError

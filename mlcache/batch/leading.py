@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from mlcache.backends.tiered import Found
 from mlcache.batch.answers import take_apart
-from mlcache.batch.options import Limits
 from mlcache.batch.order import Order
+from mlcache.batch.seats import LOCKED_AT_ONCE, Outcomes, Plan, Seat, chunks, flights_of
 from mlcache.batch.steps import (
     CrashMany,
     Disband,
@@ -19,69 +21,19 @@ from mlcache.batch.steps import (
     KeepMany,
     LandMany,
     LockMany,
+    Sent,
+    Ship,
     TellMany,
     UnlockMany,
 )
+from mlcache.call import Call
+from mlcache.computing import Shipped
 from mlcache.entry import FOREVER, Entry
 from mlcache.events import Computed, Event, Hit, NotKept, Raised, Stale
 from mlcache.flight import Flight
 from mlcache.flight.shared import pauses
-from mlcache.flow import UNCOPIABLE, Terms, keep_error, make_entry
+from mlcache.flow import UNCOPIABLE, keep_error, make_entry
 from mlcache.steps import Compute, Draw, Made, Outcome, Pause, Status
-
-LOCKED_AT_ONCE = 256
-"""Items of one call at most where processes share locks: each lock may be an open file."""
-
-Outcomes = dict[int, Outcome]
-
-
-def unnoticed(_count: int) -> None:
-    """What is told of progress where nobody follows it."""
-
-
-class Plan(msgspec.Struct, frozen=True, eq=False):
-    """How what is missing is computed.
-
-    Args:
-        terms: of the function.
-        limits: what one call of the function gets at most.
-        isolate: whether a call that fails is tried item by item, and no error raised here.
-        advance: told of the number of items that have been answered.
-    """
-
-    terms: Terms
-    limits: Limits
-    isolate: bool = False
-    advance: Callable[[int], object] = unnoticed
-
-
-class Seat(msgspec.Struct, frozen=True, eq=False):
-    """One item that we lead.
-
-    Args:
-        number: of the item among the distinct ones.
-        flight: of the item.
-        after: an entry created later than this will do as well.
-        old: an entry, to be served if the function raises.
-    """
-
-    number: int
-    flight: Flight
-    after: float = -FOREVER
-    old: Found | None = None
-
-
-def flights_of(seats: Sequence[Seat]) -> list[Flight]:
-    """The flights of seats."""
-    return [seat.flight for seat in seats]
-
-
-def convoy_of(seats: Sequence[Seat]) -> Flight:
-    """One flight that carries those of all seats: what computes them runs for it."""
-    flights = flights_of(seats)
-    convoy = Flight(flights[0].key)
-    convoy.carry(flights)
-    return convoy
 
 
 async def lead(order: Order, plan: Plan, seats: Sequence[Seat], convoy: Flight) -> Outcomes:
@@ -105,60 +57,153 @@ class _Leg(msgspec.Struct, frozen=True, eq=False):
     outcomes: Outcomes
 
 
+class _Begun(msgspec.Struct, frozen=True, eq=False):
+    """A chunk that we see to.
+
+    Args:
+        chunk: the items that are to be computed.
+        locks: that we hold, of these and of those that were found to be kept by now.
+        batch: the container that the function gets.
+        call: computes them, or waits for an engine that does.
+        shipped: what was given to an engine.
+        error: what was raised instead of giving it to one.
+    """
+
+    chunk: list[Seat]
+    locks: list[Any]
+    batch: Any = None
+    call: Call | None = None
+    shipped: Shipped | None = None
+    error: Exception | None = None
+
+    def recall(self) -> bool:
+        """Take the call back; whether it had not begun."""
+        return self.shipped is not None and self.shipped.future.cancel()
+
+
 async def _lead(order: Order, plan: Plan, seats: Sequence[Seat], leg: _Leg) -> None:
-    elsewhere: list[Seat] = []
-    for chunk in chunks(order, plan, seats):
-        elsewhere += await _lead_chunk(order, plan, chunk, leg)
+    elsewhere = await _lead_chunks(order, plan, seats, leg)
     for pause in pauses(plan.terms.wait):
         if not elsewhere:
             return
         await Pause(pause)
-        elsewhere = await _look_again(order, plan, elsewhere, leg)
-        held: list[Seat] = []
-        for chunk in chunks(order, plan, elsewhere):
-            held += await _lead_chunk(order, plan, chunk, leg)
-        elsewhere = held
+        elsewhere = await _lead_chunks(order, plan, await _look_again(order, plan, elsewhere, leg), leg)
     for chunk in chunks(order, plan, elsewhere):
         await _compute(order, plan, chunk, leg)
 
 
-def chunks(order: Order, plan: Plan, seats: Sequence[Seat]) -> Iterator[list[Seat]]:
-    """The seats in parts that one call of the function may get."""
-    limits = plan.limits
-    most = limits.max_size or max(len(seats), 1)
-    most = min(most, LOCKED_AT_ONCE) if plan.terms.shared else most
-    if not limits.weighs:
-        yield from (list(seats[start : start + most]) for start in range(0, len(seats), most))
-        return
-    chunk: list[Seat] = []
-    weights = (0.0, 0.0)
-    for seat in seats:
-        weight = limits.weight(order.items.single(order.firsts[seat.number]))
-        full = len(chunk) >= most or any(w + more > 1 for w, more in zip(weights, weight, strict=True))
-        if chunk and full:
-            yield chunk
-            chunk, weights = [], (0.0, 0.0)
-        chunk.append(seat)
-        weights = (weights[0] + weight[0], weights[1] + weight[1])
-    if chunk:
-        yield chunk
+async def _lead_chunks(order: Order, plan: Plan, seats: Sequence[Seat], leg: _Leg) -> list[Seat]:
+    """Compute what nobody else does, as many chunks at a time as there are workers.
 
+    Where one fails, no other begins, and the answers of those that have begun are kept.
 
-async def _lead_chunk(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg) -> list[Seat]:
-    """Compute what nobody else does; those of which another process holds the lock.
-
-    Nobody waits here, since others may wait for our locks.
+    Returns:
+        The seats of which another process holds the lock: nobody waits here, since others may wait for ours.
     """
+    elsewhere: list[Seat] = []
+    begun: deque[_Begun] = deque()
+    try:
+        for chunk in chunks(order, plan, seats):
+            if len(begun) >= _room(plan, len(chunk)):
+                await _end(order, plan, begun.popleft(), leg)
+            next_, held = await _begin(order, plan, chunk, leg)
+            begun.append(next_)
+            elsewhere += held
+        while begun:
+            await _end(order, plan, begun.popleft(), leg)
+    except Exception:
+        await _wind_up(order, plan, begun, leg)
+        raise
+    finally:
+        await _give_up(begun)
+    return elsewhere
+
+
+def _room(plan: Plan, size: int) -> int:
+    """How many chunks of this size may be under way at a time."""
+    return min(plan.workers, max(LOCKED_AT_ONCE // size, 1)) if plan.terms.shared else plan.workers
+
+
+async def _wind_up(order: Order, plan: Plan, begun: deque[_Begun], leg: _Leg) -> None:
+    """See to the end of what has begun, and take the others back."""
+    going = [each for each in begun if not each.recall()]
+    for each in going:
+        begun.remove(each)
+        with suppress(Exception):  # who asked is told of the first one
+            await _end(order, plan, each, leg)
+
+
+async def _give_up(begun: deque[_Begun]) -> None:
+    for each in begun:
+        each.recall()
+    locks = [lock for each in begun for lock in each.locks]
+    if locks:
+        await UnlockMany(locks)
+
+
+async def _begin(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg) -> tuple[_Begun, list[Seat]]:
+    """Begin to compute what nobody else does; and the seats of which another process holds the lock."""
     if not plan.terms.shared or chunk[0].after == FOREVER:
-        await _compute(order, plan, await _look_again(order, plan, chunk, leg), leg)
-        return []
+        return await _ship(order, plan, await _look_again(order, plan, chunk, leg), leg), []
     held: list[Any] = await LockMany([order.keys[seat.number] for seat in chunk])
+    locks = [lock for lock in held if lock is not None]
     try:
         ours = [seat for seat, lock in zip(chunk, held, strict=True) if lock is not None]
-        await _compute(order, plan, await _look_again(order, plan, ours, leg), leg)
+        begun = await _ship(order, plan, await _look_again(order, plan, ours, leg), leg)
+    except BaseException:
+        await UnlockMany(locks)
+        raise
+    begun = msgspec.structs.replace(begun, locks=locks)
+    return begun, [seat for seat, lock in zip(chunk, held, strict=True) if lock is None]
+
+
+async def _ship(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg) -> _Begun:
+    """Give a chunk to an engine, if that can compute several at a time."""
+    if not chunk:
+        return _Begun(chunk, [])
+    try:
+        call, batch = order.part([seat.number for seat in chunk])
+        if plan.workers == 1:
+            return _Begun(chunk, [], batch, call)
+        sent: Sent = await Ship(call, leg.convoy)
+    except Exception as error:  # noqa: BLE001 - it is that of the chunk, whose turn comes
+        return _Begun(chunk, [], error=error)
+    return _Begun(chunk, [], batch, sent.call, sent.shipped)
+
+
+async def _end(order: Order, plan: Plan, begun: _Begun, leg: _Leg) -> None:
+    try:
+        await _finish(order, plan, begun, leg)
     finally:
-        await UnlockMany([lock for lock in held if lock is not None])
-    return [seat for seat, lock in zip(chunk, held, strict=True) if lock is None]
+        if begun.locks:
+            await UnlockMany(begun.locks)
+
+
+async def _compute(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg) -> None:
+    await _finish(order, plan, await _ship(order, plan, chunk, leg), leg)
+
+
+async def _finish(order: Order, plan: Plan, begun: _Begun, leg: _Leg) -> None:
+    """Have the function's answers to some items, keep them and land their flights."""
+    chunk = begun.chunk
+    if not chunk:
+        return
+    try:
+        made = await _made(begun, leg)
+        places = [order.firsts[seat.number] for seat in chunk]
+        rows = take_apart(made.value, order.items, places, begun.batch)
+    except Exception as error:  # noqa: BLE001 - whatever the function raises
+        await _fail(order, plan, chunk, leg, error)
+        return
+    await _keep(order, plan, chunk, leg, [Made(row, made.at, made.cost / len(rows)) for row in rows])
+    plan.advance(len(chunk))
+
+
+async def _made(begun: _Begun, leg: _Leg) -> Made:
+    if begun.call is None:
+        raise begun.error or RuntimeError("a chunk without a call")
+    made: Made = await Compute(begun.call, leg.convoy)
+    return made
 
 
 async def _look_again(order: Order, plan: Plan, seats: list[Seat], leg: _Leg) -> list[Seat]:
@@ -190,22 +235,6 @@ async def _serve(order: Order, there: Sequence[tuple[Seat, Found]], leg: _Leg) -
         leg.outcomes[seat.number] = Outcome(entry, status, found.tier)
     await TellMany(events)
     await LandMany([(seat.flight, leg.outcomes[seat.number]) for seat, _ in there])
-
-
-async def _compute(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg) -> None:
-    """Call the function for some items, keep its answers and land their flights."""
-    if not chunk:
-        return
-    numbers = [seat.number for seat in chunk]
-    try:
-        call, batch = order.part(numbers)
-        made: Made = await Compute(call, leg.convoy)
-        rows = take_apart(made.value, order.items, [order.firsts[number] for number in numbers], batch)
-    except Exception as error:  # noqa: BLE001 - whatever the function raises
-        await _fail(order, plan, chunk, leg, error)
-        return
-    await _keep(order, plan, chunk, leg, [Made(row, made.at, made.cost / len(rows)) for row in rows])
-    plan.advance(len(chunk))
 
 
 async def _keep(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, made: Sequence[Made]) -> None:

@@ -12,10 +12,11 @@ from mlcache import forks
 from mlcache.batch.collating import Collate
 from mlcache.batch.flow import Outcomes, TakeOff
 from mlcache.batch.items import Collected
-from mlcache.batch.leading import Plan, Seat, convoy_of, lead
+from mlcache.batch.leading import lead
 from mlcache.batch.options import Batch
 from mlcache.batch.order import Order
 from mlcache.batch.riders import Desk, Rider, Tasks, Turns
+from mlcache.batch.seats import Plan, Seat, convoy_of
 from mlcache.batch.steps import CrashMany
 from mlcache.cache import Cache
 from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending

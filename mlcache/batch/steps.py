@@ -7,15 +7,19 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
+import msgspec
+
 from mlcache.backends.many import ManyTiers
 from mlcache.backends.tiered import Found
 from mlcache.backends.walk import run, run_suspending
+from mlcache.call import Call
+from mlcache.computing import Shipped
 from mlcache.drive import ACTIONS, AWAITED, Parts
 from mlcache.entry import Entry, Key
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Event
 from mlcache.flight import Flight, together
-from mlcache.steps import Outcome, Step
+from mlcache.steps import Compute, Outcome, Step
 from mlcache.threads import in_thread
 
 
@@ -89,6 +93,25 @@ class Disband(Step, frozen=True, eq=False):
     convoy: Flight
     result: Any = None
     error: BaseException | None = None
+
+
+class Sent(msgspec.Struct, frozen=True, eq=False):
+    """A call that was given to an engine.
+
+    Args:
+        call: gives what the engine makes of it.
+        shipped: by which it can be taken back; None if it was computed at once.
+    """
+
+    call: Call
+    shipped: Shipped | None
+
+
+class Ship(Step, frozen=True, eq=False):
+    """Give a call to an engine, and wait for no more than that. Answered with ``Sent``."""
+
+    call: Call
+    flight: Flight
 
 
 class LockMany(Step, frozen=True, eq=False):
@@ -182,6 +205,12 @@ def _disband(step: Disband, parts: Parts) -> None:
         parts.flights.crash(step.convoy, step.error)
 
 
+def _ship(step: Ship, parts: Parts) -> Sent:
+    given = parts.ship(Compute(step.call, step.flight))
+    shipped, value = (given, given) if isinstance(given, Shipped) else (None, given.value)
+    return Sent(Call(step.call.key, (), lambda _: value), shipped)
+
+
 def _tell(step: TellMany, parts: Parts) -> None:
     for event in step.events:
         parts.tell(event)
@@ -201,6 +230,7 @@ ACTIONS.update(
         LandMany: _land,
         CrashMany: _crash,
         Disband: _disband,
+        Ship: _ship,
         LockMany: lambda step, parts: run(_store(parts).locking_many(step.keys)),
         UnlockMany: lambda step, parts: run(_store(parts).unlocking_many(step.locks)),
         TellMany: _tell,
@@ -212,6 +242,7 @@ AWAITED.update(
         KeepMany: lambda step, parts: run_suspending(_store(parts).keeping_many(step.items)),
         DropMany: _drop_suspending,
         JoinMany: _join_suspending,
+        Ship: lambda step, parts: in_thread("ship", partial(_ship, step, parts)),
         LockMany: lambda step, parts: in_thread("store", partial(ACTIONS[LockMany], step, parts)),
         UnlockMany: lambda step, parts: in_thread("store", partial(ACTIONS[UnlockMany], step, parts)),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,3 +60,19 @@ def endless(numbers: list[int]) -> list[int]:
     if min(numbers) < 0:
         threading.Event().wait()
     return numbers
+
+
+def meet(numbers: list[int], folder: str) -> list[int]:
+    """Numbers, once another call has begun, too."""
+    Path(folder, str(numbers[0])).touch()
+    for _ in range(20_000):
+        if len(list(Path(folder).iterdir())) > 1:
+            return numbers
+        threading.Event().wait(0.001)
+    raise TimeoutError("no other call has begun")
+
+
+def meet_badly(numbers: list[int], folder: str) -> list[int]:
+    """As ``meet``, but numbers below zero are an error then."""
+    meet(numbers, folder)
+    return careful(numbers)

@@ -258,8 +258,31 @@ def test_what_one_caller_does_with_an_answer_reaches_nobody() -> None:
     assert lists([1, 2]) == [[1], [2]]
 
 
+@pytest.mark.parametrize(("returns", "writable"), [("readonly", False), ("copy", True), ("reference", True)])
+def test_arrays_can_be_written_where_those_of_other_functions_can(returns: Any, writable: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    @ml_cache(backend=LRU, batch="rows", returns=returns)
+    def double(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return rows * 2
+
+    @ml_cache(backend=LRU, batch="numbers", returns=returns)
+    def each(numbers: list[int]) -> list[np.ndarray[Any, Any]]:
+        return [np.full(3, number) for number in numbers]
+
+    @ml_cache(backend=LRU, batch="rows", returns=returns)
+    def framed(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows * 2
+
+    rows = np.arange(6.0).reshape(3, 2)
+    for _ in range(2):
+        for answer in (double(rows), double(rows[:1]), double.one(rows[0]), each([1])[0]):
+            assert answer.flags.writeable == writable
+        frame = framed(pd.DataFrame(rows))
+        frame.iloc[0, 0] = 7.0
+        assert framed(pd.DataFrame(rows)).iloc[0, 0] == 0.0
+
+
 def test_a_row_does_not_hold_on_to_the_rows_of_others() -> None:
-    @ml_cache(backend=LRU, batch="numbers")
+    @ml_cache(backend=LRU, batch="numbers", returns="copy")
     def rows(numbers: list[int]) -> Any:
         return np.zeros((len(numbers), 100))
 
@@ -267,7 +290,7 @@ def test_a_row_does_not_hold_on_to_the_rows_of_others() -> None:
     used = rows.cache_info().bytes
     assert used < 1000 * 100 * 8 * 2.2
     found = rows([3])
-    found[0, 0] = 1.0  # a fresh array, which is the caller's own
+    found[0, 0] = 1.0
     assert rows([3])[0, 0] == 0.0
 
 

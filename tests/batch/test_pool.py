@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,38 @@ async def test_an_event_loop_awaits_batches_of_workers() -> None:
         assert [number for number, _ in found] == list(range(100))
         assert await cached.aio(list(range(100))) == found
         assert cached.cache_info().misses == 100
+
+
+@pytest.mark.parametrize("tiers", [LRU, "disk"])
+@pytest.mark.parametrize("how", ["call", "aio", "warm"])
+def test_chunks_of_one_call_are_computed_by_all_workers(tiers: str, how: str, tmp_path: Path) -> None:
+    folder = tmp_path / "begun"
+    folder.mkdir()
+    backend = tiers if tiers == LRU else f"disk://{tmp_path}/kept"
+    with Pool(2) as pool:
+        cached = ml_cache(backend=backend, batch=Batch("numbers", max_size=2), offload=pool)(steps.meet)
+        numbers = list(range(7))
+        if how == "call":
+            assert cached(numbers, str(folder)) == numbers
+        elif how == "aio":
+            assert asyncio.run(cached.aio(numbers, str(folder))) == numbers
+        else:
+            assert cached.warm([(numbers, str(folder))]) == len(numbers)
+        assert cached.cache_info().misses == len(numbers)
+        assert cached(numbers[::-1], str(folder)) == numbers[::-1]
+
+
+@pytest.mark.parametrize("bad", [0, 2])
+def test_what_has_begun_beside_a_chunk_that_fails_is_kept(bad: int, tmp_path: Path) -> None:
+    with Pool(2) as pool:
+        batch = Batch("numbers", max_size=2)
+        cached = ml_cache(backend=LRU, batch=batch, offload=pool)(steps.meet_badly)
+        numbers = [-1 if number == bad else number for number in range(20)]
+        with pytest.raises(ValueError, match="no numbers below zero"):
+            cached(numbers, str(tmp_path))
+        assert cached.peek([3 - bad], str(tmp_path))  # of the chunk beside it
+        assert cached.peek([19], str(tmp_path)) is None  # nothing began after that
+        assert cached([19, 3], str(tmp_path)) == [19, 3]
 
 
 def test_a_worker_gets_its_resources_and_the_caller_knows_nothing_of_them() -> None:
