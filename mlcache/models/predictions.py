@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from mlcache.decorator import ml_cache
 from mlcache.entry import Expiry, Ttl
@@ -136,5 +137,14 @@ class Predictor:
         return await in_thread("store", lambda: self.infos.get_model_id(user_id))
 
 
-def _predict(frame: Any, model_id: str, version: str, model: Any = None) -> Any:  # noqa: ARG001 - the key is made of them
-    return model.predict(frame)
+def _predict(frame: Any, model_id: str, version: str, model: Any = None) -> Any:
+    """What ``model`` says, kept under its id and version."""
+    answer = model.predict(frame)
+    shape = np.shape(answer)
+    if not shape or shape[0] != len(frame):
+        of = f"{model_id!r} ({version})" if version else repr(model_id)
+        raise TypeError(
+            f"model {of} answered {len(frame)} rows with a {type(answer).__name__} of shape {shape}: "
+            "it has to answer with an array that has one element, or row, for each"
+        )
+    return answer

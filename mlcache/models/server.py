@@ -167,8 +167,8 @@ class Service:
             most = units.show_size(self._max_body)
             close = {"Connection": "close"}  # lest what is still being sent be taken for another request
             return _json(413, {"detail": f"the body has more than {most}"}, close)
-        except ModelError as error:
-            return _failed(error)
+        except Exception as error:  # noqa: BLE001 - whatever a model raises
+            return _failed(error) if isinstance(error, ModelError) else _broken(error)
 
     async def _frame_of(self, body: bytes) -> Any:
         """The rows of a body; a large one is read in a thread, as the loop would stand still meanwhile."""
@@ -182,9 +182,15 @@ def _predicted(prediction: Prediction) -> Any:
     answer = {
         "model_id": prediction.model_id,
         "version": prediction.version,
-        "predictions": np.asarray(result.value).tolist(),
+        "predictions": _listed(np.asarray(result.value)),
     }
     return _json(200, answer, {**result.http_headers(), "X-Cache": result.status})
+
+
+def _listed(values: Any) -> Any:
+    if values.dtype.kind == "M":  # nanoseconds would become numbers
+        values = values.astype("datetime64[us]")
+    return values.tolist()
 
 
 def _failed(error: ModelError) -> Any:
@@ -199,6 +205,16 @@ def _failed(error: ModelError) -> Any:
     after = error.retry_after if isinstance(error, ModelStoreError) else None
     retry = {"Retry-After": str(max(math.ceil(after), 1) if after is not None else RETRY_AFTER)}
     return _json(503, {"detail": "the model of this user cannot be had now: try again later"}, retry)
+
+
+def _broken(error: Exception) -> Any:
+    """The same where it is the fault of nobody that we know."""
+    from starlette.requests import ClientDisconnect
+
+    if isinstance(error, ClientDisconnect):
+        return _json(400, {"detail": "the body ended early"})  # it is counted: nobody is there to read it
+    _log.error("a prediction failed", exc_info=error)
+    return _json(500, {"detail": "the model of this user has failed"})
 
 
 def _json(status: int, answer: object, headers: dict[str, str] | None = None) -> Any:
@@ -236,6 +252,7 @@ def _openapi(title: str) -> dict[str, Any]:
         "404": "there is no model for this user",
         "413": "the body is too large",
         "422": "the rows are not understood, or the model does not take them",
+        "500": "the model may not be loaded, or has failed",
         "503": "the model cannot be had now; Retry-After says when to ask again",
     }
     user = {"name": "user_id", "in": "path", "required": True, "schema": {"type": "string"}}

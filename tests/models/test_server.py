@@ -266,6 +266,92 @@ async def test_a_model_that_may_not_be_loaded_is_no_matter_of_the_client(
         assert "os.system" not in answer.text
 
 
+WRONG_ANSWERS: dict[str, Any] = {
+    "too few": np.zeros(1),
+    "one number": 3.0,
+    "nothing": None,
+    "of another kind": {"a": 1},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_ANSWERS.values(), ids=WRONG_ANSWERS.keys())
+async def test_a_model_that_does_not_answer_each_row_is_not_passed_on(
+    wrong: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Careless:
+        def get_model(self, _: str, /) -> CallableModel:
+            return CallableModel(lambda _: wrong, size=10)
+
+    with CachedModelRepository(Careless()) as models:
+        async with service(models) as client:
+            for _ in range(2):
+                answer = await ask(client, "3", FRAME)
+                assert answer.status_code == 500
+                assert answer.json() == {"detail": "the model of this user has failed"}
+                assert answer.headers["cache-control"] == "no-store"
+    assert "model '3' answered 2 rows with a" in caplog.text
+
+
+async def test_a_model_that_fails_is_told_to_the_operator_and_not_to_the_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Failing:
+        def get_model(self, _: str, /) -> CallableModel:
+            return CallableModel({}.__getitem__, size=10)
+
+    with CachedModelRepository(Failing()) as models:
+        async with service(models) as client:
+            answer = await ask(client, "3", FRAME)
+            assert (answer.status_code, answer.headers["content-type"]) == (500, "application/json")
+            text = (await client.get("/metrics")).text
+            assert 'mlcache_request_seconds_count{status="500"} 1.0' in text
+    assert "Traceback" in caplog.text
+
+
+async def test_who_hangs_up_while_sending_is_no_failure(
+    models: CachedModelRepository, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with service(models) as client:
+        _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(b"POST /predict/3 HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(10):
+            while 'status="400"' not in (await client.get("/metrics")).text:
+                await asyncio.sleep(0)
+    assert "failed" not in caplog.text
+
+
+async def test_moments_are_answered_as_text() -> None:
+    class Forecast:
+        def get_model(self, _: str, /) -> CallableModel:
+            return CallableModel(lambda _: np.array(["2026-01-02", "NaT"], "datetime64[ns]"), size=10)
+
+    with CachedModelRepository(Forecast()) as models:
+        async with service(models) as client:
+            answer = await ask(client, "3", FRAME)
+            assert answer.json()["predictions"] == ["2026-01-02T00:00:00", None]
+
+
+async def test_metrics_can_be_parsed_while_requests_come(models: CachedModelRepository) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    async with service(models) as client:
+        asking = [asyncio.create_task(ask(client, str(number % 5), FRAME + number)) for number in range(60)]
+        scraped = []
+        while not all(task.done() for task in asking):
+            scraped.append((await client.get("/metrics")).text)
+        scraped.append((await client.get("/metrics")).text)
+    loads = []
+    for text in scraped:
+        samples = {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
+        assert samples["mlcache_models_models"] <= 5
+        loads.append(samples["mlcache_models_loads_total"])
+    assert loads == sorted(loads)
+    assert loads[-1] == 5
+
+
 async def test_no_room_is_503(store: Store) -> None:
     with cached(store, max_models=1, wait="20ms") as models, models.lease("0"):
         async with service(models) as client:
@@ -315,7 +401,7 @@ async def test_the_schema_tells_what_to_send(models: CachedModelRepository) -> N
     async with service(models) as client:
         schema = (await client.get("/openapi.json")).json()
         codes = set(schema["paths"]["/predict/{user_id}"]["post"]["responses"])
-        assert codes == {"200", "404", "413", "422", "503"}
+        assert codes == {"200", "404", "413", "422", "500", "503"}
 
 
 async def test_a_request_that_is_given_up_does_not_pull_the_model_away() -> None:
