@@ -50,7 +50,12 @@ def _listen(host: str, port: int) -> socket.socket:
 def _stores(folder: Path) -> tuple[FsspecModelRepository, SQLAlchemyModelInfoRepository]:
     from mlcache.models import FsspecModelRepository, SQLAlchemyModelInfoRepository
 
-    (folder / "models").mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "models").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--folder {folder} cannot be written to: {error.strerror}; give a folder of your own"
+        ) from error
     infos = SQLAlchemyModelInfoRepository(f"sqlite:///{folder / 'users.db'}")
     infos.create()
     return FsspecModelRepository(folder / "models"), infos

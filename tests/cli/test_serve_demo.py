@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mlcache.cli.app import app
+from mlcache.errors import ConfigurationError
 
 pytest.importorskip("fastapi", reason="fastapi is not installed")
 
@@ -65,6 +66,13 @@ def test_a_port_that_there_cannot_be_is_refused() -> None:
     assert done.exit_code == 2
     assert "--port" in done.output
     assert "65535" in done.output
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(app, ["serve-demo", "--port", "0", "--folder", str(tmp_path / "file")])
+    assert isinstance(done.exception, ConfigurationError)
+    assert f"--folder {tmp_path / 'file'} cannot be written to: Not a directory" in str(done.exception)
 
 
 def test_a_port_that_is_taken_is_told() -> None:
