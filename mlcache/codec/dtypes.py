@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mlcache.codec.nodes import NeedsPickleError, Node
+from mlcache.codec.nodes import NeedsPickleError, Node, expect
 
 DType: TypeAlias = np.dtype[Any]
 
@@ -94,7 +94,7 @@ def _build_fields(parts: list[Any], depth: int) -> DType:
     names, formats, offsets, titles, size, aligned = parts
     kinds = [_build(each, depth + 1) for each in formats]
     fields: Any = {"names": names, "formats": kinds, "offsets": offsets, "titles": titles, "itemsize": size}
-    dtype: DType = np.dtype(fields, align=aligned)
+    dtype: DType = np.dtype(fields, align=expect(aligned, bool))
     return dtype
 
 

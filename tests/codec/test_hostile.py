@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
 import tracemalloc
@@ -18,7 +19,7 @@ from mlcache.codec.frame import seal
 from mlcache.codec.framecodec import _plant
 from mlcache.entry import Entry
 from mlcache.errors import CorruptEntryError
-from tests.codec.likeness import CODEC
+from tests.codec.likeness import CODEC, round_trip, same
 from tests.codec.samples import SMALL
 
 BILLION = ["range", 0, 10**9, 1]
@@ -349,8 +350,16 @@ def test_a_changed_tree_is_refused_or_gives_an_entry(data: st.DataObject) -> Non
         path = data.draw(st.sampled_from(paths(whole)[1:]))
         other = data.draw(st.sampled_from([*ODD, *(each for each, _ in PLANTED)]))
         find(whole, path[:-1])[path[-1]] = copy.deepcopy(other)
+    frame = seal(Entry(None, 1.0), 0, msgspec.msgpack.encode(whole[0]), buffers)
+    entry = None
+    tracemalloc.start()
     try:
-        frame = seal(Entry(None, 1.0), 0, msgspec.msgpack.encode(whole[0]), buffers)
-        assert isinstance(FrameCodec().decode(frame), Entry)
-    except CorruptEntryError:
-        pass
+        with contextlib.suppress(CorruptEntryError):
+            entry = FrameCodec().decode(frame)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 10_000_000
+    if entry is not None:
+        assert (entry.created, entry.size) == (1.0, len(frame))
+        assert same(entry.value, round_trip(entry.value))  # it is of the kinds that are written
