@@ -84,7 +84,7 @@ class Freshness:
     def _replace(self, old: Slot) -> None:
         new = Slot(old.model_id)
         try:
-            model = self._loader.load(new, SWAP_WAIT)
+            model = self._loader.load(new, clock.ticks() + SWAP_WAIT)
         except NoRoomError:
             self._shelf.take_down(new)
             self._shelf.retire(old)  # whoever asks next waits for the newer one

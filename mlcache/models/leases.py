@@ -7,6 +7,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, cast
 
+from mlcache import clock
 from mlcache.errors import MlcacheWarning, ModelError
 from mlcache.flight import Flight, aboard, waiting_for
 from mlcache.models.churn import WINDOW, Churn
@@ -51,7 +52,7 @@ class Leases:
             slot, flight, leads = self._claim(model_id, holder)
             try:
                 if leads:
-                    self._load(slot)
+                    self._load(slot, clock.ticks() + self._wait)
                 elif flight is not None:
                     flight.wait()
             except BaseException:
@@ -124,11 +125,11 @@ class Leases:
             self.tally.coalesced.add()
         return slot, flight, leads
 
-    def _load(self, slot: Slot) -> None:
+    def _load(self, slot: Slot, ends: float) -> None:
         flight = cast("Flight", slot.flight)
         try:
             with aboard(flight):
-                model = self._loader.load(slot, self._wait)
+                model = self._loader.load(slot, ends)
         except BaseException as error:
             self.tally.failures.add()
             self._shelf.take_down(slot)
@@ -157,15 +158,16 @@ class Leases:
     def _load_in_thread(self, slot: Slot) -> None:
         flight = cast("Flight", slot.flight)
         flight.watched = True
+        ends = clock.ticks() + self._wait  # to wait for a thread is to wait, too
         try:
-            self.executor().submit(copy_context().run, self._load_quietly, slot)
+            self.executor().submit(copy_context().run, self._load_quietly, slot, ends)
         except RuntimeError as error:
             self._shelf.take_down(slot)
             flight.end(error=ModelError(f"no thread could be had to load a model: {error}"))
 
-    def _load_quietly(self, slot: Slot) -> None:
+    def _load_quietly(self, slot: Slot, ends: float) -> None:
         with suppress(Exception):  # those who wait for the flight are told
-            self._load(slot)
+            self._load(slot, ends)
 
 
 async def _landed(flight: Flight) -> None:

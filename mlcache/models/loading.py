@@ -61,8 +61,10 @@ class Loader:
             return Description()
         return self.repository.describe(model_id)
 
-    def load(self, slot: Slot, wait: float) -> Any:
+    def load(self, slot: Slot, ends: float) -> Any:
         """Load the model of ``slot`` into room that is free before it comes; the model.
+
+        Room is waited for until the moment ``ends``.
 
         It is for the caller to put it up, and to take the slot down if this raises.
 
@@ -71,7 +73,7 @@ class Loader:
         """
         self._gate.check(slot.model_id)
         for _ in range(TRIES):
-            loaded = self._load_within(slot, wait)
+            loaded = self._load_within(slot, ends)
             if loaded.version is not None and self._fits(slot, loaded):
                 slot.version, slot.cost = loaded.version, loaded.cost
                 self.versions.note(slot.model_id, slot.version)
@@ -84,10 +86,10 @@ class Loader:
             f"each of {TRIES} times that it was loaded: try again, or raise max_bytes"
         )
 
-    def _load_within(self, slot: Slot, wait: float) -> Loaded:
+    def _load_within(self, slot: Slot, ends: float) -> Loaded:
         before = self.ask(slot.model_id, self.describe)
         expected = self.sizes.expect(slot.model_id, before, self._shelf.room.max_bytes)
-        self._shelf.reserve(slot, expected, wait)
+        self._shelf.reserve(slot, expected, ends)
         started = clock.ticks()
         model = self.ask(slot.model_id, lambda model_id: self._fetch(model_id, before))
         try:

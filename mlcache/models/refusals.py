@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlcache.errors import NoRoomError
-from mlcache.units import show_seconds, show_size
+from mlcache.units import show_size
 
 
 def too_large(model_id: str, size: int, max_bytes: int) -> NoRoomError:
@@ -14,9 +14,9 @@ def too_large(model_id: str, size: int, max_bytes: int) -> NoRoomError:
     )
 
 
-def in_use(model_id: str, size: int, wait: float, models: int, used: int) -> NoRoomError:
-    """A model whose room others were using for ``wait`` seconds: ``models`` of them, of ``used`` bytes."""
+def in_use(model_id: str, size: int, models: int, used: int) -> NoRoomError:
+    """A model whose room others were using for too long: ``models`` of them, of ``used`` bytes."""
     return NoRoomError(
-        f"model {model_id!r} needs {show_size(size)}, and after {show_seconds(wait)} "
-        f"{models} models of {show_size(used)} were still in use: raise max_bytes or max_models"
+        f"model {model_id!r} needs {show_size(size)}, and when its time to wait was over "
+        f"{models} models of {show_size(used)} were still in use: raise max_bytes, max_models or wait"
     )

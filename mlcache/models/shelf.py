@@ -90,7 +90,7 @@ class Shelf:
                 slot.model = None
                 self._charge(slot, None)
 
-    def reserve(self, slot: Slot, size: int, wait: float) -> None:
+    def reserve(self, slot: Slot, size: int, ends: float) -> None:
         """Set room aside for a model that is about to be loaded, evicting others for it.
 
         Whoever comes first is served first: else a large model might wait for ever while small
@@ -98,15 +98,15 @@ class Shelf:
 
         Raises:
             NoRoomError: it is larger than all the room there is, or the room is still in use
-                after ``wait`` seconds.
+                at the moment ``ends``.
         """
         if size > self.room.max_bytes:
             raise too_large(slot.model_id, size, self.room.max_bytes)
-        turn, ends = object(), clock.ticks() + wait
+        turn = object()
         with self.changed:
             self._queue.append(turn)
         try:
-            while (victim := self._take_room(slot, size, turn, ends, wait)) is not None:
+            while (victim := self._take_room(slot, size, turn, ends)) is not None:
                 self.discard(victim)
         finally:
             with self.changed:
@@ -220,14 +220,14 @@ class Shelf:
                 if not slot.is_ready or (unusable and not slot.holders):
                     self.take_down(slot)
 
-    def _take_room(self, slot: Slot, size: int, turn: object, ends: float, wait: float) -> Slot | None:
+    def _take_room(self, slot: Slot, size: int, turn: object, ends: float) -> Slot | None:
         """Take the room and return None, or a model that has to be closed first."""
         with self.changed:
             in_time = self.changed.wait_for(
                 lambda: self._queue[0] is turn and self._can_fit(size, 1), max(ends - clock.ticks(), 0)
             )
             if not in_time:
-                raise in_use(slot.model_id, size, wait, len(self.room), self.room.bytes)
+                raise in_use(slot.model_id, size, len(self.room), self.room.bytes)
             if self.room.fits(size, 1):
                 self._charge(slot, size)
                 return None

@@ -149,6 +149,23 @@ def test_a_load_is_refused_where_room_stays_in_use() -> None:
         assert models.info().failures == 1
 
 
+async def test_waiting_for_a_thread_is_part_of_waiting_for_room() -> None:
+    store = a_store(4)
+    free = threading.Event()
+    store.before_load = lambda _: free.wait(10)
+    with FakeClock() as time, cached(store, max_models=1, wait="30s", loaders=1) as models:
+        loading = asyncio.create_task(_hold_async(models, "0", done := asyncio.Event()))
+        await _comes(lambda: bool(store.loads))
+        waiting = [asyncio.create_task(_enter(models, model_id)) for model_id in "123"]
+        await _comes(lambda: len(models._shelf.slots) == 4)  # they wait for the only thread
+        time.advance(30)
+        free.set()
+        errors = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+        done.set()
+        await loading
+    assert [type(error) for error in errors] == [NoRoomError] * 3
+
+
 def test_a_model_larger_than_all_the_room_is_refused_before_it_is_loaded() -> None:
     store = Store({"0": 10 << 20, "1": 21 << 20})
     with cached(store, max_bytes=20 << 20) as models:
@@ -403,8 +420,13 @@ async def test_a_store_that_raises_what_no_future_takes_leaves_nobody_waiting() 
         await asyncio.wait_for(_enter(models), 10)
 
 
-async def _enter(models: CachedModelRepository) -> None:
-    async with models.lease("0"):
+async def _hold_async(models: CachedModelRepository, model_id: str, until: asyncio.Event) -> None:
+    async with models.lease(model_id):
+        await until.wait()
+
+
+async def _enter(models: CachedModelRepository, model_id: str = "0") -> None:
+    async with models.lease(model_id):
         pass
 
 
