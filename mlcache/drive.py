@@ -45,7 +45,7 @@ from mlcache.steps import (
     Wait,
 )
 from mlcache.threads import in_thread, start
-from mlcache.waiting import tasks, wait
+from mlcache.waiting import result_of, tasks, wait
 
 if TYPE_CHECKING:
     import asyncio
@@ -187,6 +187,15 @@ async def _drop_suspending(step: Drop, parts: Parts) -> bool:
     return await run_suspending(parts.store.dropping(step.key))
 
 
+async def _share_suspending(step: Share, parts: Parts) -> None:
+    """As ``_share``, and let them go on before a thread that writes competes with them."""
+    import asyncio
+
+    _share(step, parts)
+    for _ in range(2):  # in the first turn of the loop they are woken, in the second they run
+        await asyncio.sleep(0)
+
+
 async def _join_suspending(step: Join, parts: Parts) -> tuple[Flight, bool]:
     return _join(step, parts, queued=not parts.suspends)
 
@@ -222,8 +231,7 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
     import asyncio
 
     if parts.suspends:
-        led: Outcome = await asyncio.shield(_spawn(step, parts))
-        return led
+        return await result_of(_spawn(step, parts))
     flight = step.flight
     flight.watched = True
     try:
@@ -279,6 +287,7 @@ AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     TryLock: lambda step, parts: run_suspending(parts.store.locking(step.lock)),
     Unlock: lambda step, parts: run_suspending(parts.store.unlocking(step.lock)),
     Pause: _pause,
+    Share: _share_suspending,
     Drop: _drop_suspending,
 }
 

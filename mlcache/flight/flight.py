@@ -24,7 +24,7 @@ class Flight:
         error: what ended the leader, where it is no matter of those who wait.
         queued: set when ``job`` is there to be done; None where the leader computes by itself.
         job: the computation, where it may be waiting in a queue.
-        task: the asyncio task of the computation, where it is one.
+        task: the asyncio task of the computation, where it is one, until that has ended.
         superseded: whether the key was written or invalidated meanwhile, so that the result,
             which may rest on older facts, must not be kept.
         needs: the flights that the computation waits for now.
@@ -176,7 +176,8 @@ class Flight:
     @property
     def is_stranded(self) -> bool:
         """Whether nobody works on it, because its task belongs to an event loop that does not run."""
-        return self.task is not None and not self.task.get_loop().is_running()
+        task = self.task
+        return task is not None and not task.get_loop().is_running()
 
     def wait(self) -> Any:
         """Block until it has landed, lending a hand if it has not taken off."""
