@@ -223,7 +223,7 @@ def _stand_ins(key: Any) -> dict[str, Callable[[Any], Any]]:
 def _version(version: Any) -> str | None:
     if version is None or (isinstance(version, str) and version):
         return version
-    raise ConfigurationError(f"version is {version!r}: give 'code', a text such as 'resnet-v2', or None")
+    raise ConfigurationError(f"version is {version!r}: give 'code', 'deps', a text such as 'v2', or None")
 
 
 def _when(when: Any) -> Callable[[Any], object] | None:

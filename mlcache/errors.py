@@ -34,6 +34,8 @@ MlcacheWarning (UserWarning)
 
 from __future__ import annotations
 
+import sys
+
 
 class MlcacheError(Exception):
     """What every error of mlcache derives from."""
@@ -81,9 +83,17 @@ class UnhashableArgumentError(MlcacheError, TypeError):
         return (
             f"no stable key can be made from {where or name} of type {kind}"
             f"{f' ({self.reason})' if self.reason else ''}. Three ways out: leave it out of the key "
-            f"with ignore=[{out!r}]; say what stands for it with key={{{out!r}: function}}; or give "
-            f"{self.kind.__qualname__} a method __ml_cache_key__() that returns something that can be keyed "
-            "(register_key does so for a class that is not yours)."
+            f"with ignore=[{out!r}]; say what stands for it with key={{{out!r}: function}}; or "
+            f"{self._for_the_class()}."
+        )
+
+    def _for_the_class(self) -> str:
+        name = self.kind.__qualname__
+        if self.kind.__module__.partition(".")[0] in sys.stdlib_module_names:  # nobody can add a method
+            return f"say it once for every {name}, with mlcache.register_key({name}, function)"
+        return (
+            f"give {name} a method __ml_cache_key__() that returns something that can be keyed "
+            "(register_key does so for a class that is not yours)"
         )
 
 

@@ -51,6 +51,8 @@ def open_backend(url: str) -> AnyBackend:
         ConfigurationError: it is not understood, or names several.
         MissingExtraError: it needs a package that is not installed.
     """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"open_backend takes a name such as 'lru' or a URL, not {url!r}")
     addresses = parse(url)
     if len(addresses) > 1:
         shown = hide_passwords(url)

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,3 +149,9 @@ def test_an_entry_point_that_cannot_be_imported_is_an_error(offer: Offer) -> Non
     offer("offers_one", "mine = offers_nothing:opener")
     with pytest.raises(ConfigurationError, match="cannot be imported: No module named 'offers_nothing'"):
         parse("mine")
+
+
+@pytest.mark.parametrize("url", [None, 5, ["lru"]])
+def test_what_is_no_text_is_no_url(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a name such as 'lru' or a URL, not"):
+        open_backend(url)

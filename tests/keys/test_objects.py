@@ -248,6 +248,13 @@ def test_objects_that_a_partial_function_makes_are_keyed_by_all_of_it() -> None:
     assert digest(made[0]) == digest(operator.methodcaller("a", b=1))
 
 
+def test_the_third_way_out_is_one_that_there_is() -> None:
+    ways = [(Opaque(), "give Opaque a method __ml_cache_key__"), (object(), r"register_key\(object, ")]
+    for value, way in ways:
+        with pytest.raises(UnhashableArgumentError, match=way):
+            digest([value])
+
+
 class Failing(Opaque):
     def __ml_cache_key__(self) -> Any:
         raise ZeroDivisionError("by nothing")
