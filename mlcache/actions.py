@@ -179,15 +179,15 @@ class Actions:
         """What the answer to this call is kept under."""
         return self.call(args, kwargs).key
 
-    async def one(self, _item: Any, _args: Values, _kwargs: Kwargs) -> Any:
-        """The flow of one item, which only a function of many has."""
+    def one_blocking(self, _item: Any, _args: Values, _kwargs: Kwargs) -> Any:
+        """Answer a single item in this thread, which only a function of many can."""
         raise ConfigurationError(
             f"{self.identity.name} is not decorated with batch: one() is for functions of many items"
         )
 
     async def one_suspending(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
         """Answer a single item on an event loop."""
-        return await suspending(self.one(item, args, kwargs), self.cache)
+        return self.one_blocking(item, args, kwargs)
 
     def in_words(self) -> dict[str, Any]:
         """How the cache was set up."""

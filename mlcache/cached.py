@@ -132,7 +132,7 @@ class CachedFunction(Face[P, R]):
         Raises:
             BatchTimeoutError: its batch did not begin within the ``timeout`` of the ``Batch``.
         """
-        return self._run(self._actions.one(item, self._bound + args, kwargs))
+        return self._actions.one_blocking(item, self._bound + args, kwargs)
 
     def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> Key:
         """What the answer to this call is kept under."""

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from mlcache import keys, switch
-from mlcache.actions import Actions, Kwargs, arguments_of, is_failure
+from mlcache import switch
+from mlcache.actions import Kwargs, arguments_of, is_failure
+from mlcache.backends.tiered import Found
 from mlcache.batch import by_hand
 from mlcache.batch.answered import Answered
-from mlcache.batch.answers import own_answer, put_together, sealing, take_apart
-from mlcache.batch.collating import check_single, collate_of
+from mlcache.batch.answers import own_answer, put_together, take_apart
+from mlcache.batch.collating import check_single
 from mlcache.batch.flow import answer, peek, refresh
 from mlcache.batch.forms import DifferentForms
 from mlcache.batch.items import items_of
-from mlcache.batch.options import Batch, check_parameter
-from mlcache.batch.order import ItemKeying, Order, distinct
+from mlcache.batch.order import Order
+from mlcache.batch.parts import BatchParts
+from mlcache.batch.riders import Rider
 from mlcache.batch.seats import Plan
-from mlcache.batch.singles import Singles
 from mlcache.batch.steps import DropMany
-from mlcache.cache import Options
 from mlcache.call import Call, Values
 from mlcache.drive import blocking, suspending
 from mlcache.entry import Key
@@ -36,33 +35,8 @@ from mlcache.result import Result
 from mlcache.steps import Outcome, Status
 
 
-class BatchActions(Actions):
-    """One cached function of many items.
-
-    Args:
-        function: what is cached.
-        options: checked.
-        batch: how its calls are taken apart.
-        suspends: whether it is a coroutine function.
-        identity: of the function, where it is known.
-
-    Raises:
-        ConfigurationError: the function has no such parameter, or it is no single one, or ignored.
-        UnhashableArgumentError: something that is bound to the function has no stable key.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        options: Options,
-        batch: Batch,
-        *,
-        suspends: bool,
-        identity: keys.Identity | None = None,
-    ) -> None:
-        super().__init__(function, options, suspends=suspends, identity=identity)
-        self.batch = batch
-        check_parameter(batch.items, self.parameters, options.ignore)
+class BatchActions(BatchParts):
+    """One cached function of many items, and what can be done with it."""
 
     def compile_call(self, *, suspends: bool) -> Callable[..., Any]:
         """What is called in place of the function, in a thread or on an event loop."""
@@ -77,42 +51,6 @@ class BatchActions(Actions):
             return await suspending(self._answer(bind(*args, **kwargs), cache.terms), cache)
 
         return call_suspending if suspends else call
-
-    @cached_property
-    def keying(self) -> ItemKeying:
-        """How items become keys."""
-        return ItemKeying(self.cache.keying, self.batch.items)
-
-    @cached_property
-    def place(self) -> int:
-        """The place of the items parameter among all."""
-        return self.parameters.names.index(self.batch.items)
-
-    def order(self, values: Values) -> Order:
-        """What a call with these bound arguments asks for."""
-        items = items_of(values[self.place], self.batch.items, self.batch.axis)
-        others = self.keying.others(values)
-        group = self.keying.group(items, others)
-        digests = self.keying.digests(items, group)
-        firsts, seats = distinct(digests)
-        wanted = [Key(self.cache.namespace, digests[first]) for first in firsts]
-        return Order(self.cache.apply, values, self.place, items, wanted, firsts, seats, group, others)
-
-    def plan(self, terms: Terms, *, isolate: bool = False) -> Plan:
-        """How what is missing is computed."""
-        when = terms.when
-        own = msgspec.structs.replace(
-            terms,
-            expiry=terms.expiry.through(own_answer),
-            when=None if when is None else lambda kept: when(own_answer(kept)),
-            seal=sealing(terms.seal),
-        )
-        return Plan(own, self.batch.limits, isolate=isolate, workers=self.cache.workers)
-
-    @cached_property
-    def own_plan(self) -> Plan:
-        """How what is missing is computed on the function's own terms."""
-        return self.plan(self.cache.terms)
 
     async def _answer(self, values: Values, terms: Terms) -> Any:
         found = await self._outcomes(values, terms)
@@ -215,61 +153,53 @@ class BatchActions(Actions):
         """The flow of a single item, which is computed in one batch with others that come meanwhile."""
         if self._is_off():
             return await self._one_past_the_cache(item, args, kwargs)
-        order = self._order_of_one(item, args, kwargs)
+        order = self.order_of_one(item, args, kwargs)
         outcomes = await answer(order, self.own_plan, self.singles.boarding(item, order))
         return own_answer(self.cache.hand_out(outcomes[0].entry))
 
-    async def one_suspending(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
-        """Answer a single item on an event loop.
+    def one_blocking(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
+        """Answer a single item in this thread."""
+        begun = self._begin_one(item, args, kwargs)
+        if isinstance(begun, Rider):
+            begun = self.singles.wait(begun)
+        if begun is None:
+            return blocking(self.one(item, args, kwargs), self.cache)
+        return own_answer(self.cache.hand_out(begun.entry))
 
-        The flow would do the same. But a thousand tasks may wait here, and then what each of them holds, of
-        the flow and of its driver, takes longer to make and to look through than all that is done.
+    async def one_suspending(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
+        """Answer a single item on an event loop."""
+        begun = self._begin_one(item, args, kwargs)
+        if isinstance(begun, Rider):
+            begun = await self.singles.arrival(begun, suspends=self.suspends)
+        if begun is None:
+            return await suspending(self.one(item, args, kwargs), self.cache)
+        return own_answer(self.cache.hand_out(begun.entry))
+
+    def _begin_one(self, item: Any, args: Values, kwargs: Kwargs) -> Found | Rider | Outcome | None:
+        """What memory has for a single item, or the item, about to ride; None where only the flow knows.
+
+        The flow would do the same. But a thousand tasks may wait, and then what each of them holds, of the
+        flow and of its driver, takes longer to make and to look through than all that is done.
         """
         cache = self.cache
-        if self._is_at_hand and not switch.detours:
-            order = self._order_of_one(item, args, kwargs)
-            found = cache.store.find(order.keys[0])
-            if found is not None and cache.terms.is_simply_served(found):
-                cache.tally.hits.add()
-                return own_answer(cache.hand_out(found.entry))
-            rider = None if found is not None else self.singles.rider(item, order)
-            if rider is not None:
-                del order, found
-                outcome = await self.singles.arrival(rider, suspends=self.suspends)
-                if outcome is not None:
-                    return own_answer(cache.hand_out(outcome.entry))
-        return await suspending(self.one(item, args, kwargs), cache)
+        if switch.detours or not self.is_at_hand:
+            return None
+        order = self.order_of_one(item, args, kwargs)
+        found = cache.store.find(order.keys[0])
+        if found is None:
+            return self.singles.rider(item, order)
+        if not cache.terms.is_simply_served(found):
+            return None
+        cache.tally.hits.add()
+        return found
 
     async def _one_past_the_cache(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
         batch = self.singles.collate([item])
-        values = self._bind_item(batch, args, kwargs)
+        values = self.bind_item(batch, args, kwargs)
         items = items_of(batch, self.batch.items, self.batch.axis)
         check_single(len(items), self.batch.items)
         outcome = await bypass(Call(Key(self.cache.namespace, b""), values, self.cache.apply))
         return own_answer(take_apart(outcome.entry.value, items, [0], batch)[0])
-
-    def _order_of_one(self, item: Any, args: Values, kwargs: Kwargs) -> Order:
-        order = self.order(self._bind_item(self.singles.collate([item]), args, kwargs))
-        check_single(len(order.items), self.batch.items)
-        return order
-
-    @cached_property
-    def _is_at_hand(self) -> bool:
-        """Whether all there is lies in the memory of this process, where a look takes no step of a driver."""
-        store = self.cache.store
-        return len(store.backends) == 1 and store.memory is not None
-
-    def _bind_item(self, batch: Any, args: Values, kwargs: Kwargs) -> Values:
-        """The bound arguments, where ``args`` are those beside the items, in their order."""
-        name, place = self.batch.items, self.place
-        if self.parameters.is_positional(name) and place <= len(args):
-            return self.bind(*args[:place], batch, *args[place:], **kwargs)
-        return self.bind(*args, **{name: batch}, **kwargs)
-
-    @cached_property
-    def singles(self) -> Singles:
-        """What puts single items into batches."""
-        return Singles(self.cache, self.batch, collate_of(self.function, self.batch), self.place, self.plan)
 
     def in_words(self) -> dict[str, Any]:
         """How the cache was set up."""

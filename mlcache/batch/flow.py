@@ -24,7 +24,7 @@ from mlcache.backends.tiered import Found
 from mlcache.batch.leading import lead
 from mlcache.batch.order import Order
 from mlcache.batch.seats import Plan, Seat, convoy_of, unnoticed
-from mlcache.batch.steps import FindMany, JoinMany, TellMany, of_items
+from mlcache.batch.steps import FindMany, JoinMany, TellMany, recursion
 from mlcache.entry import FOREVER
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Coalesced, Event, Hit, Stale
@@ -123,10 +123,11 @@ async def _follow(
     events: list[Event] = []
     for number, flight in followed.items():
         try:
-            with of_items(order.keys, flight):
-                outcome: Outcome | None = await Wait(flight)
+            outcome: Outcome | None = await Wait(flight)
         except RecursiveCallError:
-            raise
+            if flight.landed:
+                raise
+            raise recursion(flight.key) from None
         except Exception:
             if flight.alone or not forgiving:
                 raise

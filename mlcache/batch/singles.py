@@ -17,9 +17,10 @@ from mlcache.batch.options import Batch
 from mlcache.batch.order import Order
 from mlcache.batch.riders import Desk, Rider, Tasks, Turns
 from mlcache.batch.seats import Plan, Seat, convoy_of
-from mlcache.batch.steps import CrashMany
+from mlcache.batch.steps import CrashMany, recursion
 from mlcache.cache import Cache
-from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
+from mlcache.drive import ACTIONS, AWAITED, blocking, suspending
+from mlcache.errors import RecursiveCallError
 from mlcache.flight import waiting_for
 from mlcache.offload.microbatch import LoopBatcher, MicroBatcher
 from mlcache.offload.tickets import Rules
@@ -80,7 +81,10 @@ class Singles:
     def rider(self, item: Any, order: Order) -> Rider | None:
         """An item that is missing, and that we have to see to; None if somebody does so already."""
         flights = self._cache.flights
-        flight, ours = flights.join(order.keys[0])
+        try:
+            flight, ours = flights.join(order.keys[0])
+        except RecursiveCallError:
+            raise recursion(order.keys[0]) from None
         if not ours:
             return None
         try:
@@ -88,6 +92,24 @@ class Singles:
         except BaseException as error:
             flights.crash(flight, error)
             raise
+
+    def wait(self, rider: Rider) -> Outcome | None:
+        """Have an item computed, in this thread where it is idle, and wait for it; None if it was not."""
+        flight, batcher = rider.flight, self.batcher
+        flight.watched = True
+        with waiting_for(flight):
+            flight.hurry = partial(batcher.hurry, rider)
+            if batcher.add(rider):
+                batcher.serve(until=lambda: flight.landed)
+            if rider.patience is not None:
+                with suppress(TimeoutError):
+                    flight.future.exception(rider.patience)
+                if not flight.landed and batcher.withdraw(rider):
+                    rider.leave(late=True)
+            if not flight.landed:
+                flight.future.exception()
+        outcome: Outcome | None = flight.outcome() or flight.own
+        return outcome
 
     async def arrival(self, rider: Rider, *, suspends: bool) -> Outcome | None:
         """Have an item computed, and wait for it on the event loop; None if it was not.
@@ -150,23 +172,6 @@ class Singles:
         return lead(order, self._plan, seats, convoy_of(seats))
 
 
-def _board(step: Board, _: Parts) -> Outcome | None:
-    rider, batcher = step.rider, step.singles.batcher
-    rider.flight.watched = True
-    with waiting_for(rider.flight):
-        rider.flight.hurry = partial(batcher.hurry, rider)
-        if batcher.add(rider):
-            batcher.serve(until=lambda: rider.flight.landed)
-        future = rider.flight.future
-        if rider.patience is not None:
-            with suppress(TimeoutError):
-                future.exception(rider.patience)
-            if not future.done() and batcher.withdraw(rider):
-                rider.leave(late=True)
-        outcome: Outcome | None = future.result() or rider.flight.own
-        return outcome
-
-
 async def _within(seconds: float, future: asyncio.Future[None]) -> None:
     import asyncio
 
@@ -174,5 +179,5 @@ async def _within(seconds: float, future: asyncio.Future[None]) -> None:
         await asyncio.wait_for(future, seconds)
 
 
-ACTIONS[Board] = _board
+ACTIONS[Board] = lambda step, _: step.singles.wait(step.rider)
 AWAITED[Board] = lambda step, parts: step.singles.arrival(step.rider, suspends=parts.suspends)

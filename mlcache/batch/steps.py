@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -132,23 +131,12 @@ class TellMany(Step, frozen=True, eq=False):
     events: Sequence[Event]
 
 
-@contextmanager
-def of_items(keys: Sequence[Key], flight: Flight | None = None) -> Iterator[None]:
-    """Say of what waits for itself in this block that it is an item of a batch.
-
-    Args:
-        keys: that are asked for, one or more.
-        flight: whose own error, once it has landed, is left as it is.
-    """
-    try:
-        yield
-    except RecursiveCallError:
-        if flight is not None and flight.landed:
-            raise
-        raise RecursiveCallError(
-            f"{keys[0].namespace} asks for the answer to an item of the batch that it computes, directly or "
-            "through others: it would wait for its own result"
-        ) from None
+def recursion(key: Key) -> RecursiveCallError:
+    """The error for a batch that would wait for one of its items."""
+    return RecursiveCallError(
+        f"{key.namespace} asks for the answer to an item of the batch that it computes, directly or "
+        "through others: it would wait for its own result"
+    )
 
 
 def _store(parts: Parts) -> ManyTiers:
@@ -174,8 +162,10 @@ def _join(step: JoinMany, parts: Parts, *, offered: bool = False) -> list[tuple[
     queued = offered if step.offered is None else step.offered
     if step.anew:
         return [(parts.flights.lead_anew(key, queued=queued), True) for key in step.keys]
-    with of_items(step.keys):
+    try:
         return [parts.flights.join(key, queued=queued) for key in step.keys]
+    except RecursiveCallError:
+        raise recursion(step.keys[0]) from None
 
 
 async def _join_suspending(step: JoinMany, parts: Parts) -> list[tuple[Flight, bool]]:
