@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -29,6 +31,7 @@ def serve_demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 for a free one.")] = 8000,
 ) -> None:
     """Train models for some tenants, store them, and serve their predictions over HTTP."""
+    signal.signal(signal.SIGTERM, _end)
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port))
         where = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlcache-demo-")))
@@ -38,6 +41,11 @@ def serve_demo(
         first = _train(tenants, models, infos)
         _explain(first, f"http://{host}:{listening.getsockname()[1]}", room)
         _serve(models, infos, room, listening)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """Leave as for any other reason to stop, so that nothing stays behind."""
+    sys.exit(128 + number)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -76,7 +84,8 @@ def _explain(tenant: Tenant, url: str, room: int) -> None:
     typer.echo(f"serving {url}, with room for {room} models; try\n")
     typer.echo(f"  curl -i {url}/predict/{tenant.user_id} -d '{body}'")
     typer.echo(f"  curl {url}/health/ready")
-    typer.echo(f"  curl {url}/metrics\n")
+    typer.echo(f"  curl {url}/metrics")
+    typer.echo("\nCtrl-C ends it.")
 
 
 def _serve(

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,22 +25,22 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def demo(*options: str) -> Iterator[tuple[str, str]]:
+def demo(*options: str, end: signal.Signals = signal.SIGINT) -> Iterator[tuple[str, str]]:
     """The demo while it runs: where it is served, and all that it has said."""
     command = [sys.executable, "-u", "-m", "mlcache", "serve-demo", "--port", "0", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             lines: list[str] = []
-            while not (lines and "/metrics" in lines[-1]):
+            while not (lines and "Ctrl-C" in lines[-1]):
                 lines.append(process.stdout.readline())
                 assert lines[-1], lines
             found = re.search(r"http://[\d.:]+", "".join(lines))
             assert found
             yield found[0], "".join(lines)
         finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
+            process.send_signal(end)
+            assert process.wait(30) == 128 + end
 
 
 def test_what_it_proposes_works(tmp_path: Path) -> None:
@@ -59,6 +60,14 @@ def test_what_it_proposes_works(tmp_path: Path) -> None:
         assert httpx.post(f"{url}/predict/user-6", content=proposed[2]).status_code == 404
     assert (tmp_path / "users.db").exists()
     assert len(list((tmp_path / "models").iterdir())) == 6
+
+
+def test_nothing_stays_behind_when_it_is_told_to_end() -> None:
+    folder = Path(tempfile.gettempdir())
+    with demo("--tenants", "2", end=signal.SIGTERM) as (url, _):
+        assert [each.name[:13] for each in folder.iterdir()] == ["mlcache-demo-"]
+        assert httpx.get(f"{url}/health/live").status_code == 200
+    assert list(folder.iterdir()) == []
 
 
 def test_a_port_that_there_cannot_be_is_refused() -> None:
