@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable
+from multiprocessing import shared_memory
 from pathlib import Path
 
 from mlcache import crew, threads
@@ -108,13 +109,37 @@ def _shared_memory() -> dict[object, str]:
 
 
 def _is_left(segment: str) -> bool:
-    """Whether no other process made it or has it mapped: the folder is that of everybody."""
-    mine = {str(os.getpid()), *map(str, _children())}
-    maker = Path(segment).name.removeprefix(JOBLIB).partition("_")[0]
-    if JOBLIB in segment and maker not in mine and Path("/proc", maker).exists():
+    """Whether it is there, and no other process's: the folder is everybody's, such as a neighbour's tests.
+
+    Segments that Python names are ours where this process named them or one of its children has them mapped.
+    """
+    name, me, children = Path(segment).name, str(os.getpid()), list(map(str, _children()))
+    if name.startswith("psm_") and name not in _named:
+        return any(segment in _mapped(Path("/proc", child)) for child in children)
+    maker = name.removeprefix(JOBLIB).partition("_")[0]
+    if name.startswith(JOBLIB) and maker not in (me, *children) and Path("/proc", maker).exists():
         return False
-    others = [process for process in Path("/proc").glob("[0-9]*") if process.name not in mine]
+    others = [process for process in Path("/proc").glob("[0-9]*") if process.name not in (me, *children)]
     return not any(segment in _mapped(process) for process in others) and Path(segment).exists()
+
+
+_named: set[str] = set()
+"""Names that this process has given to shared memory."""
+
+
+def _note_names() -> None:
+    """Note them from now on."""
+    make_name: Callable[[], str] = vars(shared_memory)["_make_filename"]
+
+    def noted() -> str:
+        name = make_name()
+        _named.add(name.lstrip("/"))
+        return name
+
+    vars(shared_memory)["_make_filename"] = noted
+
+
+_note_names()
 
 
 def _mapped(process: Path) -> str:
