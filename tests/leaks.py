@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing import shared_memory
 from pathlib import Path
+from unittest.mock import patch
 
 from mlcache import crew, threads
 from mlcache.backends import open as opening
@@ -136,7 +137,7 @@ def _note_names() -> None:
         _named.add(name.lstrip("/"))
         return name
 
-    vars(shared_memory)["_make_filename"] = noted
+    patch.object(shared_memory, "_make_filename", noted).start()
 
 
 _note_names()
