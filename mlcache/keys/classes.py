@@ -8,6 +8,8 @@ so one that cannot be keyed counts by the name of its type.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
 import sys
 from marshal import dumps
@@ -21,6 +23,13 @@ from mlcache.keys import hashing
 from mlcache.keys.digest import Seen, encode, is_compared_by_identity
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
+_HOLDERS: dict[type, tuple[str, ...]] = {
+    property: ("fget", "fset", "fdel"),
+    functools.cached_property: ("func",),
+    functools.partialmethod: ("func", "args", "keywords"),
+}
+"""By what attributes members of Python's own types hold functions and values."""
+
 _codes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
 
 
@@ -105,7 +114,24 @@ def _encode_members(kind: type, seen: Seen) -> bytes:
         for name, member in sorted(members.items())
         if not is_derived(name, member)
     ]
-    return bases + b"@members:" + b"".join(codes)
+    defaults = [_encode_member(each, seen) for each in defaults_of(kind)]
+    return bases + b"@members:" + b"".join(codes) + (b"@defaults:" + b"".join(defaults) if defaults else b"")
+
+
+def defaults_of(kind: Any) -> list[object]:
+    """Defaults of fields, and functions that make them, which a class does not keep among its members."""
+    found: list[Any] = []
+    if dataclasses.is_dataclass(kind):
+        found = [field.default_factory for field in dataclasses.fields(kind)]
+    elif hasattr(kind, "__attrs_attrs__"):
+        found = [field.default for field in kind.__attrs_attrs__]
+    elif isinstance(getattr(kind, "__struct_defaults__", None), tuple):
+        found = list(kind.__struct_defaults__)
+    elif hasattr(kind, "__pydantic_fields__"):
+        fields = kind.__pydantic_fields__.values()
+        found = [part for field in fields for part in (field.default, field.default_factory)]
+    # The function is what counts of the objects in which attrs and msgspec keep it.
+    return [getattr(each, "factory", each) for each in found if each is not dataclasses.MISSING]
 
 
 def _unpack(member: object) -> object:
@@ -114,7 +140,10 @@ def _unpack(member: object) -> object:
     wrapped = getattr(member, "__dict__", {}).get("__wrapped__")
     if wrapped is not None and not isinstance(member, FunctionType):
         return wrapped  # asking a cached method for its key would ask for that of its class again
-    return (member.fget, member.fset, member.fdel) if isinstance(member, property) else member
+    for of, names in _HOLDERS.items():
+        if isinstance(member, of):
+            return tuple(getattr(member, name) for name in names)
+    return member
 
 
 def is_derived(name: str, member: object) -> bool:

@@ -20,7 +20,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from mlcache.errors import MlcacheWarning, UnhashableArgumentError
-from mlcache.keys.classes import encode_members, is_derived, type_name
+from mlcache.keys.classes import defaults_of, encode_members, is_derived, type_name
 from mlcache.keys.code import Names, names_in
 from mlcache.keys.digest import digest
 from mlcache.keys.functions import closure_of
@@ -141,7 +141,7 @@ def _held_by(node: Any) -> list[object]:
     """What a function closes over, its defaults and what it wraps; the members and bases of a class."""
     if isinstance(node, type):
         members = [member for name, member in node.__dict__.items() if not is_derived(name, member)]
-        return [*members, *node.__bases__]
+        return [*members, *defaults_of(node), *node.__bases__, type(node)]
     held = [_content(cell) for cell in closure_of(node).values()]
     defaults = [*(node.__defaults__ or ()), *(node.__kwdefaults__ or {}).values()]
     return [*held, *defaults, node.__dict__.get("__wrapped__")]
@@ -186,7 +186,8 @@ def _digest_of(name: str, value: Any, package: str) -> bytes:
     inner = value
     while not isinstance(inner, Node) and callable(getattr(inner, "__wrapped__", None)):
         inner = inner.__wrapped__
-    if isinstance(inner, Node) or (callable(inner) and _package(inner) != package):
+    foreign = callable(inner) and not isinstance(inner, functools.partial) and _package(inner) != package
+    if isinstance(inner, Node) or foreign:
         return digest(type_name(inner if hasattr(inner, "__name__") else type(inner)))
     return _digest_or_warning(name, lambda: digest(value)) or b""
 

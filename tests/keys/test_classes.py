@@ -5,8 +5,10 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
+import functools
 from typing import Any
 
+import msgspec
 import pytest
 
 from mlcache.keys import digest
@@ -150,3 +152,34 @@ class Other(metaclass=AllOne):
 def test_classes_that_say_they_are_equal_are_apart() -> None:
     assert len({digest(each) for each in (One, Other, One(1), Other(1))}) == 4
     assert digest([One(1), Other(1)]) != digest([Other(1), One(1)])
+
+
+@pytest.mark.parametrize(
+    "define",
+    [
+        lambda size: dataclasses.make_dataclass(
+            "C", [("x", list, dataclasses.field(default_factory=lambda: [size]))]
+        ),
+        lambda size: msgspec.defstruct("C", [("x", int, size)], module="nowhere"),
+        lambda size: type("C", (), {"x": functools.cached_property(lambda _: size)}),
+        lambda size: type("C", (), {"x": functools.partialmethod(print, size)}),
+    ],
+    ids=["factory", "default", "cached property", "partial method"],
+)
+def test_what_a_class_makes_its_fields_of_counts(define: Any) -> None:
+    assert digest(define(1)) == digest(define(1))
+    assert digest(define(1)) != digest(define(2))
+
+
+@pytest.mark.parametrize("library", ["attrs", "pydantic"])
+def test_defaults_of_classes_of_other_libraries_count(library: str) -> None:
+    made = pytest.importorskip(library)
+
+    def define(size: int) -> Any:
+        if library == "attrs":
+            fields = {"x": made.field(default=size), "y": made.field(factory=lambda: size)}
+            return made.make_class("C", fields)
+        return made.create_model("C", x=(int, size))
+
+    assert digest(define(1)) == digest(define(1))
+    assert digest(define(1)) != digest(define(2))

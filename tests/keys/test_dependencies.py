@@ -288,6 +288,39 @@ class Made:
         return scale(x)
 made = Made()
 """,
+    "an argument of a partial object": """
+import functools
+made = functools.partial(max, 3 * 1)
+""",
+    "a class of a class": """
+class Kind(type):
+    def __call__(cls, x):
+        return x * 1
+class made(metaclass=Kind):
+    pass
+""",
+    "a factory of a dataclass": """
+from dataclasses import dataclass, field
+@dataclass
+class made:
+    x: int
+    scale: list = field(default_factory=lambda: [3 * 1])
+""",
+    "a default of a struct": """
+import msgspec
+class made(msgspec.Struct):
+    x: int
+    scale: int = 3 * 1
+""",
+    "an argument that a method is given": """
+import functools
+class Kind:
+    def scale(self, factor):
+        return factor
+    triple = functools.partialmethod(scale, 3 * 1)
+def made(x):
+    return Kind().triple()
+""",
     "a function for a type": """
 import functools
 @functools.singledispatch
