@@ -62,6 +62,15 @@ async def test_it_is_renewed_although_the_reply_is_not_read(
     await mine.release_async()
 
 
+def test_one_that_was_taken_by_a_command_whose_reply_was_lost_is_ours(store: Redis) -> None:
+    mine = store.lock(KEY)
+    store.send([("SET", mine.name, mine.token, "PX", 60_000)])
+    assert not mine.acquire()  # as the same command, sent once more, is answered
+    assert mine.acquire()
+    mine.release()
+    assert store.send([("EXISTS", mine.name)]) == [0]
+
+
 def test_many_are_renewed_by_one_command(store: Redis) -> None:
     mine = [store.lock(Key("app.f@1", bytes([number] * 16))) for number in range(20)]
     assert all(lease.acquire() for lease in mine)

@@ -77,7 +77,9 @@ redis.call("del", KEYS[1])
 if awaited then redis.pcall("publish", ARGV[2], KEYS[1]) end
 return 1"""
 _ASK = """\
-if redis.call("set", KEYS[1], ARGV[1], "nx", "px", ARGV[2]) then return 0 end
+local held = redis.call("get", KEYS[1])
+if not held then redis.call("set", KEYS[1], ARGV[1], "px", ARGV[2]) end
+if not held or string.sub(held, 1, #ARGV[1]) == ARGV[1] then return 0 end
 redis.call("setrange", KEYS[1], #ARGV[1], "+")
 return math.max(redis.call("pttl", KEYS[1]), 1)"""
 _MILLISECONDS = round(LEASE * 1000)
