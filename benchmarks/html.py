@@ -30,8 +30,9 @@ def _parts(reports: Sequence[Report], run: Document | None) -> Iterator[str]:
     yield "<h1>Beside the peers</h1>"
     yield pages.soft(", ".join(describe().values()))
     yield pages.paragraph(
-        "One call of each, by turns in one run: medians with 95 % confidence intervals, or the range of fewer "
-        "than six samples, on a logarithmic scale; less is better. What a peer raises, or answers wrongly, stands in place of its time."
+        "One call of each, by turns in one run: medians with 95 % confidence intervals, of fewer than six "
+        "samples the range, on a logarithmic scale; less is better. What a peer raises, or answers wrongly, "
+        "stands in place of its time."
     )
     for report in reports:
         cards = pages.cards(_case(case) for case in report.cases)
