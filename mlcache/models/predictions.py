@@ -46,13 +46,11 @@ class Predictor:
     Args:
         models: the models.
         infos: which of them answers for whom.
-        backend: where predictions are kept, as for ``ml_cache``.
-        ttl: for how long.
-        batch: ``Batch("frame", ...)``: rows are kept one by one, and requests of one row that come together
-            for one model are computed together.
-        offload: as for ``ml_cache``: the model travels with each call, so it must be one that can be pickled.
-        name: under which predictions are kept; services that share a backend and have models of the
-            same ids need names of their own.
+        backend: as for ``make_app``, like all that follow.
+        ttl: how long a prediction is kept.
+        batch: which rows are computed together.
+        offload: which processes compute.
+        name: under which predictions are kept.
 
     Raises:
         ConfigurationError: an option that cannot be understood, or a ``ttl`` that renews in the background,

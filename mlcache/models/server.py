@@ -73,7 +73,7 @@ def make_app(
         batch: ``Batch("frame", ...)``: rows are kept one by one, and requests of one row that come together
             for one model are computed together.
         offload: as for ``ml_cache``: predictions are computed in worker processes, to which the model travels
-            with each call.
+            with each call, so that it must be one that can be pickled.
         max_body: bytes of a request, at most.
         max_rows: rows of a request, at most.
         name: under which predictions are kept; services that share a backend and have models of the

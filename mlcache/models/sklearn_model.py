@@ -36,11 +36,14 @@ class SklearnModel:
 
         Raises:
             ModelInputError: columns are missing or unknown, or the estimator refuses the values.
+            InvalidModelError: the estimator was never fitted.
         """
         rows = self._rows(frame)
         try:
             return getattr(self.estimator, self.method)(rows)
         except (ValueError, TypeError) as error:
+            if type(error).__name__ == "NotFittedError":
+                raise InvalidModelError(f"the estimator was never fitted: {error}") from error
             raise ModelInputError(f"the model refuses the rows: {error}") from error
 
     def size(self) -> int:

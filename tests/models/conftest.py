@@ -175,18 +175,20 @@ class Postgres:
     def start(self) -> bool:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         log = f"--log={self._folder}/log"
-        return self._do("pg_ctl", "start", "--wait", "--silent", f"--options={options}", log)
+        return not self._run("pg_ctl", "start", "--wait", "--silent", f"--options={options}", log).returncode
 
     def stop(self) -> None:
         self._do("pg_ctl", "stop", "--mode=immediate", "--silent")
 
-    def _do(self, program: str, *arguments: str) -> bool:
+    def _do(self, program: str, *arguments: str) -> None:
+        done = self._run(program, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         path = shutil.which(program)
         assert path
         command = [*self._user, path, f"--pgdata={self._folder}/data", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0 or program == "pg_ctl", done.stderr
-        return done.returncode == 0
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")

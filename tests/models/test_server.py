@@ -487,13 +487,22 @@ async def test_predictions_in_worker_processes_are_the_same(tmp_path: Path) -> N
 
     store = FsspecModelRepository(tmp_path)
     store.put_model("0", model(0))
-    pool = Pool(1)
-    with CachedModelRepository(store) as models:
+    batch, single = Batch("frame", max_size=64, max_wait="20ms", collate=concat_rows), rows(0, 0, 20)
+    with Pool(1) as pool, CachedModelRepository(store) as models:
         async with service(models, offload=pool) as client:
             answer = await ask(client, "0", rows(0, 0))
             with models.lease("0") as loaded:
                 assert answer.json()["predictions"] == loaded.predict(rows(0, 0)).tolist()
-    pool.close()
+                right = loaded.predict(single)
+        async with service(models, offload=pool, batch=batch, name="in batches") as client:
+            for status in ("miss", "hit"):
+                asking = (ask(client, "0", single.iloc[[number]]) for number in range(20))
+                answers = await asyncio.gather(*asking)
+                assert {each.headers["x-cache"] for each in answers} == {status}
+                assert np.allclose([each.json()["predictions"][0] for each in answers], right)
+            refused = await ask(client, "0", single.iloc[[0]].drop(columns="petal width (cm)"))
+            assert refused.status_code == 422
+        assert models.info().leased == 0
 
 
 WRONG: list[dict[str, Any]] = [

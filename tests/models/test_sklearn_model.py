@@ -41,6 +41,13 @@ def test_a_frame_that_does_not_fit_is_told_what_is_wrong() -> None:
         model(0).predict(frame.assign(**{"petal width (cm)": float("nan")}))
 
 
+def test_an_estimator_that_was_never_fitted_is_no_fault_of_the_rows() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    with pytest.raises(InvalidModelError, match="never fitted"):
+        SklearnModel(LogisticRegression()).predict(rows(0, 0))
+
+
 def test_arrays_are_passed_as_they_are() -> None:
     from sklearn.linear_model import Ridge
 
