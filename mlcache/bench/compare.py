@@ -22,6 +22,7 @@ SURE = 0.05
 MATTERS = 0.03
 """A change of less than that, as a share, is none that matters, however sure it is."""
 
+
 class Change(msgspec.Struct, frozen=True):
     """What became of a number.
 

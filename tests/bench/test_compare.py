@@ -138,9 +138,7 @@ def test_other_calls_are_not_compared_and_that_is_told(tmp_path: Path) -> None:
     assert list(found.refused) == ["scan, text, 1 caller"]
     assert "other calls were made" in found.refused["scan, text, 1 caller"]
     fewer = compare(before, _with(tmp_path / "c", calls=150))
-    assert fewer.refused["scan, text, 1 caller"] == (
-        "300 calls for 100 keys before, 150 for 100 after"
-    )
+    assert fewer.refused["scan, text, 1 caller"] == ("300 calls for 100 keys before, 150 for 100 after")
 
 
 def test_runs_that_measured_nothing_alike_are_refused(tmp_path: Path) -> None:
