@@ -42,6 +42,9 @@ RETRY_AFTER = 5
 LARGE_BODY = 32 << 10
 """Bytes of a body above which it takes a millisecond or more to make a frame of it."""
 
+LARGE_ANSWER = 10_000
+"""Numbers of an answer above which it takes a millisecond or more to write them as JSON."""
+
 PING_PATIENCE = 2.0
 """Seconds after which a store that is asked for a sign of life counts as down."""
 
@@ -162,7 +165,10 @@ class Service:
         try:
             body = await read_body(request.headers.get("content-length"), request.stream(), self._max_body)
             frame = await self._frame_of(body)
-            return _predicted(await self._predictor.predict(request.path_params["user_id"], frame))
+            prediction = await self._predictor.predict(request.path_params["user_id"], frame)
+            if np.size(prediction.result.value) <= LARGE_ANSWER:
+                return _predicted(prediction)
+            return await in_thread("compute", lambda: _predicted(prediction))
         except BodyTooLargeError:
             most = units.show_size(self._max_body)
             close = {"Connection": "close"}  # lest what is still being sent be taken for another request

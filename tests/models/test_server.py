@@ -216,6 +216,27 @@ async def test_a_large_body_is_read_beside_the_loop(
     assert [thread is here for thread in read_in] == [True, False, False]
 
 
+async def test_a_large_answer_is_written_beside_the_loop(
+    models: CachedModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlcache.models.server import _listed
+
+    written_in: list[threading.Thread] = []
+
+    def noting(values: Any) -> Any:
+        written_in.append(threading.current_thread())
+        return _listed(values)
+
+    monkeypatch.setattr("mlcache.models.server._listed", noting)
+    large = pd.concat([FRAME] * 4000)
+    async with service(models) as client:
+        for frame in (FRAME, large, large):
+            answer = await ask(client, "3", frame)
+            assert answer.json()["predictions"] == (frame.to_numpy() + 3).tolist()
+    here = threading.current_thread()
+    assert [thread is here for thread in written_in] == [True, False, False]
+
+
 @pytest.mark.parametrize("user", ["nobody", "9", "a/b/c", "%00"])
 async def test_who_is_unknown_gets_404(user: str, models: CachedModelRepository) -> None:
     async with service(models) as client:
