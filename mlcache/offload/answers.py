@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import TYPE_CHECKING
 
@@ -10,16 +9,13 @@ from mlcache import clock
 from mlcache.offload import failures, journal, transport
 from mlcache.offload.reuse import Reuse
 from mlcache.offload.transport import Buffer
-from mlcache.offload.wire import Answer, Stop, WireError
+from mlcache.offload.wire import Answer, WireError
 
 if TYPE_CHECKING:
     from mlcache.offload.desk import Desk
     from mlcache.offload.item import Item
     from mlcache.offload.member import Member
     from mlcache.offload.plan import Plan
-
-GRACE = 0.2
-"""Seconds that a worker is given to end by itself."""
 
 
 class Answers:
@@ -65,21 +61,11 @@ class Answers:
         """Give a worker a call that waits, have it wait for one, or replace it. The caller holds the lock."""
         member.due = math.inf
         if self._is_worn(member):
-            self.retire(member)
+            self._desk.retire(member)
             return
         member.state = "idle"
         self._desk.idle.append(member)
         self._desk.hand_out()
-
-    def retire(self, member: Member) -> None:
-        """Ask a worker without a call to end."""
-        with self._desk.lock:
-            if member in self._desk.idle:
-                self._desk.idle.remove(member)
-            member.state, member.expected = "ending", True
-            member.due = clock.ticks() + GRACE
-            with contextlib.suppress(OSError):  # it has died
-                member.line.send(Stop())
 
     def _settle(self, member: Member, item: Item, answer: Answer) -> None:
         """Note what the answer says of the worker and of the memory that it looks at."""
@@ -98,6 +84,8 @@ class Answers:
 
     def _is_worn(self, member: Member) -> bool:
         plan = self._plan
+        if member.edition != self._desk.edition:
+            return True
         return member.calls > 0 and (
             member.calls >= plan.max_calls
             or member.memory > plan.max_memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import threading
@@ -10,16 +11,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mlcache import clock
-from mlcache.errors import CallTimeoutError, PoolClosedError, PoolFullError, WorkerStartError
+from mlcache.errors import CallTimeoutError, OffloadError, PoolClosedError, PoolFullError, WorkerStartError
+from mlcache.offload import editions
 from mlcache.offload.arena import Arena
 from mlcache.offload.backoff import Backoff
 from mlcache.offload.metrics import Meter
 from mlcache.offload.queue import Queue
+from mlcache.offload.wire import Stop
 
 if TYPE_CHECKING:
     from mlcache.offload.item import Item
     from mlcache.offload.member import Member
     from mlcache.offload.plan import Plan
+
+GRACE = 0.2
+"""Seconds that a worker is given to end by itself."""
 
 
 class Desk:
@@ -28,6 +34,9 @@ class Desk:
     Args:
         plan: of the pool.
         wake: tells the supervisor to look again.
+
+    Attributes:
+        edition: of the code that workers must have.
     """
 
     def __init__(self, plan: Plan, wake: Callable[[], None]) -> None:
@@ -39,6 +48,7 @@ class Desk:
         self.members: dict[int, Member] = {}
         self.idle: list[Member] = []
         self.closed = False
+        self.edition = editions.latest()
         self.wakes_at = math.inf
         self.horizon = math.inf
         self._plan = plan
@@ -86,13 +96,18 @@ class Desk:
 
         Raises:
             PoolClosedError: no more calls are taken.
+            OffloadError: its code was reloaded, and no worker can have the new one.
         """
         with self.lock:
             self._admitted -= 1
             self._admitted_bytes -= item.size
-            if self.closed:
+            try:
+                self._check_open()
+                if self.edition != editions.latest():
+                    self._renew()
+            except OffloadError:
                 self.release(item)
-            self._check_open()
+                raise
             item.number = next(self._numbers)
             item.submitted = clock.ticks()
             self.meter.count("submitted")
@@ -155,6 +170,28 @@ class Desk:
         """Have the supervisor end a worker of which nobody knows what it does. The caller holds the lock."""
         member.state, member.reason, member.due = "ending", reason, -math.inf
         self._wake()
+
+    def _renew(self) -> None:
+        """Replace the workers that have code from before a reload: the busy ones when they have answered."""
+        if self._plan.start_method == "fork":
+            raise OffloadError(
+                "a module was reloaded after this pool was started, and workers that were forked from it "
+                "before cannot have the new code: close the pool and make a new one"
+            )
+        self.edition = editions.latest()
+        for member in list(self.idle):
+            self.retire(member)
+        self._wake()
+
+    def retire(self, member: Member) -> None:
+        """Ask a worker without a call to end."""
+        with self.lock:
+            if member in self.idle:
+                self.idle.remove(member)
+            member.state, member.expected = "ending", True
+            member.due = clock.ticks() + GRACE
+            with contextlib.suppress(OSError):  # it has died
+                member.line.send(Stop())
 
     def release(self, item: Item) -> None:
         """Give back the memory of a call's arguments."""

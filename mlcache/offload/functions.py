@@ -23,6 +23,7 @@ import msgspec
 
 from mlcache import switch
 from mlcache.errors import ConfigurationError, MissingExtraError
+from mlcache.offload import editions
 
 Function = Callable[..., Any]
 
@@ -50,7 +51,7 @@ def pack(function: Function) -> bytes:
         return _PARTIAL + msgspec.msgpack.encode((pack(function.func), held))
     place = _place_of(function)
     if place is not None:
-        return _reference(*place)
+        return _noted(_reference(*place), function)
     return (_BY_VALUE if isinstance(function, FunctionType) else _OBJECT) + dumps(function)
 
 
@@ -175,7 +176,12 @@ def _if_top_level(function: FunctionType) -> bytes | None:
     here = sys.modules.get(module)
     if type(here) is not ModuleType or module == "__main__" or getattr(here, "__spec__", None) is None:
         return None
-    return _reference(module, name, 0) if vars(here).get(name) is function else None
+    return _noted(_reference(module, name, 0), function) if vars(here).get(name) is function else None
+
+
+def _noted(reference: bytes, function: Any) -> bytes:
+    editions.note(reference, function)
+    return reference
 
 
 def _place_of(function: Any) -> tuple[str, str, int] | None:

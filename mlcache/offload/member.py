@@ -23,6 +23,7 @@ class Member:
     Args:
         number: its own.
         slot: its place in the pool.
+        edition: of the code that it imports, or a later one.
         end: the parent's end of its socket.
 
     Attributes:
@@ -33,9 +34,10 @@ class Member:
         expected: whether its end is as it should be, and says nothing about the next worker.
     """
 
-    def __init__(self, number: int, slot: int, end: socket.socket) -> None:
+    def __init__(self, number: int, slot: int, edition: int, end: socket.socket) -> None:
         self.number = number
         self.slot = slot
+        self.edition = edition
         self.line = Line(end)
         self.state = "starting"
         self.item: Item | None = None

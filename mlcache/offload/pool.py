@@ -6,6 +6,7 @@ import math
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -14,6 +15,7 @@ import msgspec
 from mlcache import forks
 from mlcache.errors import PoolClosedError, PoolFullError
 from mlcache.offload.engine import CallOptions, check_options
+from mlcache.offload.functions import pack
 from mlcache.offload.inline import Inline
 from mlcache.offload.plan import Duration, Plan, fair_share, make_plan
 from mlcache.threads import in_thread
@@ -101,6 +103,7 @@ class Pool:
             TypeError: ``function`` cannot be called.
             PoolFullError: too many calls wait, and ``when_full`` is ``"raise"``.
             PoolClosedError: the pool is closed.
+            OffloadError: a module was reloaded, and the pool's workers are forks from before (``"fork"``).
             OSError: no descriptor or shared memory is left for the arguments.
         """
         return self._submit(_NOTHING_ASKED, function, args, kwargs)
@@ -176,6 +179,9 @@ class Pool:
     ) -> Future[Any]:
         if not callable(function):
             raise TypeError(f"a pool computes functions, and {function!r} cannot be called")
+        if self._supervisor is None:
+            with suppress(Exception):  # which ``take_in`` will meet again
+                pack(function)  # notices a reload before workers are ordered, which then have the new code
         supervisor = self._started()
         when_full = self._plan.when_full
         wait = wait and when_full == "wait" and supervisor.thread is not threading.current_thread()

@@ -17,6 +17,7 @@ from mlcache.offload import failures, functions, journal
 from mlcache.offload.answers import Answers
 from mlcache.offload.arena import store
 from mlcache.offload.backoff import TRIES
+from mlcache.offload.desk import GRACE
 from mlcache.offload.hire import Nursery
 from mlcache.offload.member import Member
 from mlcache.offload.nursery import BORN, UNBORN
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from mlcache.offload.item import Item
     from mlcache.offload.plan import Plan
 
-GRACE = 0.2
-"""Seconds that a worker is given to end by itself."""
 AGAIN = 1.0
 """Seconds after which one that is to be killed is killed once more."""
 
@@ -90,7 +89,7 @@ class Staff:
         """Have those end that do nothing; the others are asked when they are done."""
         for member in list(self._desk.members.values()):
             if member.state == "idle":
-                self._answers.retire(member)
+                self._desk.retire(member)
             elif member.state == "starting":
                 self._end(member, expected=True)
 
@@ -120,8 +119,8 @@ class Staff:
         if self._nursery is None:
             self._nursery = Nursery(self._plan.start_method, self._plan.threads)
             self._selector.register(self._nursery, selectors.EVENT_READ, self._hear_nursery)
-        number = next(self._numbers)
-        member = Member(number, slot, self._nursery.start(number))
+        number, edition = next(self._numbers), self._desk.edition
+        member = Member(number, slot, edition, self._nursery.start(number))
         member.due = now + self._plan.load_timeout
         try:
             opens, files = None, list[int]()
