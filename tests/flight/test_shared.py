@@ -11,7 +11,8 @@ import pytest
 
 from mlcache import ml_cache
 from mlcache.backends.filelocks import KeyLock
-from mlcache.flight.shared import WAIT, pauses
+from mlcache.flight.shared import GRACE, WAIT, pauses
+from mlcache.testing import FakeClock
 
 
 def test_a_leader_that_raises_lets_the_next_one_try(tmp_path: Path) -> None:
@@ -74,7 +75,15 @@ def test_a_lock_that_cannot_be_written_holds_nobody_back(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("limit", [0.0, 0.0005, 0.05, 60.0])
 def test_pauses_grow_and_add_up_to_the_limit(limit: float) -> None:
-    steps = list(pauses(limit))
+    with FakeClock():
+        steps = list(pauses(limit))
     assert sum(steps) == pytest.approx(limit)
     assert steps[:-1] == sorted(steps[:-1])
     assert all(0 < step <= 0.025 for step in steps)
+
+
+def test_tries_that_take_long_count_as_waiting() -> None:
+    with FakeClock() as time:
+        for pause in pauses(10.0):
+            time.advance(pause + 0.5)  # a try that waits for the end of the other one
+        assert 10.0 <= time.ticks() <= 10.0 + GRACE + 1.0
