@@ -371,8 +371,10 @@ def test_bad_options_of_a_call_are_refused(asked: dict[str, Any]) -> None:
         CallOptions(**asked)
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
-    CallOptions(timeout=np.float32(1.5), priority=np.int64(-1), items=np.int32(2))  # type: ignore[arg-type]
+def test_numbers_of_numpy_are_numbers(pool: Pool) -> None:
+    options = CallOptions(timeout=np.float32(20), priority=np.int64(-1), items=np.int32(2))  # type: ignore[arg-type]
+    assert pool.with_options(options).submit(tasks.echo, 7).result(20) == 7
+    assert pool.metrics().items.total == 2
 
 
 @pytest.mark.parametrize("options", [3, None, {"timeout": 3}])
