@@ -1,0 +1,143 @@
+"""Single items in memory, which take a shorter way than the flow: it must end where the flow does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mlcache import Expiry, RecursiveCallError, hook, ml_cache
+from mlcache.crew import crew
+from mlcache.testing import FakeClock
+
+LRU = "lru?max_bytes=8MiB"
+
+
+class Upper:
+    """A function of texts, what it was called with, and ``one`` in a thread or on an event loop."""
+
+    def __init__(self, *, on_loop: bool, **options: Any) -> None:
+        self.calls: list[list[str]] = []
+        self.broken = False
+
+        @ml_cache(backend=LRU, batch="texts", version="1", ignore=["self"], **options)
+        def upper(texts: list[str]) -> list[str]:
+            self.calls.append(texts)
+            if self.broken or "bad" in texts:
+                raise ValueError("broken")
+            return [text.upper() for text in texts]
+
+        self.cached: Any = upper
+        self._on_loop = on_loop
+
+    def __ml_cache_key__(self) -> str:
+        return "upper"
+
+    def one(self, text: str) -> Any:
+        return asyncio.run(self.cached.aio.one(text)) if self._on_loop else self.cached.one(text)
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    with FakeClock() as clock:
+        yield clock
+
+
+on_both = pytest.mark.parametrize("on_loop", [False, True], ids=["thread", "loop"])
+
+
+@on_both
+def test_it_is_counted_as_any_call_is(*, on_loop: bool) -> None:
+    upper = Upper(on_loop=on_loop)
+    assert [upper.one(text) for text in ("a", "b", "a")] == ["A", "B", "A"]
+    info = upper.cached.cache_info()
+    assert (info.hits, info.misses, info.currsize) == (1, 2, 2)
+    events: list[str] = []
+    with hook(lambda event: events.append(type(event).__name__)):
+        assert [upper.one(text) for text in ("a", "c")] == ["A", "C"]
+    assert events == ["Hit", "Computed"]
+
+
+@on_both
+def test_what_is_stale_is_served_and_renewed(*, on_loop: bool, clock: FakeClock) -> None:
+    upper = Upper(on_loop=on_loop, ttl=Expiry(10, stale=100))
+    upper.one("a")
+    clock.advance(11)
+    assert upper.one("a") == "A"
+    pause = threading.Event()
+    while crew().busy:
+        pause.wait(0.001)
+    assert upper.calls == [["a"], ["a"]]
+    assert upper.cached.call_with_info(["a"]).status == "hit"
+
+
+@on_both
+def test_what_is_dead_is_computed_anew(*, on_loop: bool, clock: FakeClock) -> None:
+    upper = Upper(on_loop=on_loop, ttl=10)
+    upper.one("a")
+    clock.advance(11)
+    assert upper.one("a") == "A"
+    assert upper.calls == [["a"], ["a"]]
+
+
+@on_both
+def test_errors_are_raised_and_kept_where_asked_for(*, on_loop: bool, clock: FakeClock) -> None:
+    upper = Upper(on_loop=on_loop, ttl=Expiry(10, stale_if_error=100, errors=5))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="broken"):
+            upper.one("bad")
+    assert upper.calls == [["bad"]]
+    assert upper.one("a") == "A"
+    clock.advance(11)
+    upper.broken = True
+    assert upper.one("a") == "A"
+
+
+@on_both
+def test_who_waits_for_itself_is_told_so(*, on_loop: bool) -> None:
+    @ml_cache(backend=LRU, batch="numbers", version="1")
+    def same(numbers: list[int]) -> list[int]:
+        return [asyncio.run(same.aio.one(each)) if on_loop else same.one(each) for each in numbers]
+
+    with pytest.raises(RecursiveCallError, match="an item of the batch that it computes"):
+        same.one(1)
+
+
+async def test_a_batch_wakes_its_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    @ml_cache(backend=LRU, batch="numbers", version="1")
+    def double(numbers: list[int]) -> list[int]:
+        return [number * 2 for number in numbers]
+
+    assert await double.aio.one(-1) == -2
+    loop, woken = asyncio.get_running_loop(), list[Any]()
+    wake = loop.call_soon_threadsafe
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        woken.append(args)
+        return wake(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", count)
+    assert await asyncio.gather(*map(double.aio.one, range(200))) == [number * 2 for number in range(200)]
+    assert len(woken) == 1
+
+
+async def test_who_is_cancelled_takes_nothing_from_those_who_wait_for_the_same_item() -> None:
+    came, go = threading.Event(), threading.Event()
+
+    @ml_cache(backend=LRU, batch="numbers", version="1", ignore=["came", "go"])
+    def double(numbers: list[int]) -> list[int]:
+        came.set()
+        assert go.wait(20)
+        return [number * 2 for number in numbers]
+
+    first, second = (asyncio.create_task(double.aio.one(1)) for _ in range(2))
+    await asyncio.to_thread(came.wait, 20)
+    first.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    assert await second == 2
+    assert first.cancelled()
+    assert double.cache_info().misses == 1
