@@ -113,6 +113,7 @@ class Cache:
         self.namespace = f"{identity.name}@{identity.digest.hex()[:12]}"
         self.suspends = suspends
         self.tally = Tally()
+        self._count = {kind: counter_of(self.tally).add for kind, counter_of in _COUNTERS.items()}
         self.flights = Flights()
         terms = self._guarded(_terms(options, forced.get("ttl"), self.settings.ttl))
         backends = forced.get("backend") or options.backend or self.settings.backend or "lru"
@@ -148,7 +149,7 @@ class Cache:
 
     def tell(self, event: Event) -> None:
         """Count the event and tell the hooks."""
-        _COUNTERS[type(event)](self.tally).add()
+        self._count[type(event)]()
         if isinstance(event, NotKept) and UNCOPIABLE in event.reason:
             self._warn("copy", event.reason)
         events.emit(event)

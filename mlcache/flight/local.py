@@ -73,9 +73,10 @@ class Flights:
 
         Those that it carries, and that have not landed, have no result.
         """
-        for each in flight.carried:
-            self.land(each, None)
-        flight.disband()
+        if flight.carried:
+            for each in flight.carried:
+                self.land(each, None)
+            flight.disband()
         self._remove(flight)
         flight.end(result)
 
