@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import pytest
@@ -21,6 +22,10 @@ import pytest
 from mlcache.models import FsspecModelRepository
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported, also by tests
+
+
+SYSTEM_TEMP = gettempdir()
+"""Not a test's own: pytest lets nobody else into its folders, and the server runs as another user."""
 
 
 def free_port() -> int:
@@ -192,15 +197,14 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     if not (shutil.which("initdb") and shutil.which("pg_ctl")):
         pytest.skip("PostgreSQL is not installed")
-    folder = tmp_path_factory.mktemp("postgres")
-    if not os.geteuid():
-        for each in (folder, *folder.parents[:3]):
-            each.chmod(0o755)
-        shutil.chown(folder, "postgres")
-    server = Postgres(folder)
-    server.start_somewhere()
-    yield server
-    server.stop()
+    with TemporaryDirectory(dir=SYSTEM_TEMP, prefix="postgres-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        if not os.geteuid():
+            shutil.chown(folder, "postgres")
+        server = Postgres(folder)
+        server.start_somewhere()
+        yield server
+        server.stop()
