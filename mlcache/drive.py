@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
 class Parts(Computes, Protocol):
     """What the steps are carried out with."""
 

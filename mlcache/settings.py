@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,8 +18,9 @@ import msgspec
 from mlcache import units
 from mlcache.backends.address import hide_passwords
 from mlcache.backends.open import parse as parse_backends
-from mlcache.errors import ConfigurationError, MlcacheWarning
+from mlcache.errors import ConfigurationError
 from mlcache.keys import hashing
+from mlcache.warning import warn
 
 PREFIX = "MLCACHE_"
 
@@ -217,7 +217,7 @@ def _warn_of_unknown(environ: Mapping[str, str]) -> None:
         option = variable.removeprefix(PREFIX)
         if variable.startswith(PREFIX) and not option.startswith("_") and option not in _OPTIONS:
             message = f"{variable} is no setting of mlcache{_closest(option, PREFIX)}"
-            warnings.warn(message, MlcacheWarning, stacklevel=2)
+            warn(message)
 
 
 def _closest(option: str, prefix: str) -> str:

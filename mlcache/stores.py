@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -11,8 +10,9 @@ from mlcache.backends.address import Address, Defaults, hide_passwords
 from mlcache.backends.encoded import Encoded
 from mlcache.backends.open import Foreign, adopt, open_address, overrule, parse
 from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend, Compresses, InFolder
-from mlcache.errors import ConfigurationError, MissingExtraError, MlcacheWarning
+from mlcache.errors import ConfigurationError, MissingExtraError
 from mlcache.settings import Settings
+from mlcache.warning import warn
 
 if TYPE_CHECKING:
     from mlcache.codec import FrameCodec, Signer
@@ -141,5 +141,5 @@ def _local_signer() -> Signer | None:
     try:
         return Signer.from_file(Path(platformdirs.user_data_dir("mlcache")) / "pickle.key")
     except (OSError, ConfigurationError) as error:
-        warnings.warn(f"nothing can be pickled to disk: {error}", MlcacheWarning, stacklevel=2)
+        warn(f"nothing can be pickled to disk: {error}")
         return None

@@ -373,9 +373,7 @@ async def test_a_failure_of_a_plain_function_reaches_all_tasks() -> None:
 
 @pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration, GeneratorExit])
 @pytest.mark.parametrize("use", ["__call__", "uncached", "refresh", "call_with_info"])
-def test_what_would_end_a_coroutine_reaches_the_caller_as_itself(
-    kind: type[BaseException], use: str
-) -> None:
+def test_what_would_end_a_coroutine_reaches_the_caller_as_itself(kind: type[BaseException], use: str) -> None:
     cause = KeyError("the cause")
 
     @ml_cache
@@ -407,9 +405,7 @@ def test_what_would_end_a_coroutine_reaches_all_who_wait_as_itself(kind: type[Ba
     assert len(gate.calls) == 1
 
 
-@pytest.mark.parametrize(
-    ("kind", "raised"), [(StopIteration, RuntimeError), (GeneratorExit, GeneratorExit)]
-)
+@pytest.mark.parametrize(("kind", "raised"), [(StopIteration, RuntimeError), (GeneratorExit, GeneratorExit)])
 async def test_what_would_end_a_coroutine_leaves_nobody_waiting(
     kind: type[BaseException], raised: type[BaseException]
 ) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import warnings
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,9 +30,9 @@ from mlcache.errors import (
     ConfigurationError,
     EntryTooLargeError,
     MissingExtraError,
-    MlcacheWarning,
 )
 from mlcache.units import show_size
+from mlcache.warning import warn
 
 T = TypeVar("T")
 
@@ -217,12 +216,10 @@ class Disk:
             self._is_new = False
             self._shared_kind = shared_kind(self.directory)
             if self._shared_kind is not None:
-                warnings.warn(
+                warn(
                     f"the cache folder {self.directory} is on {self._shared_kind}, a file system for several "
                     "hosts, on which SQLite can fail or lose entries: keep it on a disk of this machine "
-                    "(MLCACHE_DIR), and share entries between hosts by Redis",
-                    MlcacheWarning,
-                    stacklevel=2,
+                    "(MLCACHE_DIR), and share entries between hosts by Redis"
                 )
         return self._shared_kind is not None
 

@@ -185,9 +185,7 @@ def _from_dict(answers: dict[Any, Any], items: Items, places: Sequence[int]) -> 
         _check(len(answers), len(set(singles)))
         return [(b"dict", answers[single]) for single in singles]
     except TypeError:
-        raise BatchAnswerError(
-            "a dict, and the items cannot be the keys of one: make it a list"
-        ) from None
+        raise BatchAnswerError("a dict, and the items cannot be the keys of one: make it a list") from None
     except KeyError as error:
         raise BatchAnswerError(f"a dict without an answer for {error}") from None
 

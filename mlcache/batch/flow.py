@@ -68,9 +68,7 @@ async def answer(
     return [outcomes[number] for number in range(len(order.keys))]
 
 
-async def _look(
-    order: Order, plan: Plan, everything: Sequence[Found | None]
-) -> tuple[Outcomes, list[int]]:
+async def _look(order: Order, plan: Plan, everything: Sequence[Found | None]) -> tuple[Outcomes, list[int]]:
     """What of ``everything`` that was found may be served, and the numbers of the items that are missing."""
     terms = plan.terms
     outcomes: Outcomes = {}

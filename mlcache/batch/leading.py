@@ -31,6 +31,7 @@ from mlcache.computing import Shipped
 from mlcache.entry import FOREVER, Entry
 from mlcache.events import Computed, Event, Hit, NotKept, Raised, Stale
 from mlcache.flight import Flight
+from mlcache.flight.carried import bare
 from mlcache.flight.shared import pauses
 from mlcache.flow import UNCOPIABLE, keep_error, make_entry
 from mlcache.steps import Compute, Draw, Made, Outcome, Pause, Status
@@ -279,7 +280,7 @@ async def _fail(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, error: E
         for seat in chunk:
             await _compute(order, plan, [seat], leg)
         return
-    await TellMany([Raised(order.keys[seat.number], error) for seat in chunk])
+    await TellMany([Raised(order.keys[seat.number], bare(error)) for seat in chunk])
     if len(old) == len(chunk):
         await _serve(order, old, leg)
         plan.advance(len(old))

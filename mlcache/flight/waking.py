@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
+
 class Arrival:
     """What tasks of one event loop wait for.
 

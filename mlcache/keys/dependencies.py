@@ -13,17 +13,17 @@ from __future__ import annotations
 import builtins
 import functools
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import resolve_name
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-from mlcache.errors import MlcacheWarning, UnhashableArgumentError
+from mlcache.errors import UnhashableArgumentError
 from mlcache.keys.classes import defaults_of, encode_members, is_derived, type_name
 from mlcache.keys.code import Names, names_in
 from mlcache.keys.digest import digest
 from mlcache.keys.functions import closure_of
+from mlcache.warning import warn
 
 _MISSING = object()
 _SIMPLE = frozenset({int, float, bool, type(None), str, bytes, complex})
@@ -207,9 +207,7 @@ def _digest_or_warning(name: str, make: Callable[[], bytes]) -> bytes | None:
 
 
 def _warn(what: str) -> None:
-    warnings.warn(
+    warn(
         f"version='deps' cannot see into {what}: a change of it will not be noticed. Give a version of your "
-        "own, or refer to something simpler",
-        MlcacheWarning,
-        stacklevel=2,
+        "own, or refer to something simpler"
     )

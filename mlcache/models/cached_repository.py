@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
@@ -10,7 +9,7 @@ from typing import Any, Self
 
 from mlcache import clock, forks, units
 from mlcache.entry import Span
-from mlcache.errors import ConfigurationError, MlcacheWarning
+from mlcache.errors import ConfigurationError
 from mlcache.models.churn import Churn
 from mlcache.models.closing import close_model
 from mlcache.models.freshness import Freshness
@@ -26,6 +25,7 @@ from mlcache.models.room import Room
 from mlcache.models.shelf import Shelf
 from mlcache.models.slot import Slot
 from mlcache.units import show_size
+from mlcache.warning import warn
 
 
 class CachedModelRepository:
@@ -226,5 +226,5 @@ def _close(on_close: Callable[[str, Any], object] | None, slot: Slot) -> None:
         try:
             on_close(slot.model_id, slot.model)
         except Exception as error:  # noqa: BLE001 - code of the user
-            warnings.warn(f"on_close raised {error!r}", MlcacheWarning, stacklevel=2)
+            warn(f"on_close raised {error!r}")
     close_model(slot.model)

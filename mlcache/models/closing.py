@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
-from mlcache.errors import MlcacheWarning
 from mlcache.models.protocols import Closes
+from mlcache.warning import warn
 
 
 def close_model(model: object) -> None:
@@ -15,4 +13,4 @@ def close_model(model: object) -> None:
     try:
         model.close()
     except Exception as error:  # noqa: BLE001 - code of the model's author
-        warnings.warn(f"closing {model!r} raised {error!r}", MlcacheWarning, stacklevel=2)
+        warn(f"closing {model!r} raised {error!r}")

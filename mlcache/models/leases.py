@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, cast
 
 from mlcache import clock
-from mlcache.errors import MlcacheWarning, ModelError
+from mlcache.errors import ModelError
 from mlcache.flight import Flight, aboard, waiting_for
 from mlcache.models.churn import WINDOW, Churn
 from mlcache.models.freshness import Freshness
@@ -17,6 +16,7 @@ from mlcache.models.loading import Loader
 from mlcache.models.shelf import Shelf
 from mlcache.models.slot import Slot
 from mlcache.threads import pool
+from mlcache.warning import warn
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -148,11 +148,9 @@ class Leases:
         with self._shelf.changed:
             tell = self.churn.loaded(model_id)
         if tell:
-            warnings.warn(
+            warn(
                 f"more than half of the last {WINDOW} loads brought back a model that had been evicted: "
-                f"{self._shelf.room} is too little for this traffic",
-                MlcacheWarning,
-                stacklevel=2,
+                f"{self._shelf.room} is too little for this traffic"
             )
 
     def _load_in_thread(self, slot: Slot) -> None:

@@ -8,14 +8,14 @@ import errno
 import os
 import sys
 import threading
-import warnings
 from pathlib import Path
 from typing import Any, Self
 
 from mlcache import clock, events, forks
-from mlcache.errors import ConfigurationError, MlcacheWarning
+from mlcache.errors import ConfigurationError
 from mlcache.events import Coalesced, Computed, Hit, NotKept, Stale
 from mlcache.trace.format import HEADER, NOT_KEPT, UNKNOWN, pack
+from mlcache.warning import warn
 
 BUFFER = 65_536
 """Bytes of records that are held back at most."""
@@ -134,7 +134,7 @@ class Recorder:
         self._failed = error
         self._hooked.close()
         message = f"nothing more is recorded to {self.path or self._asked}: {error}"
-        warnings.warn(message, MlcacheWarning, stacklevel=2)
+        warn(message)
 
 
 def _create(asked: Path) -> Path:

@@ -125,9 +125,14 @@ def test_all_can_be_superseded_at_once() -> None:
     assert len(flights) == 0
 
 
-def test_superseding_nothing_is_no_error() -> None:
-    Flights().supersede(KEY)
-    Flights().supersede()
+def test_superseding_nothing_leaves_what_comes_later_alone() -> None:
+    flights = Flights()
+    flights.supersede(KEY)
+    flights.supersede()
+    flight, leading = flights.join(KEY)
+    assert leading
+    assert not flight.superseded
+    flights.land(flight, None)
 
 
 def test_leading_anew_supersedes_what_is_under_way() -> None:

@@ -176,9 +176,7 @@ def test_waiting_costs_nothing_until_it_rings(store: Redis, pool: ThreadPoolExec
     others[results.index(True)].release()
 
 
-def test_all_that_wait_share_one_connection(
-    store: Redis, server: Server, pool: ThreadPoolExecutor
-) -> None:
+def test_all_that_wait_share_one_connection(store: Redis, server: Server, pool: ThreadPoolExecutor) -> None:
     held = [store.lock(key) for key in (KEY, OTHER)]
     assert [each.acquire() for each in held] == [True, True]
     others = [refused(store, key) for key in (KEY, OTHER, KEY, OTHER)]
@@ -286,9 +284,7 @@ def test_the_mark_of_who_waits_does_not_end_the_holding(store: Redis, pool: Thre
     other.release()
 
 
-def test_a_user_without_the_channel_polls(
-    server: Server, open_store: Callable[[str], Redis]
-) -> None:
+def test_a_user_without_the_channel_polls(server: Server, open_store: Callable[[str], Redis]) -> None:
     rights = ("on", ">secret", "+@all", "~*", "resetchannels", "&mlcache:news:*")
     try:
         server.command("ACL", "SETUSER", "deaf", *rights)

@@ -143,4 +143,3 @@ def _is_on_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
