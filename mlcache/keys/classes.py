@@ -130,8 +130,10 @@ def defaults_of(kind: Any) -> list[object]:
     elif hasattr(kind, "__pydantic_fields__"):
         fields = kind.__pydantic_fields__.values()
         found = [part for field in fields for part in (field.default, field.default_factory)]
-    # The function is what counts of the objects in which attrs and msgspec keep it.
-    return [getattr(each, "factory", each) for each in found if each is not dataclasses.MISSING]
+    # The function is what counts of the objects in which attrs and msgspec keep it. A class that came by
+    # cloudpickle has a MISSING of its own.
+    missing = type(dataclasses.MISSING)
+    return [getattr(each, "factory", each) for each in found if not isinstance(each, missing)]
 
 
 def _unpack(member: object) -> object:
