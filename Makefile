@@ -4,6 +4,7 @@
 PYTHON ?= python3
 NAME ?=
 PYTEST_ARGS ?=
+JOBS ?= 2
 ENV := build/env
 
 .DEFAULT_GOAL := help
@@ -16,9 +17,8 @@ help: ## List the targets
 demo: $(ENV)/demo/.stamp ## Run the main job on real input, and show what the cache does
 	$(ENV)/demo/bin/python -m demo
 
-test: $(ENV)/dev/.stamp ## Run all tests, some side by side; one at a time: make test PYTEST_ARGS=-n0
-	$(ENV)/dev/bin/python -m pytest --hypothesis-profile=ci --numprocesses=logical --maxprocesses=8 --dist=worksteal \
-		$(PYTEST_ARGS)
+test: $(ENV)/dev/.stamp ## Run all tests, two side by side; more: make test JOBS=8
+	$(ENV)/dev/bin/python -m pytest --hypothesis-profile=ci --numprocesses=$(JOBS) --dist=worksteal $(PYTEST_ARGS)
 
 lint: $(ENV)/dev/.stamp ## Check style and types
 	$(ENV)/dev/bin/ruff check .
