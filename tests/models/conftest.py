@@ -172,15 +172,19 @@ class Postgres:
     def start_somewhere(self) -> None:
         """Start it at a port that is still free: since it was found, any connection may have taken it."""
         for _ in range(5):
-            if self.start():
+            if self._start().returncode == 0:
                 return
             self.port = free_port()
-        raise AssertionError((self._folder / "log").read_text())
+        self.start()
 
-    def start(self) -> bool:
+    def start(self) -> None:
+        started = self._start()
+        assert started.returncode == 0, started.stdout + started.stderr + (self._folder / "log").read_text()
+
+    def _start(self) -> subprocess.CompletedProcess[str]:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         log = f"--log={self._folder}/log"
-        return not self._run("pg_ctl", "start", "--wait", "--silent", f"--options={options}", log).returncode
+        return self._run("pg_ctl", "start", "--wait", "--silent", f"--options={options}", log)
 
     def stop(self) -> None:
         self._do("pg_ctl", "stop", "--mode=immediate", "--silent")
