@@ -28,6 +28,7 @@ from mlcache.drive import blocking, suspending
 from mlcache.entry import Key
 from mlcache.errors import BatchAnswerError
 from mlcache.explanation import Explanation, count_states
+from mlcache.flight.carried import CarriedError
 from mlcache.flow import Terms, bypass
 from mlcache.key_tree import KeyTree
 from mlcache.progress import Progress, how_many
@@ -161,7 +162,7 @@ class BatchActions(BatchParts):
         """Answer a single item in this thread."""
         begun = self._begin_one(item, args, kwargs)
         if isinstance(begun, Rider):
-            begun = self.singles.wait(begun)
+            begun = self._wait(begun)
         if begun is None:
             return blocking(self.one(item, args, kwargs), self.cache)
         return own_answer(self.cache.hand_out(begun.entry))
@@ -170,10 +171,30 @@ class BatchActions(BatchParts):
         """Answer a single item on an event loop."""
         begun = self._begin_one(item, args, kwargs)
         if isinstance(begun, Rider):
-            begun = await self.singles.arrival(begun, suspends=self.suspends)
+            begun = await self._arrival(begun)
         if begun is None:
             return await suspending(self.one(item, args, kwargs), self.cache)
         return own_answer(self.cache.hand_out(begun.entry))
+
+    def _wait(self, rider: Rider) -> Outcome | None:
+        try:
+            return self.singles.wait(rider)
+        except CarriedError as carrier:
+            raised = carrier.error
+        try:
+            raise raised  # here, where it does not become the context of itself
+        finally:
+            del raised  # whose traceback holds this frame: a circle
+
+    async def _arrival(self, rider: Rider) -> Outcome | None:
+        try:
+            return await self.singles.arrival(rider, suspends=self.suspends)
+        except CarriedError as carrier:
+            raised = carrier.error
+        try:
+            raise raised  # Python makes a RuntimeError of a StopIteration here, as of that of any coroutine
+        finally:
+            del raised
 
     def _begin_one(self, item: Any, args: Values, kwargs: Kwargs) -> Found | Rider | Outcome | None:
         """What memory has for a single item, or the item, about to ride; None where only the flow knows.

@@ -97,6 +97,22 @@ def test_errors_are_raised_and_kept_where_asked_for(*, on_loop: bool, clock: Fak
 
 
 @on_both
+@pytest.mark.parametrize("kind", [StopIteration, GeneratorExit])
+def test_it_may_raise_what_coroutines_cannot_pass_on(kind: type[BaseException], *, on_loop: bool) -> None:
+    @ml_cache(backend=LRU, batch="numbers", version="1", ignore=["kind"])
+    def fail(numbers: list[int]) -> list[int]:
+        raise kind(f"no {numbers[0]}")
+
+    expected = RuntimeError if on_loop and kind is StopIteration else kind
+    for _ in range(2):
+        with pytest.raises(expected) as caught:
+            asyncio.run(fail.aio.one(1)) if on_loop else fail.one(1)
+        assert caught.type is expected
+        root = caught.value.__cause__ if expected is RuntimeError else caught.value
+        assert (type(root), str(root)) == (kind, "no 1")
+
+
+@on_both
 def test_who_waits_for_itself_is_told_so(*, on_loop: bool) -> None:
     @ml_cache(backend=LRU, batch="numbers", version="1")
     def same(numbers: list[int]) -> list[int]:
