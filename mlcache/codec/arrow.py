@@ -16,7 +16,8 @@ def _write(tag: str, schema: Any, write: Callable[[Any], None], out: Writer) -> 
         if isinstance(field.type, pa.BaseExtensionType):
             raise NeedsPickleError(f"the Arrow extension type {field.type} may be unknown where it is read")
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema) as stream:
+    # Without options, variables of the environment could ask for an old version of the format.
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions()) as stream:
         write(stream)
     data = memoryview(sink.getvalue())
     return [tag, out.buffer(data, len(data)), len(data)]

@@ -96,8 +96,15 @@ def _read_string(node: Node, source: Reader) -> Any:
     options = {"na_value": np.nan} if missing else {}
     dtype: Any = pd.StringDtype("pyarrow" if arrow else "python", **options)
     if arrow:
-        return dtype.__from_arrow__(source.value(data))
+        return dtype.__from_arrow__(_texts(source.value(data)))
     return pd.array(_array(data, source), dtype=dtype)
+
+
+def _texts(column: Any) -> Any:
+    """A column of texts that pandas takes in as it is: of what it has to cast, few bytes may become many."""
+    if str(column.type) not in ("string", "large_string"):
+        raise ValueError(f"a column of {column.type} stands where one of texts belongs")
+    return column
 
 
 def _write_arrow(value: Any, out: Writer) -> Node:

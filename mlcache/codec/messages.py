@@ -2,7 +2,8 @@
 
 Arrow expands compressed buffers as it reads them, to any size, and cannot be told not to. No
 stream of ours has any, so one that has is refused. Whether it has stands in the metadata of each
-message, a FlatBuffer: https://arrow.apache.org/docs/format/Columnar.html#format-ipc
+message, a FlatBuffer: https://arrow.apache.org/docs/format/Columnar.html#format-ipc. In messages
+of an older version it may also stand among the pairs of texts that anybody may add to a message.
 """
 
 from __future__ import annotations
@@ -12,23 +13,40 @@ from typing import Any
 
 import pyarrow as pa
 
-_HEADER, _DATA, _COMPRESSION = 2, 1, 3
-"""Numbers of fields: of a message, of a dictionary batch, and of a record batch."""
+_VERSION, _HEADER, _PAIRS = 0, 2, 4
+"""Numbers of the fields of a message."""
+
+_DATA, _COMPRESSION = 1, 3
+"""Numbers of fields of a dictionary batch, and of a record batch."""
+
+_V5 = 4
+"""The number of the version of which all our messages are."""
 
 
 def check_uncompressed(stream: Any) -> None:
     """Sees to it that nothing in ``stream`` takes more memory than it has bytes.
 
     Raises:
-        ValueError: something in it is compressed.
+        ValueError: something in it is compressed, or could be.
     """
     for message in pa.ipc.MessageReader.open_stream(stream):
-        if message.type != "schema" and _is_compressed(memoryview(message.metadata), message.type):
-            raise ValueError("an Arrow stream with compressed buffers, of which this codec writes none")
+        if message.type != "schema":
+            _check_batch(memoryview(message.metadata), message.type)
 
 
-def _is_compressed(metadata: memoryview, kind: str) -> bool:
-    batch = _inner(metadata, _inner(metadata, 0, None), _HEADER)
+def _check_batch(metadata: memoryview, kind: str) -> None:
+    message = _inner(metadata, 0, None)
+    version = _place(metadata, message, _VERSION)
+    if version is None or struct.unpack_from("<h", metadata, version)[0] != _V5:
+        raise ValueError("an Arrow stream of another version than this codec writes")
+    if _place(metadata, message, _PAIRS) is not None:
+        raise ValueError("an Arrow stream with metadata beside its batches, of which this codec writes none")
+    if _is_compressed(metadata, message, kind):
+        raise ValueError("an Arrow stream with compressed buffers, of which this codec writes none")
+
+
+def _is_compressed(metadata: memoryview, message: int, kind: str) -> bool:
+    batch = _inner(metadata, message, _HEADER)
     if kind == "dictionary":
         batch = _inner(metadata, batch, _DATA)
     return _place(metadata, batch, _COMPRESSION) is not None

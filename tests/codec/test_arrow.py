@@ -60,3 +60,11 @@ def test_types_that_others_may_not_know_need_pickle() -> None:
     table = pa.table({"a": pa.array([b"x" * 16], pa.uuid())})
     with pytest.raises(CannotEncodeError, match="extension"):
         CODEC.encode(Entry(table, 1.0))
+
+
+@pytest.mark.parametrize("variable", ["ARROW_PRE_1_0_METADATA_VERSION", "ARROW_PRE_0_15_IPC_FORMAT"])
+def test_what_is_written_can_be_read_whatever_the_environment_asks_of_arrow(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert round_trip(TABLE).equals(TABLE)

@@ -276,6 +276,55 @@ def test_compressed_tables_are_refused_as_they_may_expand_without_end(kind: str)
                 CODEC.decode(frame)
 
 
+def stream_of(column: Any, **options: Any) -> bytes:
+    pa = pytest.importorskip("pyarrow")
+    table, sink = pa.table({"": column}), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as stream:
+        stream.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def test_streams_of_a_version_in_which_metadata_may_ask_for_expansion_are_refused() -> None:
+    pa = pytest.importorskip("pyarrow")
+    for column in (pa.array([1]), pa.array(["x"]).dictionary_encode()):
+        data = stream_of(column, metadata_version=pa.ipc.MetadataVersion.V4)
+        with pytest.raises(CorruptEntryError, match="another version"):
+            CODEC.decode(forge(["pyarrow.Table", 0, len(data)], data))
+
+
+def test_metadata_beside_a_batch_is_refused() -> None:
+    pa = pytest.importorskip("pyarrow")
+    batch, sink = pa.record_batch({"x": pa.array([1])}), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch, custom_metadata={"ARROW:experimental_compression": "zstd"})
+    data = sink.getvalue().to_pybytes()
+    with pytest.raises(CorruptEntryError, match="metadata"):
+        CODEC.decode(forge(["pyarrow.RecordBatch", 0, len(data)], data))
+
+
+def test_texts_that_pandas_would_have_to_cast_are_refused() -> None:
+    pytest.importorskip("pandas")
+    pa = pytest.importorskip("pyarrow")
+    long = pa.array(["x" * 10_000])
+    forged = {
+        "null": pa.nulls(1 << 24),
+        "dictionary<values=string, indices=int8, ordered=0>": pa.DictionaryArray.from_arrays(
+            pa.array([0] * 10_000, pa.int8()), long
+        ),
+        "string_view": long.cast(pa.string_view()),
+    }
+    for kind, column in forged.items():
+        data = stream_of(column)
+        tree = ["pandas.string", True, False, ["pyarrow.ChunkedArray", ["pyarrow.Table", 0, len(data)]]]
+        with pytest.raises(CorruptEntryError, match=f"column of {kind} "):
+            CODEC.decode(forge(tree, data))
+    for kind in (pa.string(), pa.large_string()):
+        data = stream_of(long.cast(kind))
+        tree = ["pandas.string", True, False, ["pyarrow.ChunkedArray", ["pyarrow.Table", 0, len(data)]]]
+        assert CODEC.decode(forge(tree, data)).value[0] == "x" * 10_000
+
+
 def test_what_is_right_in_the_same_form_is_read() -> None:
     """Else the tests above might be refused for a slip of the forger's."""
     assert CODEC.decode(forge(array("<i8", [1], 8), EIGHT, INTS)).value[0] == int.from_bytes(EIGHT, "little")
