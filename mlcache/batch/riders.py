@@ -112,12 +112,13 @@ class Turns:
             return
         rider.flight.hurry = partial(self._batcher.hurry, rider)
         full = self._batcher.put(rider)
-        if self._opening is None:
+        opening = self._opening  # whoever does it notes that first, and then sees what was put before
+        if opening is None:
             import asyncio
 
-            self._opening = Context().run(Job, self._batcher.open)
-            asyncio.get_running_loop().call_soon(self._end_turn, self._opening)
-        rider.flight.offer(self._opening)  # to whoever waits for it: that may hold up the loop
+            opening = self._opening = Context().run(Job, self._open)
+            asyncio.get_running_loop().call_soon(opening.run)
+        rider.flight.offer(opening)  # to whoever waits for it: that may hold up the loop
         if full:
             self._batcher.open(1)
 
@@ -125,9 +126,9 @@ class Turns:
         """Take one back; whether it had not begun."""
         return self._batcher.withdraw(rider)
 
-    def _end_turn(self, opening: Job) -> None:
-        self._opening = None
-        opening.run()
+    def _open(self) -> None:
+        self._opening = None  # a thread may be early: who comes later in the turn needs another one
+        self._batcher.open()
 
 
 def _of(batch: Batch, what: str, item: Any) -> Any:

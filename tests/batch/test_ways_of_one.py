@@ -162,3 +162,22 @@ async def test_who_is_cancelled_takes_nothing_from_those_who_wait_for_the_same_i
     assert await second == 2
     assert first.cancelled()
     assert double.cache_info().misses == 1
+
+
+async def test_who_comes_after_a_thread_has_begun_the_batch_of_the_turn_is_computed_too() -> None:
+    @ml_cache(backend=LRU, batch="numbers", version="1")
+    def double(numbers: list[int]) -> list[int]:
+        return [number * 2 for number in numbers]
+
+    async def join_in_a_thread() -> None:
+        thread = threading.Thread(target=double.one, args=(1,))
+        thread.start()
+        thread.join()  # which holds up the loop: its turn goes on afterwards
+        singles: Any = double._actions.singles  # type: ignore[attr-defined]
+        while singles.batcher._busy:
+            threading.Event().wait(0.001)
+
+    assert await double.aio.one(0) == 0  # the first call opens the cache, which takes turns
+    found = asyncio.gather(double.aio.one(1), join_in_a_thread(), double.aio.one(2))
+    first, _, second = await asyncio.wait_for(found, 20)
+    assert (first, second) == (2, 4)
