@@ -119,12 +119,14 @@ def _encode_members(kind: type, seen: Seen) -> bytes:
 
 
 def defaults_of(kind: Any) -> list[object]:
-    """Defaults of fields, and functions that make them, which a class does not keep among its members."""
+    """Defaults of fields, and functions on them, which a class need not keep among its members."""
     found: list[Any] = []
     if dataclasses.is_dataclass(kind):
-        found = [field.default_factory for field in dataclasses.fields(kind)]
+        parts = dataclasses.fields(kind)
+        found = [part for field in parts for part in (field.default, field.default_factory)]
     elif hasattr(kind, "__attrs_attrs__"):
-        found = [field.default for field in kind.__attrs_attrs__]
+        fields = kind.__attrs_attrs__
+        found = [part for field in fields for part in (field.default, field.converter, field.validator)]
     elif isinstance(getattr(kind, "__struct_defaults__", None), tuple):
         found = list(kind.__struct_defaults__)
     elif hasattr(kind, "__pydantic_fields__"):

@@ -160,11 +160,14 @@ def test_classes_that_say_they_are_equal_are_apart() -> None:
         lambda size: dataclasses.make_dataclass(
             "C", [("x", list, dataclasses.field(default_factory=lambda: [size]))]
         ),
+        lambda size: dataclasses.make_dataclass(
+            "C", [("x", int, dataclasses.field(default=size))], slots=True
+        ),
         lambda size: msgspec.defstruct("C", [("x", int, size)], module="nowhere"),
         lambda size: type("C", (), {"x": functools.cached_property(lambda _: size)}),
         lambda size: type("C", (), {"x": functools.partialmethod(print, size)}),
     ],
-    ids=["factory", "default", "cached property", "partial method"],
+    ids=["factory", "default in slots", "default", "cached property", "partial method"],
 )
 def test_what_a_class_makes_its_fields_of_counts(define: Any) -> None:
     assert digest(define(1)) == digest(define(1))
@@ -180,6 +183,17 @@ def test_defaults_of_classes_of_other_libraries_count(library: str) -> None:
             fields = {"x": made.field(default=size), "y": made.field(factory=lambda: size)}
             return made.make_class("C", fields)
         return made.create_model("C", x=(int, size))
+
+    assert digest(define(1)) == digest(define(1))
+    assert digest(define(1)) != digest(define(2))
+
+
+@pytest.mark.parametrize("role", ["converter", "validator"])
+def test_functions_on_fields_of_attrs_count(role: str) -> None:
+    attrs = pytest.importorskip("attrs")
+
+    def define(size: int) -> Any:
+        return attrs.make_class("C", {"x": attrs.field(**{role: lambda *values: values[-1] + size})})
 
     assert digest(define(1)) == digest(define(1))
     assert digest(define(1)) != digest(define(2))

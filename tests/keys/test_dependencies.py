@@ -272,6 +272,13 @@ import dataclasses
 class made:
     factor: int = scale(1)
 """,
+    "a default of a field in slots": """
+import dataclasses
+@dataclasses.dataclass(slots=True)
+class made:
+    factor: int = scale(1)
+    other: int = 3 * 1
+""",
     "a base": """
 class Base:
     def go(self):
