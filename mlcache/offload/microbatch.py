@@ -159,10 +159,11 @@ class MicroBatcher:
         Where several slots are idle, those who have them share what waits.
         """
         with self._lock:
-            batch, gone, wait = self._queue.take(clock.ticks(), max(self._busy - self._computing, 1))
+            now = clock.ticks()
+            batch, gone, wait = self._queue.take(now, max(self._busy - self._computing, 1))
             self._computing += bool(batch)
         for ticket in gone:
-            ticket.leave(late=ticket.is_wanted())
+            ticket.leave(late=ticket.is_late(now))
         return batch, wait
 
     def release(self) -> bool:

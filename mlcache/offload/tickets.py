@@ -42,7 +42,11 @@ class Ticket:
 
     def is_gone(self, now: float) -> bool:
         """Whether it is not to be computed any more, at this reading of ``clock.ticks``."""
-        return not self.is_wanted() or (self.ends is not None and self.ends <= now)
+        return not self.is_wanted() or self.is_late(now)
+
+    def is_late(self, now: float) -> bool:
+        """Whether it should have begun by this reading of ``clock.ticks``."""
+        return self.ends is not None and self.ends <= now
 
     def leave(self, *, late: bool) -> None:
         """Note that it will not be computed, because nobody wants it or it is too late."""

@@ -266,3 +266,23 @@ def test_a_full_batch_is_told_by_who_is_still_there() -> None:
     fill(queue, requests[2])
     batch, gone, _ = queue.take(0.0)
     assert (names(batch), names(gone)) == ("ac", "b")
+
+
+def test_who_is_wanted_again_after_being_passed_over_is_not_late() -> None:
+    class Rejoined(Request):
+        """Unwanted when it is looked at first, and wanted from then on, as where a thread joins meanwhile."""
+
+        __slots__ = ()
+
+        def is_wanted(self) -> bool:
+            before, self.wanted = self.wanted, True
+            return before
+
+    with FakeClock() as clock:
+        batcher = MicroBatcher(lambda _: None, Rules())
+        rejoined, late = Rejoined("r"), Request("l", ends=clock.ticks())
+        rejoined.wanted = False
+        for request in (rejoined, late):
+            batcher.put(request)
+        assert batcher.take() == ([], 0.0)
+    assert (rejoined.left, late.left) == ([False], [True])
