@@ -90,7 +90,12 @@ class BatchParts(Actions):
     @cached_property
     def singles(self) -> Singles:
         """What puts single items into batches."""
-        return Singles(self.cache, self.batch, collate_of(self.function, self.batch), self.place, self.plan)
+        with self._lock:  # cached_property has none from Python 3.12 on; two would not share their slots
+            if "singles" not in self.__dict__:
+                collate = collate_of(self.function, self.batch)
+                self.__dict__["singles"] = Singles(self.cache, self.batch, collate, self.place, self.plan)
+            made: Singles = self.__dict__["singles"]
+            return made
 
     @cached_property
     def is_at_hand(self) -> bool:

@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 
 from mlcache import Batch, BatchTimeoutError, ConfigurationError, RecursiveCallError, disabled, ml_cache
+from mlcache.batch import parts
+from mlcache.batch.singles import Singles
 
 LRU = "lru?max_bytes=8MiB"
 
@@ -456,3 +458,21 @@ def test_one_refuses_what_is_not_a_single_item(rows: list[int], *, off: bool) ->
             cached.one(many)
     assert cached(pd.DataFrame({"a": [1, 2]})) == [1, 2]  # no flight is left behind
     assert cached.one(pd.DataFrame({"a": [2]})) == 2
+
+
+def test_threads_that_begin_together_share_one_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    @ml_cache(backend=LRU, batch="numbers")
+    def double(numbers: list[int]) -> list[int]:
+        return [number * 2 for number in numbers]
+
+    made = list[Singles]()
+
+    def make(*args: Any) -> Singles:
+        made.append(Singles(*args))
+        return made[-1]
+
+    monkeypatch.setattr(parts, "Singles", make)
+    actions: Any = double._actions
+    make_anew = type(actions).singles.func  # what a second thread calls that found nothing just before
+    assert make_anew(actions) is make_anew(actions) is actions.singles
+    assert len(made) == 1
