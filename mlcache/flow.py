@@ -202,14 +202,14 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
         size = entry.size
     finally:  # the function ran, even if the user's rules fail
         await Tell(Computed(call.key, made.cost, size))
+    outcome = Outcome(entry, Status.MISS)
+    if flight.waiters and not objection and not flight.superseded:
+        await Share(flight, outcome)  # whoever has it now may write what is to follow it
     if flight.superseded:
         objection = "it was invalidated or written while being computed"
     if objection:
         await Tell(NotKept(call.key, objection))
         return Outcome(entry, Status.MISS, kept=False, shareable=UNCOPIABLE not in objection)
-    outcome = Outcome(entry, Status.MISS)
-    if flight.waiters:
-        await Share(flight, outcome)
     await keep(call.key, entry, flight)
     return outcome
 

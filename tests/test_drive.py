@@ -200,6 +200,28 @@ def test_what_is_forgotten_while_it_is_written_is_not_kept() -> None:
     assert score.peek(1) is None
 
 
+@pytest.mark.parametrize("use", ["put", "refresh"])
+async def test_what_an_answer_prompts_to_write_is_not_undone_by_its_flight(use: str) -> None:
+    given = itertools.count(1)
+
+    @ml_cache(ignore="given")
+    async def score(x: int) -> int:
+        await asyncio.sleep(0)
+        return next(given) * x
+
+    async def correct() -> int:
+        answer = await score(1)
+        if use == "put":
+            await score.put(2, 1)
+        else:
+            assert await score.refresh(1) == 2
+        return answer
+
+    assert list(await asyncio.gather(score(1), correct())) == [1, 1]
+    kept = await score.call_with_info(1)
+    assert (kept.value, kept.status) == (2, "hit")
+
+
 async def test_tasks_that_wait_do_not_wait_for_the_store() -> None:
     gate, store = Gate(), SlowToWrite()
 

@@ -348,6 +348,21 @@ def test_who_waits_has_the_answer_before_it_is_written() -> None:
     assert play.result() is share.outcome
 
 
+def test_what_was_superseded_by_who_has_the_answer_already_is_not_written() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.lead(CALL, TERMS, flight))
+    play.next(Find, None)
+    flight.count_waiter(1)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    flight.superseded = True
+    play.next(Share)
+    assert "invalidated" in play.told(NotKept).reason
+    assert play.next(Land).outcome.kept is False
+    outcome = play.result()
+    assert (outcome.entry.value, outcome.status, outcome.kept) == ("made", Status.MISS, False)
+
+
 def test_a_put_is_kept_rather_than_what_flights_bring() -> None:
     play = Play(by_hand.put(KEY, MADE, TERMS))
     assert play.next(Supersede).key == KEY
