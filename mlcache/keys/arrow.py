@@ -4,12 +4,14 @@ Equal content has one code, however it is cut into chunks, wherever a slice begi
 whatever lies under a null. So what is hashed is not the buffers as they are but, chunk by
 chunk, the values between the slice's ends: the lengths of texts rather than their offsets,
 and zeros where there is a null. What pandas makes of a table depends on its dictionaries, and
-on what the metadata of its schema say to pandas; so these count, and no other metadata.
+on what the metadata of its schema say to pandas; so these count, and no other metadata. The
+versions of pandas and of Arrow that wrote them do not.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from marshal import dumps
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     Chunks: TypeAlias = list[pa.Array]
+
+
+_WRITERS = frozenset({"creator", "pandas_version"})
+"""What the metadata for pandas say of the libraries that wrote them."""
 
 
 def encoder_for(kind: type) -> Encoder | None:
@@ -42,8 +48,18 @@ def encoder_for(kind: type) -> Encoder | None:
 def _encode_table(table: pa.Table, seen: Seen) -> bytes:
     schema = table.schema
     fields = [(field.name, field.nullable) for field in schema]
-    about = encode((fields, (schema.metadata or {}).get(b"pandas")), seen)
+    about = encode((fields, _told_to_pandas((schema.metadata or {}).get(b"pandas"))), seen)
     return about + b"".join([encode_chunks(column, seen) for column in table.columns])
+
+
+def _told_to_pandas(text: bytes | None) -> object:
+    try:
+        told = json.loads(text or b"")
+    except ValueError:
+        return text
+    if not isinstance(told, dict):
+        return text
+    return {name: part for name, part in told.items() if name not in _WRITERS}
 
 
 def encode_chunks(array: pa.Array | pa.ChunkedArray, seen: Seen) -> bytes:
@@ -211,9 +227,13 @@ def _encode_chosen(chunks: Chunks, seen: Seen) -> bytes:
 
 def _encode_union(chunks: Chunks, seen: Seen) -> bytes:
     """Which type each value is of, and the values."""
-    return hashing.hash128_stream(chunk.type_codes.to_numpy() for chunk in chunks) + _encode_objects(
-        chunks, seen
-    )
+    return hashing.hash128_stream(map(_type_codes, chunks)) + _encode_objects(chunks, seen)
+
+
+def _type_codes(chunk: pa.Array) -> Any:
+    # Not by its attribute of that name, which knows nothing of where a slice begins.
+    codes = np.frombuffer(chunk.buffers()[1], np.int8)
+    return codes[chunk.offset : chunk.offset + len(chunk)]
 
 
 def _encode_objects(chunks: Chunks, seen: Seen) -> bytes:

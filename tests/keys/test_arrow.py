@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import json
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,18 @@ def test_what_pandas_makes_of_a_table_counts() -> None:
     assert digest(table) != digest(table.cast(full))
 
 
+def test_the_versions_that_wrote_a_table_do_not_count() -> None:
+    def table(metadata: Any) -> Any:
+        text = metadata if isinstance(metadata, bytes) else json.dumps(metadata).encode()
+        return pa.table({"x": [1]}).replace_schema_metadata({"pandas": text})
+
+    about = {"index_columns": ["x"], "creator": {"library": "pyarrow", "version": "1"}, "pandas_version": "2"}
+    other = about | {"creator": {"library": "fastparquet", "version": "3"}, "pandas_version": "4"}
+    assert digest(table(about)) == digest(table(other))
+    told = [about, {}, [], b"\xff", b"{", {"index_columns": []}]
+    assert len({digest(table(each)) for each in told}) == len(told)
+
+
 def chosen(indices: list[int], choices: list[str]) -> Any:
     return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), pa.array(choices, pa.string()))
 
@@ -151,6 +164,19 @@ def test_the_type_of_a_value_of_a_union_counts() -> None:
     values = [pa.array([1], pa.int32()), pa.array([1], pa.int64())]
     unions = [pa.UnionArray.from_sparse(pa.array([place], pa.int8()), values) for place in (0, 1)]
     assert digest(unions[0]) != digest(unions[1])
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_the_types_of_the_values_in_a_slice_of_a_union_count(*, dense: bool) -> None:
+    def union(*places: int) -> Any:
+        codes = pa.array(places, pa.int8())
+        values = [pa.array([7] * len(places), kind) for kind in (pa.int8(), pa.int64())]
+        if dense:
+            return pa.UnionArray.from_dense(codes, pa.array(range(len(places)), pa.int32()), values)
+        return pa.UnionArray.from_sparse(codes, values)
+
+    assert digest(union(0, 1, 0).slice(1)) == digest(union(1, 0)) == digest(union(1, 1, 0, 1).slice(1, 2))
+    assert digest(union(0, 1).slice(1)) != digest(union(0, 0).slice(1))
 
 
 class Measure(pa.ExtensionType):  # type: ignore[misc,name-defined]  # imported only where it is there
