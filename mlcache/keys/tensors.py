@@ -67,10 +67,10 @@ def _encode_tensor(tensor: Any, seen: Seen) -> bytes:
     about = (tensor.dtype, tensor.device, tensor.layout, tensor.requires_grad)
     head, is_strided = _heads.get(about) or _head_of(about)
     shape = dumps(tuple(tensor.shape), 2)
-    if not is_strided:
-        return head + shape + encode_items(_parts(tensor), seen, ".parts")
     if tensor.__dict__:
         head += b"@own:" + encode(tensor.__dict__, seen)
+    if not is_strided:
+        return head + shape + encode_items(_parts(tensor), seen, ".parts")
     try:
         elements = tensor.detach().numpy()
     except (

@@ -155,11 +155,20 @@ def test_recurrent_modules_can_be_keyed() -> None:
     assert digest(module(0)) != digest(module(1))
 
 
-def test_attributes_that_are_set_on_a_tensor_count() -> None:
+@pytest.mark.parametrize("sparse", [False, True])
+def test_attributes_that_are_set_on_a_tensor_count(*, sparse: bool) -> None:
     keys = set()
     for note in (None, "a", "b"):
-        made = tensor()
+        made = tensor().to_sparse() if sparse else tensor()
         if note:
             made.note = note
         keys.add(digest(made))
     assert len(keys) == 3
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_tensor_that_is_an_attribute_of_itself_has_a_key(*, sparse: bool) -> None:
+    made = tensor().to_sparse() if sparse else tensor()
+    made.me = made
+    assert digest(made) == digest(made)
+    assert digest(made) != digest(tensor().to_sparse() if sparse else tensor())
