@@ -100,8 +100,7 @@ class BatchParts(Actions):
     @cached_property
     def is_at_hand(self) -> bool:
         """Whether all there is lies in the memory of this process, where a look takes no step of a driver."""
-        store = self.cache.store
-        return len(store.backends) == 1 and store.memory is not None
+        return self.cache.store.at_hand
 
     def order_of_one(self, item: Any, args: Values, kwargs: Kwargs) -> Order:
         """What a call for a single item asks for."""

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from mlcache import Expiry, RecursiveCallError, hook, ml_cache
+from mlcache.backends.memory import Lru
 from mlcache.crew import crew
+from mlcache.entry import Entry, Key
 from mlcache.testing import FakeClock
 
 LRU = "lru?max_bytes=8MiB"
@@ -181,3 +183,24 @@ async def test_who_comes_after_a_thread_has_begun_the_batch_of_the_turn_is_compu
     found = asyncio.gather(double.aio.one(1), join_in_a_thread(), double.aio.one(2))
     first, _, second = await asyncio.wait_for(found, 20)
     assert (first, second) == (2, 4)
+
+
+async def test_a_store_that_blocks_is_not_asked_on_the_event_loop() -> None:
+    asked = set[threading.Thread]()
+
+    class Blocking(Lru):
+        """Looked up by the fast path, but for a loop too slow."""
+
+        blocking = True
+
+        def get(self, key: Key) -> Entry | None:
+            asked.add(threading.current_thread())
+            return super().get(key)
+
+    @ml_cache(backend=Blocking(max_bytes=1 << 20), batch="numbers", version="1")
+    def double(numbers: list[int]) -> list[int]:
+        return [number * 2 for number in numbers]
+
+    assert [await double.aio.one(1) for _ in range(2)] == [2, 2]
+    assert asked
+    assert threading.current_thread() not in asked
