@@ -60,6 +60,13 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
+class Unstartable(threading.Thread):
+    """A thread more than there can be."""
+
+    def start(self) -> None:
+        raise RuntimeError("no more threads")
+
+
 def refused(store: Redis, key: Key = KEY) -> Lease:
     """A lease that somebody else held long ago, and whose end can be heard by now."""
     lease = store.lock(key)
@@ -311,6 +318,48 @@ def test_the_thread_ends_once_nobody_waits(store: Redis, monkeypatch: pytest.Mon
         refused(store)
         held.release()
         wait_until(lambda: bell._thread is None, "the end of the thread")
+
+
+def test_the_thread_ends_although_others_leases_ring(
+    store: Redis, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ringing, "QUIET", 0.05)
+    bell = store.bell()
+    with bell.waiting("nothing", lambda: None):
+        wait_until(lambda: bell.is_listening, "the bell")
+
+    def has_ended() -> bool:
+        server.command("PUBLISH", bell.channel, "somebody's")
+        return bell._thread is None
+
+    wait_until(has_ended, "the end of the thread")
+
+
+def test_a_finalizer_that_runs_under_the_lock_may_wait(store: Redis) -> None:
+    """As one that calls a cached function, wherever the garbage collector runs it."""
+    bell = store.bell()
+
+    def wait_under_the_lock() -> None:
+        with bell._lock, bell.waiting("nothing", lambda: None):
+            pass
+
+    thread = threading.Thread(target=wait_under_the_lock, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_thread_that_cannot_be_started_is_started_the_next_time(
+    store: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bell = store.bell()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", Unstartable)
+        with pytest.raises(RuntimeError, match="no more threads"), bell.waiting("nothing", lambda: None):
+            pass
+    assert not bell._waiting
+    with bell.waiting("nothing", lambda: None):
+        wait_until(lambda: bell.is_listening, "the bell")
 
 
 def test_many_that_come_and_go_are_all_woken(store: Redis) -> None:

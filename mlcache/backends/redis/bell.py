@@ -38,8 +38,8 @@ class Bell(Subscription):
         """Have ``ring`` called when the lease ``name`` is let go of; whether that can be heard by now."""
         key = name.encode()
         with self._lock:
-            self._waiting.setdefault(key, []).append(ring)
             self._start()
+            self._waiting.setdefault(key, []).append(ring)
         try:
             yield self.is_listening
         finally:
@@ -65,7 +65,7 @@ class Bell(Subscription):
 
     def _lose(self) -> None:
         with self._lock:
-            rings = [ring for each in self._waiting.values() for ring in each]
+            rings = [ring for each in list(self._waiting.values()) for ring in each]
         for ring in rings:
             ring()
 

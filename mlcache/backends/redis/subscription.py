@@ -40,7 +40,7 @@ class Subscription:
         self._begin()
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may run with it that waits for a lease itself
         self._ended = threading.Event()
         self._tried = threading.Event()
         self._listening = threading.Event()
@@ -72,11 +72,18 @@ class Subscription:
 
     def _start(self) -> None:
         """Start the thread, if there is none; to be called with the lock."""
-        if self._thread is None:
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        if self._thread is None:  # no finalizer has been here meanwhile
+            self._thread = thread
             self._ended.clear()
             self._tried.clear()
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # there can be no more threads, for now
+                self._thread = None
+                raise
 
     def _run(self) -> None:
         pause = SHORTEST_PAUSE
@@ -110,15 +117,13 @@ class Subscription:
         try:
             subscription.subscribe(self.channel)
             asked, patience = True, self._target.timeout
-            while not self._ended.is_set():
+            while self._is_wanted() and not self._ended.is_set():
                 message = subscription.get_message(timeout=patience)
                 if message is not None:
                     asked, patience = False, QUIET
                     self._hear(message)
                 elif asked:
                     raise TimeoutError(f"no answer in {patience} seconds")
-                elif not self._is_wanted():
-                    return
                 else:
                     subscription.ping()
                     asked = True
@@ -136,7 +141,7 @@ class Subscription:
             self._take(message["data"])
 
     def _is_wanted(self) -> bool:
-        """Whether anybody listens; asked when it has been silent for a while."""
+        """Whether anybody listens; asked after each message, and when it has been silent for a while."""
         return True
 
     def _renew(self) -> None:
