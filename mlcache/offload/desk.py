@@ -48,7 +48,7 @@ class Desk:
         self.members: dict[int, Member] = {}
         self.idle: list[Member] = []
         self.closed = False
-        self.edition = editions.latest()
+        self.edition = editions.look()  # workers that start now have the code of now
         self.wakes_at = math.inf
         self.horizon = math.inf
         self._plan = plan

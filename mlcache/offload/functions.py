@@ -45,14 +45,18 @@ def pack(function: Function) -> bytes:
         return reference
     function = uncached(function)
     if isinstance(function, MethodType):
-        return _METHOD + msgspec.msgpack.encode((pack(function.__func__), dumps(function.__self__)))
+        owner = function.__self__
+        editions.note_module((owner if isinstance(owner, type) else type(owner)).__module__)
+        return _METHOD + msgspec.msgpack.encode((pack(function.__func__), dumps(owner)))
     if isinstance(function, functools.partial):
         held = dumps((function.args, function.keywords))
         return _PARTIAL + msgspec.msgpack.encode((pack(function.func), held))
     place = _place_of(function)
     if place is not None:
-        return _noted(_reference(*place), function)
-    return (_BY_VALUE if isinstance(function, FunctionType) else _OBJECT) + dumps(function)
+        return _noted(place, function)
+    by_value = isinstance(function, FunctionType)
+    editions.note_module((function if by_value else type(function)).__module__)  # they call into it
+    return (_BY_VALUE if by_value else _OBJECT) + dumps(function)
 
 
 def check(function: Function) -> None:
@@ -176,11 +180,12 @@ def _if_top_level(function: FunctionType) -> bytes | None:
     here = sys.modules.get(module)
     if type(here) is not ModuleType or module == "__main__" or getattr(here, "__spec__", None) is None:
         return None
-    return _noted(_reference(module, name, 0), function) if vars(here).get(name) is function else None
+    return _noted((module, name, 0), function) if vars(here).get(name) is function else None
 
 
-def _noted(reference: bytes, function: Any) -> bytes:
-    editions.note(reference, function)
+def _noted(place: tuple[str, str, int], function: Any) -> bytes:
+    reference = _reference(*place)
+    editions.note(place[0], reference, function)
     return reference
 
 

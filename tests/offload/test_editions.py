@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,38 @@ NAME = "edited_while_workers_run"
 SOURCE = """{comment}
 import os
 from tests.offload.helpers import until
+from collections import UserDict
 from tests.offload.tasks import tell
 from pathlib import Path
 
 
 def answer():
     return {answer}, os.getpid()
+
+
+def other():
+    return {answer}, os.getpid()
+
+
+class Asked:
+    def __call__(self):
+        return other()
+
+    def method(self):
+        return other()
+
+    @classmethod
+    def of_class(cls):
+        return other()
+
+
+class Heir(UserDict):
+    def __missing__(self, key):
+        return other()
+
+
+def inner():
+    return lambda: other()
 
 
 def slow(told, go):
@@ -74,6 +101,46 @@ def test_a_reloaded_function_is_computed_by_new_workers(edited: Edited, start_me
         assert (one, two) == (1, 2)
         assert first != second
         assert not pool.health().reasons
+
+
+CALLED_ONCE: dict[str, Callable[[Any], Callable[[], tuple[int, int]]]] = {
+    "function": lambda module: module.other,
+    "partial": lambda module: functools.partial(module.other),
+    "object": lambda module: module.Asked(),
+    "method": lambda module: module.Asked().method,
+    "class method": lambda module: module.Asked.of_class,
+    "inherited method": lambda module: functools.partial(module.Heir().setdefault, "key"),
+    "inner function": lambda module: module.inner(),
+}
+
+
+def test_what_was_never_sent_before_the_reload_is_the_new_one(edited: Edited) -> None:
+    with Pool(1) as pool:
+        workers = [pool.submit(edited.module.answer).result(20)[1]]
+        for edition, (what, find) in enumerate(CALLED_ONCE.items(), 2):
+            edited.reload(edition)
+            answer, worker = pool.submit(find(edited.module)).result(20)
+            assert answer == edition, what
+            assert pool.submit(edited.module.answer).result(20) == (edition, worker), what
+            workers.append(worker)
+        assert len(set(workers)) == len(workers)
+
+
+def test_a_pool_that_starts_after_a_reload_keeps_its_workers(edited: Edited) -> None:
+    with Pool(1) as before:
+        before.submit(edited.module.answer).result(20)
+        edited.reload(2)
+        with Pool(1, start_method="fork").start() as after:
+            two, first = after.submit(edited.module.other).result(20)
+            assert two == 2
+            assert after.submit(edited.module.answer).result(20) == (2, first)
+
+
+def test_a_module_without_a_spec_is_no_news() -> None:
+    before = editions.latest()
+    for _ in range(2):
+        editions.note_module("no_such_module")
+    assert editions.latest() == before
 
 
 def test_a_worker_that_is_busy_meanwhile_answers_first(edited: Edited, tmp_path: Path) -> None:
