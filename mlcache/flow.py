@@ -124,6 +124,9 @@ async def answer(call: Call, terms: Terms, looked: Sequence[Found | None] = ()) 
             return await _hit(call.key, found)
     while True:
         flight, leading = await Join(call.key)
+        shared: Outcome | None = flight.outcome() if flight.landed else None  # and is being written since
+        if shared is not None and not terms.is_fresh(Found(shared.entry, "", await Now())):
+            flight, leading = await Join(call.key, anew=True)
         outcome: Outcome | None
         if leading:
             outcome = await Lead(flight, lead(call, terms, flight))

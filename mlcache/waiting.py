@@ -21,9 +21,12 @@ tasks: set[Any] = set()
 
 
 async def wait(flight: Flight, flights: Flights) -> Any:
-    """What ``flight`` lands with, which is one of ``flights``; it is ended if it will never land."""
+    """What ``flight``, one of ``flights``, lands with; None, and it is ended, if nobody works on it."""
     import asyncio
 
+    if flight.landed and flight.is_stranded:  # it has shared its answer, which nobody goes on to write
+        _abandon(flight, flights)
+        return None
     arrival = flight.arrival()
     with waiting_for(flight):
         if _is_of_this_loop(flight.task):
@@ -68,6 +71,7 @@ def _abandon(flight: Flight, flights: Flights) -> None:
     import asyncio
 
     task = flight.task
+    flight.superseded = True  # no invalidation reaches it any more, should its loop go on
     flights.crash(flight, asyncio.CancelledError())
     if task is None or not task.get_loop().is_closed():
         return  # its loop has stopped, and may go on later

@@ -651,6 +651,47 @@ def test_who_waits_while_the_leaders_loop_is_closed_is_answered(caplog: pytest.L
     assert caplog.messages == []
 
 
+def test_an_answer_that_a_closed_loop_did_not_write_is_not_given_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[int] = []
+
+    class LosesTheFirst(SlowToWrite):
+        def put(self, key: Key, entry: Entry) -> None:
+            if self.writing.is_set():
+                super().put(key, entry)
+            self.writing.set()
+            assert self.may_write.wait(PATIENCE)
+
+    store = LosesTheFirst()
+
+    @ml_cache(backend=store)
+    async def score(x: int) -> int:
+        calls.append(x)
+        await asyncio.sleep(0)
+        return len(calls) * x
+
+    async def leave_while_it_is_written() -> int:
+        leader, other = asyncio.ensure_future(score(1)), asyncio.ensure_future(score(1))
+        answer = await other
+        while not store.writing.is_set():
+            await asyncio.sleep(0)
+        leader.cancel()
+        await asyncio.wait([leader])
+        return answer
+
+    loop = asyncio.new_event_loop()
+    assert loop.run_until_complete(leave_while_it_is_written()) == 1
+    loop.close()
+    assert len(flights_of(score)) == 1
+    store.may_write.set()
+    first, second = (asyncio.run(score.call_with_info(1)) for _ in range(2))
+    assert (first.value, first.status, second.value, second.status) == (2, "miss", 2, "hit")
+    assert len(flights_of(score)) == 0
+    gc.collect()
+    assert caplog.messages == []
+
+
 def test_a_thread_that_is_ended_in_the_middle_sends_the_others_to_find_a_new_leader() -> None:
     gate = Gate()
 

@@ -148,6 +148,34 @@ def test_who_waited_for_nothing_joins_again() -> None:
     assert play.result() is outcome
 
 
+@pytest.mark.parametrize(("max_age", "at"), [(FOREVER, 2000.0), (50.0, 1000.0)])
+def test_a_shared_answer_that_is_too_old_by_now_is_computed_anew(max_age: float, at: float) -> None:
+    play = Play(flow.answer(CALL, Terms(Expiry(60), None, seal, max_age=max_age)))
+    play.next(Find, None)
+    shared = Flight(KEY)
+    shared.end(Outcome(FRESH.entry, Status.MISS))
+    play.next(Join, (shared, False))
+    play.next(Now, at)
+    mine = Flight(KEY)
+    assert play.next(Join, (mine, True)).anew is True
+    lead = play.next(Lead, Outcome(FRESH.entry, Status.MISS))
+    lead.flow.close()
+    assert lead.flight is mine
+    assert play.result().status is Status.MISS
+
+
+def test_a_shared_answer_that_is_fresh_will_do_while_it_is_written() -> None:
+    play = Play(flow.answer(CALL, TERMS))
+    play.next(Find, None)
+    shared = Flight(KEY)
+    shared.end(Outcome(FRESH.entry, Status.MISS))
+    play.next(Join, (shared, False))
+    play.next(Now, 1000.0)
+    play.told(Coalesced)
+    play.next(Wait, shared.outcome())
+    assert play.result().status is Status.COALESCED
+
+
 @pytest.mark.parametrize("failing", [Find, Join, Lead, Wait])
 def test_an_error_of_a_step_ends_the_call(failing: type[Step]) -> None:
     play = Play(flow.answer(CALL, TERMS))
