@@ -9,7 +9,7 @@ adapt; here the load alone adapts them).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
 from functools import partial
@@ -96,8 +96,12 @@ class MicroBatcher:
             free = min(self._rules.slots - self._busy, len(self._queue))
             free = free if most is None else min(free, most)
             self._busy += max(free, 0)
-        for _ in range(free):
-            self.serve_elsewhere()
+        for begun in range(free):
+            try:
+                self.serve_elsewhere()
+            except BaseException:
+                self._give_back(free - begun - 1)
+                raise
 
     def hurry(self, ticket: Ticket) -> None:
         """Have a request for which a batch waits computed by itself, as that batch may hold its slot."""
@@ -140,9 +144,25 @@ class MicroBatcher:
                 self._computing -= 1
 
     def serve_elsewhere(self, first: list[Ticket] | None = None) -> None:
-        """Serve in a thread that is made for it, and ends when there is nothing to do."""
+        """Serve in a thread that is made for it, and ends when there is nothing to do.
+
+        Raises:
+            RuntimeError: there can be no more threads; the slot is free again, and ``first`` waits.
+        """
         serve = partial(self.serve, first=first)
-        threading.Thread(target=serve, name="mlcache-batches", daemon=True).start()
+        try:
+            threading.Thread(target=serve, name="mlcache-batches", daemon=True).start()
+        except BaseException:
+            self._give_back(1, first or [])
+            raise
+
+    def _give_back(self, slots: int, batch: Sequence[Ticket] = ()) -> None:
+        """Have slots free again that nobody can serve, and a batch that was taken for one of them wait."""
+        with self._lock:
+            self._busy -= slots
+            self._computing -= bool(batch)
+            for ticket in batch:
+                self._queue.add(ticket)
 
     def _next(self) -> list[Ticket]:
         """The next batch, waited for if it is to wait for others; none if nobody is left."""

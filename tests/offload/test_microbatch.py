@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -286,3 +289,41 @@ def test_who_is_wanted_again_after_being_passed_over_is_not_late() -> None:
             batcher.put(request)
         assert batcher.take() == ([], 0.0)
     assert (rejoined.left, late.left) == ([False], [True])
+
+
+@contextmanager
+def no_more_threads() -> Iterator[None]:
+    """Let starting a thread fail, and the block raise what it raises."""
+    refused = RuntimeError("can't start new thread")
+    with mock.patch.object(threading.Thread, "start", side_effect=refused), pytest.raises(RuntimeError):
+        yield
+
+
+def test_a_slot_is_free_again_where_no_thread_can_be_started() -> None:
+    batches: list[str] = []
+    batcher = MicroBatcher(lambda batch: batches.append(names(batch)), Rules(slots=2, max_size=1))
+    for name in "ab":
+        batcher.put(Request(name))
+    with no_more_threads():
+        batcher.open()
+    assert batcher.add(Request("c"))
+    batcher.serve()
+    assert batches == ["a", "b", "c"]
+
+
+def test_who_cannot_be_computed_apart_waits_on() -> None:
+    batches: list[str] = []
+    outer, inner = Request("o"), Request("i")
+
+    def compute(batch: list[Any]) -> None:
+        batches.append(names(batch))
+        if batch == [outer]:
+            with no_more_threads():
+                batcher.hurry(inner)
+
+    batcher = MicroBatcher(compute, Rules(max_size=1))
+    assert batcher.add(outer)
+    assert not batcher.add(inner)
+    batcher.serve()
+    assert batches == ["o", "i"]
+    assert batcher.add(Request("next"))
