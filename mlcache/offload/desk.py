@@ -107,6 +107,7 @@ class Desk:
                     self._renew()
             except OffloadError:
                 self.release(item)
+                self._room.notify()
                 raise
             item.number = next(self._numbers)
             item.submitted = clock.ticks()

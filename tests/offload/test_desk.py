@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
+import math
 import threading
 import weakref
 from typing import Any
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 from mlcache import Pool
-from mlcache.errors import CallTimeoutError, PoolClosedError, PoolFullError, WorkerDied
+from mlcache.errors import CallTimeoutError, OffloadError, PoolClosedError, PoolFullError, WorkerDied
 from mlcache.offload.desk import Desk
 from mlcache.offload.engine import CallOptions
 from mlcache.offload.intake import take_in
+from mlcache.offload.item import Item
 from mlcache.offload.plan import Plan
 from tests.offload import tasks
 from tests.offload.helpers import until
@@ -198,3 +200,22 @@ def test_a_call_that_cannot_be_packed_keeps_no_arguments_alive() -> None:
             assert seen() is None
         finally:
             gc.enable()
+
+
+def test_a_call_that_is_refused_for_a_reload_passes_its_place_on() -> None:
+    asked = plan(max_queue=1, start_method="fork")
+    desk = Desk(asked, lambda: None)
+    desk.admit(1, wait=False, until=math.inf)  # the one place there is
+    waiting = threading.Thread(target=desk.admit, args=(1,), kwargs={"wait": True, "until": math.inf})
+    waiting.start()
+    until(lambda: len(desk._room._waiters))  # type: ignore[attr-defined]
+    desk.edition = -1
+    item = Item("refused", CallOptions())
+    item.size = 1
+    with pytest.raises(OffloadError, match="reloaded"):
+        desk.submit(item)
+    waiting.join(5)
+    admitted = not waiting.is_alive()
+    desk.close()  # it ends also if it was not told
+    waiting.join(20)
+    assert admitted
