@@ -85,8 +85,11 @@ class Terms(msgspec.Struct, frozen=True):
 
     def is_fresh(self, found: Found) -> bool:
         """Whether an entry is within its time, and this caller's."""
-        young = found.at - found.entry.created <= self.max_age
-        return young and judge(found.entry, found.at) is Verdict.FRESH
+        return self.is_young(found) and judge(found.entry, found.at) is Verdict.FRESH
+
+    def is_young(self, found: Found) -> bool:
+        """Whether an entry is not too old for this caller."""
+        return found.at - found.entry.created <= self.max_age
 
     def is_simply_served(self, found: Found) -> bool:
         """Whether an entry is the answer, and there is nothing else to do."""
@@ -97,8 +100,7 @@ class Terms(msgspec.Struct, frozen=True):
         if self.is_fresh(found):
             due = self.expiry.is_due(found.entry, found.at, luck)
             return Use.SERVE_AND_RENEW if due else Use.SERVE
-        young = found.at - found.entry.created <= self.max_age
-        stale = young and self.expiry.is_served_stale(found.entry, found.at)
+        stale = self.is_young(found) and self.expiry.is_served_stale(found.entry, found.at)
         return Use.SERVE_AND_RENEW if stale else Use.COMPUTE
 
     def may_outlive_errors(self, found: Found) -> bool:
@@ -265,7 +267,7 @@ async def keep_error(
 
 async def _has_failed(key: Key, terms: Terms, old: Found) -> bool:
     """Whether an entry that may be served was not to be computed anew, which is not to be tried again yet."""
-    if not terms.expiry.errors or not terms.may_outlive_errors(old):
+    if not terms.expiry.errors or not terms.is_young(old) or not terms.may_outlive_errors(old):
         return False
     failure: Found | None = await Find(_beside(key))
     if failure is None or failure.entry.created <= old.entry.created:

@@ -180,6 +180,19 @@ def test_an_error_that_is_older_than_the_answer_keeps_nobody_from_trying(time: F
     assert (compute.fresh(max_age=5)(1), counted.calls) == (3, 3)
 
 
+def test_who_asks_for_fresher_gets_a_try_though_an_error_is_kept(time: FakeClock) -> None:
+    counted, compute = cached(Expiry(60, stale_if_error="1h", errors=60))
+    compute(1)
+    time.advance(61)
+    counted.error = ValueError("down")
+    assert [compute(1), compute(1)] == [1, 1]
+    assert counted.calls == 2
+    counted.error = None
+    time.advance(1)
+    assert (compute.fresh(max_age=100)(1), counted.calls) == (1, 2), "it is young enough for this caller"
+    assert (compute.fresh(max_age=5)(1), counted.calls) == (3, 3)
+
+
 def test_an_old_answer_too_old_even_for_errors_is_replaced_by_a_kept_one(time: FakeClock) -> None:
     counted, compute = cached(Expiry(60, stale_if_error=30, errors=10))
     compute(1)
