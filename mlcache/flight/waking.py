@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import asyncio
 
 
+SWEEP_FROM = 64
+"""How many may wait before those who were cancelled are looked for."""
+
+
 class Arrival:
     """What tasks of one event loop wait for.
 
@@ -18,11 +22,12 @@ class Arrival:
     what each of them holds is looked through time and again by the collector of garbage.
     """
 
-    __slots__ = ("_there", "_waiting")
+    __slots__ = ("_bound", "_there", "_waiting")
 
     def __init__(self) -> None:
         self._there = False
         self._waiting: list[asyncio.Future[None]] = []
+        self._bound = SWEEP_FROM
 
     def is_set(self) -> bool:
         """Whether it is there."""
@@ -44,8 +49,15 @@ class Arrival:
         if self._there:
             future.set_result(None)
         else:
+            if len(self._waiting) >= self._bound:
+                self._sweep()
             self._waiting.append(future)
         return future
+
+    def _sweep(self) -> None:
+        """Forget who was cancelled; not before it has doubled, so that each waits at a constant cost."""
+        self._waiting = [future for future in self._waiting if not future.done()]
+        self._bound = max(SWEEP_FROM, 2 * len(self._waiting))
 
 
 Sleepers = dict["asyncio.AbstractEventLoop", list[Arrival]]

@@ -7,6 +7,7 @@ import concurrent.futures
 import os
 import signal
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
@@ -19,6 +20,7 @@ from mlcache.entry import Key
 from mlcache.errors import RecursiveCallError
 from mlcache.flight import Flight, Flights, Job, aboard, on_its_own, waiting_for
 from mlcache.flight.carried import CarriedError
+from mlcache.flight.waking import Arrival
 
 TIMEOUT = 20.0
 
@@ -95,6 +97,23 @@ def test_nobody_waits_for_a_flight_that_has_landed() -> None:
         with waiting_for(flight):
             assert flight.waiters == 0
     assert flight.waiters == 0
+
+
+async def test_who_gave_up_waiting_is_forgotten_before_it_lands() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    arrival = flight.arrival()
+    stays = [arrival.wait() for _ in range(100)]
+    gone = [weakref.ref(_given_up(arrival)) for _ in range(1000)]
+    assert sum(future() is not None for future in gone) <= 2 * len(stays)
+    flights.land(flight, "result")
+    await asyncio.wait_for(asyncio.gather(*stays), TIMEOUT)
+
+
+def _given_up(arrival: Arrival) -> asyncio.Future[None]:
+    future = arrival.wait()
+    future.cancel()
+    return future
 
 
 def test_who_gives_up_waiting_does_not_cancel_it_for_the_others() -> None:
