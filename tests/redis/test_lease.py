@@ -100,3 +100,58 @@ def test_leases_are_no_entries(store: Redis) -> None:
     assert lease.acquire()
     assert store.count(KEY.namespace) == 0
     lease.release()
+
+
+def hearts() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "mlcache-heart"}
+
+
+def test_tries_that_are_refused_share_a_thread(store: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leasing, "BEAT", 60.0)
+    mine = store.lock(KEY)
+    store.send([("SET", mine.name, "0" * 32, "PX", 60_000)])
+    assert not mine.acquire()
+    (heart,) = hearts()
+    for _ in range(5):
+        other = store.lock(KEY)
+        assert not other.acquire()
+        other.release()
+        assert hearts() == {heart}
+    store.send([("DEL", mine.name)])
+    assert mine.acquire()
+    mine.release()
+    heart.join(10)
+    assert not heart.is_alive(), "nothing is left to renew"
+
+
+def test_the_thread_ends_a_while_after_a_try_was_refused(
+    store: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leasing, "BEAT", 0.05)
+    other = store.lock(KEY)
+    store.send([("SET", other.name, "0" * 32, "PX", 60_000)])
+    assert not other.acquire()
+    for heart in hearts():
+        heart.join(10)
+    assert not hearts()
+
+
+def test_leases_are_renewed_after_a_thread_could_not_be_started(
+    store: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heart, lease = leasing.Heart(), store.lock(KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", Unstartable)
+        with pytest.raises(RuntimeError, match="no more threads"):
+            heart.add(lease)
+    assert not heart.remove(lease)
+    heart.add(lease)
+    assert len(hearts()) == 1
+    assert heart.remove(lease)
+
+
+class Unstartable(threading.Thread):
+    """A thread more than there can be."""
+
+    def start(self) -> None:
+        raise RuntimeError("no more threads")

@@ -169,7 +169,7 @@ class Lease:
             yield
         finally:
             if not self._is_ours:
-                _heart.remove(self)
+                _heart.remove(self, refused=True)
 
     def _taking(self) -> tuple[Any, ...]:
         return "SET", self.name, self.token, "NX", "PX", _MILLISECONDS
@@ -222,27 +222,40 @@ def _set_on(loop: AbstractEventLoop, event: Event) -> None:
 
 
 class Heart:
-    """Renews the leases that this process holds, in a thread that is there while there are any."""
+    """Renews the leases that this process holds, in a thread that is there while there are any.
+
+    After a try that was refused, the thread stays for a beat: who was refused tries again soon.
+    """
 
     def __init__(self) -> None:
         self._held: set[Lease] = set()
         self._changed = threading.Condition()
         self._beats = False
+        self._lingers = False
 
     def add(self, lease: Lease) -> None:
         """Renew a lease from now on."""
         with self._changed:
-            self._held.add(lease)
             if not self._beats:
-                self._beats = True
-                threading.Thread(target=self._beat, name="mlcache-heart", daemon=True).start()
+                self._start()
+            self._held.add(lease)
 
-    def remove(self, lease: Lease) -> bool:
-        """Renew a lease no more; whether it was held."""
+    def _start(self) -> None:
+        self._beats = True  # before all else, as a finalizer may come here meanwhile
+        try:
+            threading.Thread(target=self._beat, name="mlcache-heart", daemon=True).start()
+        except RuntimeError:  # there can be no more threads, for now
+            self._beats = False
+            raise
+
+    def remove(self, lease: Lease, *, refused: bool = False) -> bool:
+        """Renew a lease no more; whether it was held, or only asked for where it was refused."""
         with self._changed:
             held = lease in self._held
             self._held.discard(lease)
-            if not self._held:
+            if held:
+                self._lingers = refused
+            if not self._held and not self._lingers:
                 self._changed.notify()
             return held
 
@@ -259,7 +272,7 @@ class Heart:
     def _next(self) -> list[Lease]:
         """The leases to renew after a pause, or none if none is left and the thread is to end."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._held, BEAT)
+            self._changed.wait_for(lambda: not self._held and not self._lingers, BEAT)
             self._beats = bool(self._held)
             return list(self._held)
 
