@@ -34,10 +34,12 @@ def write_labels(index: pd.Index, out: Writer) -> Node:
     """The node of an index that pandas counts out where it is read: levels, categories or bounds.
 
     Raises:
-        NeedsPickleError: it is a range that takes few bytes here and many there.
+        NeedsPickleError: it is a range that takes few bytes here and many there, alone or with those before.
     """
-    if isinstance(index, pd.RangeIndex) and len(index) > _MAX_RANGE:
-        raise NeedsPickleError(f"a range of {len(index)} labels is short to write and long to read")
+    if isinstance(index, pd.RangeIndex):
+        if len(index) > _MAX_RANGE:
+            raise NeedsPickleError(f"a range of {len(index)} labels is short to write and long to read")
+        out.claim(len(index) * _LABEL_BYTES)
     return out.node(index)
 
 

@@ -57,6 +57,10 @@ class Writer(Protocol):
         """Takes ``size`` bytes of contiguous ``data`` in; where they will begin among the buffers."""
         ...
 
+    def claim(self, size: int) -> None:
+        """Says that reading will take ``size`` bytes that are not in the buffers."""
+        ...
+
 
 class Reader(Protocol):
     """Puts values together."""

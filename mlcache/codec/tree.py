@@ -56,6 +56,7 @@ class TreeWriter:
         self.plain = ALWAYS_PLAIN if careful else PLAIN
         self.buffers: list[tuple[int, Any]] = []
         self._end = 0
+        self._claimed = 0
         self._depth = 0
         self._count = 0
 
@@ -88,6 +89,16 @@ class TreeWriter:
         self._end = offset + size
         return offset
 
+    def claim(self, size: int) -> None:
+        """Says that reading will take ``size`` bytes that are not in the buffers.
+
+        Raises:
+            NeedsPickleError: beside the bytes that are written so far, a reader would refuse that many.
+        """
+        self._claimed += size
+        if self._claimed > _room_beside(self._end):
+            raise NeedsPickleError(f"it is short to write and would take {self._claimed} bytes to read")
+
 
 class TreeReader:
     """Makes values of nodes.
@@ -99,7 +110,7 @@ class TreeReader:
     def __init__(self, buffers: memoryview) -> None:
         self._buffers = buffers
         self._unread = len(buffers)
-        self._room = ROOM + MAX_RATIO * len(buffers)
+        self._room = _room_beside(len(buffers))
 
     def value(self, node: Node) -> Any:
         """What ``node`` stands for."""
@@ -131,6 +142,11 @@ class TreeReader:
         self._room -= size
         if self._room < 0:
             raise ValueError(f"values out of proportion to the {len(self._buffers)} bytes that are stored")
+
+
+def _room_beside(size: int) -> int:
+    """How many bytes that are not in the buffers may come of a frame with ``size`` that are."""
+    return ROOM + MAX_RATIO * size
 
 
 def _late_writer(kind: type) -> Write:

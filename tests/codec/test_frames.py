@@ -266,3 +266,19 @@ def test_a_zone_without_a_name_is_refused() -> None:
         zone = zoneinfo.ZoneInfo.from_file(file)
     with pytest.raises(CannotEncodeError, match="no name"):
         CODEC.encode(Entry(pd.date_range("2024", periods=2, tz=zone), 1.0))
+
+
+@pytest.mark.parametrize("kind", ["categories", "levels"])
+def test_ranges_that_are_long_only_together_need_pickle(kind: str) -> None:
+    labels = pd.RangeIndex(1_000_000)
+
+    def value(count: int) -> Any:
+        if kind == "levels":
+            return pd.MultiIndex([labels] * count, [[0, 1]] * count)
+        column = pd.Categorical.from_codes([0, 1], labels)
+        return pd.DataFrame(dict.fromkeys(map(str, range(count)), column))
+
+    assert value(8).equals(round_trip(value(8)))
+    with pytest.raises(CannotEncodeError, match="short to write"):
+        CODEC.encode(Entry(value(9), 1.0))
+    assert value(9).equals(round_trip(value(9), SIGNED))
