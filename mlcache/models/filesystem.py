@@ -66,7 +66,7 @@ class FileSystem:
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
-                return b""  # it has no first byte
+                return fs.cat_file(f"{root}/{path}")  # it has no first byte, or S3 says so of something else
 
         return bytes(self._do(read))
 

@@ -317,6 +317,26 @@ def test_an_empty_file_in_s3_is_torn_and_no_store_that_is_down(s3: tuple[Any, st
     repository.close()
 
 
+def test_what_s3_refuses_is_no_empty_file(s3: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from s3fs.errors import translate_boto_error
+
+    class RefusedError(Exception):
+        response = {"Error": {"Code": "InvalidRequest", "Message": "not so, please"}}  # noqa: RUF012
+
+    server, url = s3
+    repository = FsspecModelRepository(url, storage_options=server.options)
+    repository.put_model("0", model(0))
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise translate_boto_error(RefusedError())
+
+    fs, _ = repository._files._open()
+    monkeypatch.setattr(fs, "_call_s3", refuse)
+    with pytest.raises(ModelStoreError, match="not so, please"):
+        repository._files.read("0.skops")
+    repository.close()
+
+
 def test_a_large_file_is_read_whole(
     repository: FsspecModelRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
