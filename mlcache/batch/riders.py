@@ -128,7 +128,12 @@ class Turns:
 
     def _open(self) -> None:
         self._opening = None  # a thread may be early: who comes later in the turn needs another one
-        self._batcher.open()
+        try:
+            self._batcher.open()
+        except RuntimeError as error:  # no thread can be started, and the loop is not to compute
+            riders: list[Any] = self._batcher.abandon()
+            for rider in riders:
+                rider.flights.crash(rider.flight, error)
 
 
 def _of(batch: Batch, what: str, item: Any) -> Any:

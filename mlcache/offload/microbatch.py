@@ -117,6 +117,11 @@ class MicroBatcher:
         with self._lock:
             return self._queue.remove(ticket)
 
+    def abandon(self) -> list[Ticket]:
+        """Take all requests back, unless somebody serves them."""
+        with self._lock:
+            return [] if self._busy else self._queue.clear()
+
     def serve(self, until: Callable[[], bool] = lambda: False, *, first: list[Ticket] | None = None) -> None:
         """Compute batches until none is left, or ``until`` says so: another thread sees to the rest then.
 

@@ -103,6 +103,13 @@ class Queue:
         self._tidy(ticket.bucket, ticket.tenant)
         return True
 
+    def clear(self) -> list[Ticket]:
+        """Take out all requests."""
+        tickets = [each for tenants in self._buckets.values() for line in tenants.values() for each in line]
+        self._buckets.clear()
+        self._size = 0
+        return tickets
+
     def take(self, now: float, among: int = 1) -> tuple[list[Ticket], list[Ticket], float]:
         """The next batch, those that left because they are late or unwanted, and a time to wait.
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -476,3 +477,21 @@ def test_threads_that_begin_together_share_one_queue(monkeypatch: pytest.MonkeyP
     make_anew = type(actions).singles.func  # what a second thread calls that found nothing just before
     assert make_anew(actions) is make_anew(actions) is actions.singles
     assert len(made) == 1
+
+
+async def test_items_fail_where_no_thread_can_be_started_for_them() -> None:
+    @ml_cache(backend=LRU, batch="numbers")
+    def double(numbers: list[int]) -> list[int]:
+        return [number * 2 for number in numbers]
+
+    assert await double.aio.one(0) == 0
+    actions: Any = double._actions
+    while actions.singles.batcher._busy:
+        await asyncio.sleep(0)
+    tasks = [asyncio.create_task(double.aio.one(number)) for number in (1, 2)]
+    with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+        await asyncio.wait(tasks, timeout=20)
+    for task in tasks:
+        with pytest.raises(RuntimeError, match="new thread"):
+            await asyncio.wait_for(task, 1)
+    assert await double.aio.one(1) == 2
