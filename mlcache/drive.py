@@ -45,7 +45,7 @@ from mlcache.steps import (
     Wait,
 )
 from mlcache.threads import in_thread, start
-from mlcache.waiting import result_of, tasks, wait
+from mlcache.waiting import result_of, spawn, wait
 
 if TYPE_CHECKING:
     import asyncio
@@ -258,22 +258,7 @@ def _lead_here(step: Lead | Later, parts: Parts) -> None:
 
 
 def _spawn(step: Lead | Later, parts: Parts) -> asyncio.Task[Any]:
-    import asyncio
-
-    def finish(task: asyncio.Task[Any]) -> None:
-        tasks.discard(task)
-        if not step.flight.landed:  # cancelled before it took its first step
-            parts.flights.crash(step.flight, asyncio.CancelledError())
-        step.flow.close()
-        if not task.cancelled():
-            task.exception()  # it has landed in the flight: asyncio need not complain that nobody looked
-        step.flight.task = None  # the error that it holds may hold the flight: a circle
-
-    task = asyncio.get_running_loop().create_task(suspending(step.flow, parts))
-    step.flight.belong_to(task)
-    tasks.add(task)
-    task.add_done_callback(finish)
-    return task
+    return spawn(suspending(step.flow, parts), step.flow, step.flight, parts.flights)
 
 
 AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {

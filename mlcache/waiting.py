@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,6 +44,34 @@ def _is_of_this_loop(task: asyncio.Task[Any] | None) -> bool:
     import asyncio
 
     return task is None or task.get_loop() is asyncio.get_running_loop()
+
+
+def spawn(
+    running: Coroutine[Any, Any, T], flow: Coroutine[Any, Any, Any], flight: Flight, flights: Flights
+) -> asyncio.Task[T]:
+    """A task of ``running``, which drives ``flow``; ``flight`` lands however it ends, or cannot begin."""
+    import asyncio
+
+    def finish(task: asyncio.Task[T]) -> None:
+        tasks.discard(task)
+        if not flight.landed:  # cancelled before it took its first step
+            flights.crash(flight, asyncio.CancelledError())
+        flow.close()
+        if not task.cancelled():
+            task.exception()  # it has landed in the flight: asyncio need not complain that nobody looked
+        flight.task = None  # the error that it holds may hold the flight: a circle
+
+    try:
+        task = asyncio.get_running_loop().create_task(running)
+    except BaseException as error:
+        running.close()
+        flow.close()
+        flights.crash(flight, error)
+        raise
+    flight.belong_to(task)
+    tasks.add(task)
+    task.add_done_callback(finish)
+    return task
 
 
 async def result_of(task: asyncio.Task[T]) -> T:

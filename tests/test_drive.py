@@ -581,6 +581,30 @@ async def test_a_leader_cancelled_before_its_first_step_leaves_nobody_waiting() 
     assert await asyncio.wait_for(score(1), PATIENCE) == 2
 
 
+async def test_a_loop_that_makes_no_task_leaves_no_flight_behind() -> None:
+    class FullError(Exception):
+        """The loop takes no more tasks."""
+
+    def refuse(loop: asyncio.AbstractEventLoop, running: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        if running.__name__ == "suspending":
+            raise FullError
+        return asyncio.Task(running, loop=loop, **kwargs)
+
+    @ml_cache
+    async def score(x: int) -> int:
+        return x + 1
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(refuse)
+    try:
+        with pytest.raises(FullError):
+            await score(1)
+    finally:
+        loop.set_task_factory(None)
+    assert len(flights_of(score)) == 0
+    assert await asyncio.wait_for(score(1), PATIENCE) == 2
+
+
 async def test_the_end_of_the_leaders_task_sends_the_others_to_find_a_new_one() -> None:
     gate = Gate()
     leaders: list[asyncio.Task[Any] | None] = []
