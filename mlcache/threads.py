@@ -98,6 +98,6 @@ def start(purpose: str, work: Callable[[], object]) -> None:
 
 def close() -> None:
     """End all threads; new ones are made when they are needed."""
-    for purpose in ("compute", "store", "ship", "land"):
+    for purpose in ("compute", "store", "ship", "land", "close"):
         pool(purpose).shutdown()
     _made.cache_clear()

@@ -87,7 +87,11 @@ class Leases:
         if self._shelf.leave(slot, holder):
             import asyncio
 
-            closing = pool("store").submit(self._shelf.discard, slot)
+            try:
+                closing = pool("close").submit(self._shelf.discard, slot)
+            except RuntimeError:  # no thread can be had, and nobody else would close it
+                self._shelf.discard(slot)
+                return
             await asyncio.shield(asyncio.wrap_future(closing))  # it is closed also if we are cancelled
 
     def await_load(self, slot: Slot) -> None:

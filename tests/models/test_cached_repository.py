@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlcache import threads
 from mlcache.errors import (
     ConfigurationError,
     MlcacheWarning,
@@ -332,6 +333,32 @@ async def test_a_model_that_goes_with_the_lease_of_a_task_is_closed_beside_the_l
         assert not store.alive
         assert models.info().bytes == 0
     assert threading.current_thread() not in closed_in
+
+
+async def test_a_model_is_closed_also_if_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = a_store(1)
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    with cached(store) as models:
+        monkeypatch.setattr("mlcache.models.leases.pool", lambda _: ended)
+        async with models.lease("0"):
+            models.evict("0")
+        assert not store.alive
+        assert models.info().bytes == 0
+
+
+async def test_a_model_is_closed_while_all_threads_for_stores_wait() -> None:
+    store = a_store(1)
+    free = threading.Event()
+    with cached(store) as models:
+        waiting = [threads.pool("store").submit(free.wait, 20) for _ in range(32)]
+        try:
+            async with asyncio.timeout(10), models.lease("0"):
+                models.evict("0")
+            assert not any(future.done() for future in waiting)
+        finally:
+            free.set()
+        assert not store.alive
 
 
 async def test_a_model_is_closed_also_if_the_task_that_used_it_last_is_cancelled_meanwhile() -> None:
