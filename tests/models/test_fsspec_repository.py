@@ -325,7 +325,6 @@ def test_what_s3_refuses_is_no_empty_file(s3: tuple[Any, str], monkeypatch: pyte
 
     server, url = s3
     repository = FsspecModelRepository(url, storage_options=server.options)
-    repository.put_model("0", model(0))
 
     async def refuse(*_: Any, **__: Any) -> Any:
         raise translate_boto_error(RefusedError())
