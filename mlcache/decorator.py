@@ -8,7 +8,6 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from mlcache import keys
 from mlcache.actions import Actions
-from mlcache.batch.actions import BatchActions
 from mlcache.batch.options import Batch, as_batch
 from mlcache.cache import Options
 from mlcache.cached import CachedFunction
@@ -150,13 +149,17 @@ def _decorate(function: Any, options: Options, batch: Batch | None) -> Any:
         return ClassMethod(_decorate(function.__func__, options, batch))
     suspends = _check_function(function, options)
     face = AsyncCachedFunction if suspends else CachedFunction
-    actions = (
-        Actions(function, options, suspends=suspends)
-        if batch is None
-        else BatchActions(function, options, batch, suspends=suspends)
-    )
+    actions = _actions(function, options, batch, suspends=suspends)
     _check_names(actions, options)
     return face(actions)
+
+
+def _actions(function: Any, options: Options, batch: Batch | None, *, suspends: bool) -> Actions:
+    if batch is None:
+        return Actions(function, options, suspends=suspends)
+    from mlcache.batch.actions import BatchActions  # an eighth of what importing the library would cost
+
+    return BatchActions(function, options, batch, suspends=suspends)
 
 
 def _check_names(actions: Actions, options: Options) -> None:

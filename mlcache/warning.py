@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from pathlib import Path
 
 from mlcache.errors import MlcacheWarning
 
-_OURS = (f"{Path(__file__).parent}{os.sep}", "<mlcache:")
+_OURS = (f"{__file__.rpartition(os.sep)[0]}{os.sep}", "<mlcache:")
 """What the file names of our frames begin with; the second are those of compiled text."""
 
 

@@ -17,6 +17,8 @@ HEAVY = (
     *("PIL", "dogpile", "platformdirs", "filelock", "cachetools", "dask", "zstandard", "blake3", "sqlite3"),
     *("multiprocessing", "email", "http", "ssl", "unittest"),
 )
+LATER = ("pathlib", "urllib.parse", "ipaddress", "dataclasses", "mlcache.batch.actions")
+"""Light, and of no use to most: together a quarter of what importing the library would cost."""
 
 
 def fresh(code: str, **environment: str) -> str:
@@ -27,7 +29,7 @@ def fresh(code: str, **environment: str) -> str:
 
 
 def test_importing_imports_nothing_heavy() -> None:
-    report = f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    report = f"print(*[name for name in {HEAVY + LATER!r} if name in sys.modules])"
     assert fresh(f"import sys, numpy, mlcache; {report}").split() == (
         fresh(f"import sys, numpy; {report}").split()
     )
@@ -58,7 +60,7 @@ def test_what_is_used_in_memory_imports_nothing_heavy_either() -> None:
     assert fresh(code).split() == []
 
 
-def test_importing_costs_at_most_two_thirds_of_numpy(tmp_path: Path) -> None:
+def test_importing_costs_less_than_half_of_numpy(tmp_path: Path) -> None:
     """A ratio, the least of several processes, as machines differ and are noisy."""
     code = (
         "import time\n"
@@ -68,7 +70,7 @@ def test_importing_costs_at_most_two_thirds_of_numpy(tmp_path: Path) -> None:
     )
     compiled = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     fresh(code, **compiled)
-    assert min(float(fresh(code, **compiled)) for _ in range(5)) < 2 / 3
+    assert min(float(fresh(code, **compiled)) for _ in range(5)) < 1 / 2
 
 
 def test_all_is_what_is_public() -> None:

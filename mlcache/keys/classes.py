@@ -8,12 +8,10 @@ so one that cannot be keyed counts by the name of its type.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import sys
 from marshal import dumps
-from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -52,6 +50,10 @@ def script_of(kind: Any) -> str | None:
     scope = getattr(kind, "__globals__", {})
     if scope.get("__name__") not in _MAIN:
         scope = vars(sys.modules.get(kind.__module__, sys.modules["__main__"]))
+    from pathlib import (
+        Path,
+    )  # here, as with dataclasses below: a tenth of what importing the library would cost
+
     path = scope.get("__file__")
     return str(Path(path).resolve()) if path and Path(path).is_file() else None
 
@@ -120,6 +122,8 @@ def _encode_members(kind: type, seen: Seen) -> bytes:
 
 def defaults_of(kind: Any) -> list[object]:
     """Defaults of fields, and functions on them, which a class need not keep among its members."""
+    import dataclasses
+
     found: list[Any] = []
     if dataclasses.is_dataclass(kind):
         parts = dataclasses.fields(kind)

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Iterator
 from marshal import dumps
 from operator import methodcaller
-from pathlib import PurePath
 from typing import Any
 from weakref import WeakSet
 
@@ -155,6 +154,8 @@ def _encode_as_pickled(value: Any, seen: Seen) -> bytes:
 
 def _besides(value: Any) -> list[object]:
     """The attributes of a value that Python's own base of its class does not know of when it is pickled."""
+    from pathlib import PurePath
+
     from mlcache.keys import standard
 
     kinds = type(value).__mro__

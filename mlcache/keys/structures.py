@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import enum
 import functools
 from collections.abc import Callable, Iterable
@@ -59,7 +58,9 @@ def structure_of(kind: type) -> Encoder | None:
 
 def field_names(kind: type) -> Iterable[str] | None:
     """The fields that a class declares, as a dataclass or by way of attrs, msgspec or pydantic."""
-    if dataclasses.is_dataclass(kind):
+    if hasattr(kind, "__dataclass_fields__"):
+        import dataclasses
+
         return [field.name for field in dataclasses.fields(kind)]
     if hasattr(kind, "__attrs_attrs__"):
         return [field.name for field in kind.__attrs_attrs__]
