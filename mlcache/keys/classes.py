@@ -50,9 +50,7 @@ def script_of(kind: Any) -> str | None:
     scope = getattr(kind, "__globals__", {})
     if scope.get("__name__") not in _MAIN:
         scope = vars(sys.modules.get(kind.__module__, sys.modules["__main__"]))
-    from pathlib import (
-        Path,
-    )  # here, as with dataclasses below: a tenth of what importing the library would cost
+    from pathlib import Path  # here: a tenth of what importing the library would cost
 
     path = scope.get("__file__")
     return str(Path(path).resolve()) if path and Path(path).is_file() else None
