@@ -12,7 +12,7 @@ import io
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -35,8 +35,23 @@ def dump(value: object) -> list[Buffer]:
     """
     if type(value) in _PLAIN:
         return [pickle.dumps(value, 5)]
+    return _dump_with(_pickler, value)
+
+
+def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Buffer]:
+    """The stream and the buffers of ``(args, kwargs)``, as ``dump``; its arrays can only be read on arrival.
+
+    Raises:
+        Exception: as ``dump``.
+    """
+    if not kwargs and all(type(each) in _PLAIN for each in args):
+        return [pickle.dumps((args, kwargs), 5)]
+    return _dump_with(_argument_pickler, (args, kwargs))
+
+
+def _dump_with(pickler: Callable[..., Any], value: object) -> list[Buffer]:
     try:
-        parts = _dump(value, _pickler)
+        parts = _dump(value, pickler)
     except Exception:
         if "__main__" not in sys.modules or not _may_need_cloudpickle():
             raise
@@ -44,17 +59,6 @@ def dump(value: object) -> list[Buffer]:
     if b"__main__" in bytes(parts[0]) and _may_need_cloudpickle():
         return _dump(value, _by_value())  # another process has another __main__
     return parts
-
-
-def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Buffer]:
-    """The stream and the buffers of ``(args, kwargs)``, as ``dump``.
-
-    Raises:
-        Exception: as ``dump``.
-    """
-    if not kwargs and all(type(each) in _PLAIN for each in args):
-        return [pickle.dumps((args, kwargs), 5)]
-    return dump((args, kwargs))
 
 
 def load(parts: Sequence[Buffer]) -> Any:
@@ -70,6 +74,12 @@ def _pickler(stream: io.BytesIO, **options: Any) -> pickle.Pickler:
     """Pickle's own, with what is said here of arrays and tensors."""
     pickler = pickle.Pickler(stream, **options)
     pickler.dispatch_table = _table()
+    return pickler
+
+
+def _argument_pickler(stream: io.BytesIO, **options: Any) -> pickle.Pickler:
+    pickler = pickle.Pickler(stream, **options)
+    pickler.dispatch_table = {**_table(), np.ndarray: _reduce_argument}
     return pickler
 
 
@@ -115,12 +125,27 @@ def _table() -> dict[type, Callable[[Any], Any]]:
 
 
 def _reduce_array(array: Array) -> Any:
-    plain = array.flags.writeable and array.flags.forc and array.dtype.kind not in "mM"
-    if array.dtype.hasobject or array.nbytes <= SMALL or (plain and array.dtype.isbuiltin):
+    if array.dtype.hasobject or not array.nbytes:
         return array.__reduce_ex__(5)
-    order = "F" if array.flags.fnc else "C"
+    order: Literal["F", "C"] = "F" if array.flags.fnc else "C"
+    if array.nbytes <= SMALL:  # numpy's own way takes twice as long
+        return make_array, (array.tobytes(order), array.dtype, array.shape, order)
+    plain = array.flags.writeable and array.flags.forc and array.dtype.kind not in "mM"
+    if plain and array.dtype.isbuiltin:
+        return array.__reduce_ex__(5)
     flat = np.ascontiguousarray(array.T if order == "F" else array).reshape(-1).view(np.uint8)
     return make_array, (pickle.PickleBuffer(flat.data), array.dtype, array.shape, order)
+
+
+def _reduce_argument(array: Array) -> Any:
+    """One that can only be read where it arrives, whatever its size, lest a function depend on that."""
+    reduced = _reduce_array(array)
+    return (make_view, reduced[1]) if reduced[0] is make_array else reduced
+
+
+def make_view(buffer: Buffer, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> Array:
+    """An array over the memory of ``buffer``, writable if that is."""
+    return np.frombuffer(buffer, np.uint8).view(dtype).reshape(shape, order=order)
 
 
 def make_array(buffer: Buffer, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> Array:
