@@ -11,6 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from mlcache import clock
 
@@ -61,7 +62,7 @@ class Crew:
         return self._closed
 
     def submit(self, work: Work, instead: Work = _nothing) -> bool:
-        """Have ``work`` done, or ``instead`` where there is no room for it; neither may raise.
+        """Have ``work`` done, or ``instead`` where there is no room or no thread for it; neither may raise.
 
         Args:
             work: done by a thread of the crew.
@@ -79,13 +80,19 @@ class Crew:
         with self._changed:
             if self._closed or len(self._work) >= self._queue:
                 return False
+            if len(self._work) >= self._idle and len(self._threads) < self._size:
+                self._hire()
+            if not self._threads:
+                return False
             self._work.append((work, instead))
             self._changed.notify()
-            if len(self._work) > self._idle and len(self._threads) < self._size:
-                thread = threading.Thread(target=self._serve, name="mlcache-crew", daemon=True)
-                self._threads.add(thread)
-                thread.start()
             return True
+
+    def _hire(self) -> None:
+        thread = threading.Thread(target=self._serve, name="mlcache-crew", daemon=True)
+        with suppress(RuntimeError):  # no thread can be had now: those that there are do the work, if any
+            thread.start()
+            self._threads.add(thread)
 
     def close(self, grace: float = GRACE) -> None:
         """Take no more work, do something in place of what waits, and give what runs ``grace`` seconds."""

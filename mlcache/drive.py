@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from weakref import WeakSet
 
 from mlcache import chance, clock
 from mlcache.backends.tiered import Tiers
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
     import asyncio
 
 T = TypeVar("T")
+
+RENEWALS = 100
+"""Tasks at most that compute anew in the background; what is beyond them stays stale until they are fewer."""
+_renewals: WeakSet[asyncio.Task[Any]] = WeakSet()
 
 
 class Parts(Computes, Protocol):
@@ -204,9 +209,13 @@ async def _join_suspending(step: Join, parts: Parts) -> tuple[Flight, bool]:
 async def _later_suspending(step: Later, parts: Parts) -> None:
     if not parts.suspends:
         _later(step, parts)
-        return
-    with on_its_own():
-        _spawn(step, parts)
+    elif len(_renewals) >= RENEWALS:
+        _give_up(step, parts)
+    else:
+        with on_its_own():
+            task = _spawn(step, parts)
+        _renewals.add(task)
+        task.add_done_callback(_renewals.discard)
 
 
 async def _pause(step: Pause, _: Parts) -> None:

@@ -15,8 +15,10 @@ import pytest
 
 from mlcache import ConfigurationError, Expiry, ml_cache
 from mlcache.crew import Crew, crew
+from mlcache.drive import RENEWALS
 from mlcache.entry import Entry, as_just_made
 from mlcache.testing import FakeClock
+from mlcache.waiting import tasks
 
 TIMEOUT = 10.0
 
@@ -457,6 +459,77 @@ def test_a_crew_grows_to_its_size_and_goes_when_idle() -> None:
         pass
     assert not together.broken
     small.close()
+
+
+def _no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_crew_that_gets_no_thread_refuses_work_and_takes_it_once_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = Crew(size=2)
+    done: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        assert not small.submit(lambda: done.append("work"), lambda: done.append("instead"))
+    assert not small.busy
+    assert small.submit(lambda: done.append("work"))
+    while small.busy:
+        pass
+    small.close()
+    assert done == ["instead", "work"]
+
+
+def test_a_crew_goes_on_with_the_threads_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Crew(size=2)
+    begun, go = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def work() -> None:
+        begun.set()
+        go.wait(TIMEOUT)
+
+    assert small.submit(work)
+    assert begun.wait(TIMEOUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        assert small.submit(lambda: done.append("work"))
+    go.set()
+    while small.busy:
+        pass
+    small.close()
+    assert done == ["work"]
+
+
+async def test_tasks_that_compute_anew_in_the_background_are_bounded(time: FakeClock) -> None:
+    go = asyncio.Event()
+    begun: list[int] = []
+
+    go.set()
+
+    @ml_cache(ttl=Expiry(60, stale=30), backend="lru?max_items=1000", ignore=["begun", "go"])
+    async def compute(x: int) -> int:
+        begun.append(x)
+        await go.wait()
+        return x
+
+    many = RENEWALS + 20
+    await asyncio.gather(*map(compute, range(many)))
+    begun.clear()
+    go.clear()
+    time.advance(61)
+    assert await asyncio.gather(*map(compute, range(many))) == [*range(many)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(begun) == RENEWALS
+    go.set()
+    while tasks:
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*map(compute, range(many))) == [*range(many)]
+    while tasks:
+        await asyncio.sleep(0)
+    assert sorted(begun) == [*range(many)]
 
 
 async def test_who_waits_for_a_renewal_that_is_dropped_is_answered(
