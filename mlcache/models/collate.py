@@ -11,15 +11,21 @@ from mlcache.errors import ModelInputError
 def concat_rows(frames: Sequence[Any]) -> Any:
     """The rows of all frames, one below the other, for ``Batch("frame", collate=concat_rows)``.
 
-    ``pandas.concat`` fills the columns that one of them lacks with missing values, so that a model which
-    takes these would answer a request that it refuses alone.
+    Together, each row is what it is alone: ``pandas.concat`` alone would fill columns that one of them
+    lacks, bring columns into another order, which a model without names for them reads by their places,
+    and make whole numbers beside others floats, which do not have all of them.
 
     Raises:
-        ModelInputError: their columns differ: they are then computed one by one.
+        ModelInputError: their columns, the order of these, or their types differ: they are then computed
+            one by one.
     """
     import pandas as pd
 
-    columns = set(frames[0].columns)
-    if any(set(frame.columns) != columns for frame in frames):
-        raise ModelInputError("the frames of this batch have different columns")
+    layout = _layout(frames[0])
+    if any(_layout(frame) != layout for frame in frames):
+        raise ModelInputError("the frames of this batch have different columns or types")
     return pd.concat(frames, ignore_index=True)
+
+
+def _layout(frame: Any) -> tuple[list[Any], list[Any]]:
+    return list(frame.columns), list(frame.dtypes)

@@ -20,6 +20,8 @@ from mlcache.threads import in_thread
 if TYPE_CHECKING:
     import asyncio
 
+    import pandas as pd
+
     from mlcache.batch import Batch
 
 
@@ -135,7 +137,7 @@ class Predictor:
         return await in_thread("store", lambda: self.infos.get_model_id(user_id))
 
 
-def _predict(frame: Any, model_id: str, version: str, model: Any = None) -> Any:
+def _predict(frame: pd.DataFrame, model_id: str, version: str, model: Any = None) -> Any:
     """What ``model`` says, kept under its id and version."""
     answer = model.predict(frame)
     shape = np.shape(answer)

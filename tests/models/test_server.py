@@ -480,6 +480,29 @@ async def test_single_rows_that_come_together_are_computed_together() -> None:
             assert sum(calls) == 20
 
 
+ALONE: list[dict[str, list[float]]] = [
+    {"a": [1.0], "b": [2.0]},
+    {"b": [5.0], "a": [6.0]},  # by their places, b comes first
+    {"a": [2**53 + 1], "b": [0]},  # which is no float
+]
+
+
+@pytest.mark.parametrize("batch", [Batch("frame", max_wait="50ms"), Batch("frame", collate=concat_rows)])
+async def test_a_row_is_answered_in_a_batch_as_it_is_alone(batch: Batch) -> None:
+    class ByPlace:
+        def get_model(self, _: str, /) -> CallableModel:
+            return CallableModel(lambda frame: frame.to_numpy() @ np.array([1, 100]), size=10)
+
+    with CachedModelRepository(ByPlace()) as models:
+        async with service(models) as client:
+            alone = [await client.post("/predict/7", json={"columns": row}) for row in ALONE]
+        async with service(models, batch=batch) as client:
+            asking = (client.post("/predict/7", json={"columns": row}) for row in ALONE)
+            together = await asyncio.gather(*asking)
+    found = [answer.json()["predictions"] for answer in together]
+    assert found == [answer.json()["predictions"] for answer in alone] == [[201], [605], [2**53 + 1]]
+
+
 async def test_rows_that_are_refused_in_a_batch_are_the_mistake_of_whoever_sent_them() -> None:
     class Lenient:
         """Its model takes missing values, but no frame without a column."""
