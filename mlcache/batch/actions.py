@@ -20,7 +20,7 @@ from mlcache.batch.forms import DifferentForms
 from mlcache.batch.items import items_of
 from mlcache.batch.order import Order
 from mlcache.batch.parts import BatchParts
-from mlcache.batch.riders import Rider
+from mlcache.batch.riders import Rider, outcome_of
 from mlcache.batch.seats import Plan
 from mlcache.batch.steps import DropMany
 from mlcache.call import Call, Values
@@ -28,7 +28,7 @@ from mlcache.drive import blocking, suspending
 from mlcache.entry import Key
 from mlcache.errors import BatchAnswerError
 from mlcache.explanation import Explanation, count_states
-from mlcache.flight.carried import CarriedError
+from mlcache.flight import waiting_for
 from mlcache.flow import Terms, bypass
 from mlcache.key_tree import KeyTree
 from mlcache.progress import Progress, how_many
@@ -162,7 +162,8 @@ class BatchActions(BatchParts):
         """Answer a single item in this thread."""
         begun = self._begin_one(item, args, kwargs)
         if isinstance(begun, Rider):
-            begun = self._wait(begun)
+            self.singles.wait(begun)
+            begun = outcome_of(begun.flight)
         if begun is None:
             return blocking(self.one(item, args, kwargs), self.cache)
         return own_answer(self.cache.hand_out(begun.entry))
@@ -171,30 +172,12 @@ class BatchActions(BatchParts):
         """Answer a single item on an event loop."""
         begun = self._begin_one(item, args, kwargs)
         if isinstance(begun, Rider):
-            begun = await self._arrival(begun)
+            with waiting_for(begun.flight):
+                await self.singles.arrival(begun, suspends=self.suspends)
+            begun = outcome_of(begun.flight)
         if begun is None:
             return await suspending(self.one(item, args, kwargs), self.cache)
         return own_answer(self.cache.hand_out(begun.entry))
-
-    def _wait(self, rider: Rider) -> Outcome | None:
-        try:
-            return self.singles.wait(rider)
-        except CarriedError as carrier:
-            raised = carrier.error
-        try:
-            raise raised  # here, where it does not become the context of itself
-        finally:
-            del raised  # whose traceback holds this frame: a circle
-
-    async def _arrival(self, rider: Rider) -> Outcome | None:
-        try:
-            return await self.singles.arrival(rider, suspends=self.suspends)
-        except CarriedError as carrier:
-            raised = carrier.error
-        try:
-            raise raised  # Python makes a RuntimeError of a StopIteration here, as of that of any coroutine
-        finally:
-            del raised
 
     def _begin_one(self, item: Any, args: Values, kwargs: Kwargs) -> Found | Rider | Outcome | None:
         """What memory has for a single item, or the item, about to ride; None where only the flow knows.

@@ -10,10 +10,12 @@ from typing import Any, cast
 
 import numpy as np
 
+from mlcache.batch.items import kind_of_array, kind_of_sequence
 from mlcache.batch.options import Batch
 from mlcache.errors import ConfigurationError
 
 Collate = Callable[[list[Any]], Any]
+KindOf = Callable[[Any], tuple[Any, ...] | None]
 
 
 def collate_of(function: Callable[..., Any], batch: Batch) -> Collate:
@@ -25,6 +27,15 @@ def collate_of(function: Callable[..., Any], batch: Batch) -> Collate:
         if re.search(pattern, said):
             return partial(collate, axis=batch.axis or 0)
     return list if batch.axis is None else partial(_stack, axis=batch.axis)
+
+
+def kind_teller(collate: Collate) -> KindOf:
+    """What tells of a single item what its container adds to its key, without making that for each.
+
+    It answers None where only the container tells.
+    """
+    bare = collate.func if isinstance(collate, partial) and not collate.keywords.get("axis") else collate
+    return next((tell for known, tell in _KINDS if bare is known), _unknown)
 
 
 def check_single(count: int, name: str) -> None:
@@ -88,6 +99,22 @@ def _frame(items: list[Any], *, axis: int) -> Any:  # noqa: ARG001 - as the othe
 def _tuple(items: list[Any], *, axis: int) -> Any:  # noqa: ARG001 - as the others
     return tuple(items)
 
+
+def _kind_of_row(item: Any) -> tuple[Any, ...] | None:
+    return kind_of_array(item, 0, item.shape) if type(item) is np.ndarray and item.ndim else None
+
+
+def _unknown(_item: Any) -> None:
+    """What is told of an item whose container any code may make."""
+
+
+_IN_LIST, _IN_TUPLE = kind_of_sequence(list), kind_of_sequence(tuple)
+
+_KINDS: list[tuple[Callable[..., Any], KindOf]] = [
+    (_stack, _kind_of_row),
+    (list, lambda _: _IN_LIST),
+    (_tuple, lambda _: _IN_TUPLE),
+]
 
 _BY_ANNOTATION: list[tuple[str, Callable[..., Any]]] = [
     (r"^(\w+\.)*(ndarray|NDArray)\b", _stack),

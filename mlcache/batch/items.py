@@ -49,7 +49,7 @@ class InSequence:
     def __init__(self, items: Any, _axis: int | None = None) -> None:
         self._kind = type(items)
         self._items = list(items)  # the function may change its argument
-        self.kind = (self._kind.__name__,)
+        self.kind = kind_of_sequence(self._kind)
         self.stamp: Hashable = self.kind
 
     def __len__(self) -> int:
@@ -72,11 +72,8 @@ class InArray:
         self._axis = _axis_of(array, axis)
         self._array = array
         self._rows = np.moveaxis(array, self._axis, 0) if self._axis else array
-        own = type(array)
-        kind = "numpy.ndarray" if own is np.ndarray else f"{own.__module__}.{own.__qualname__}"
-        self.kind = (kind, self._axis, array.dtype, self._rows.shape[1:])
-        # Other types of numpy's are equal though they differ, as in what belongs to a field.
-        self.stamp: Hashable = self.kind if array.dtype.kind in _PLAIN else None
+        self.kind = kind_of_array(array, self._axis, self._rows.shape[1:])
+        self.stamp: Hashable = stamp_of(self.kind)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -122,13 +119,21 @@ class InTensor:
 
 
 class Collected:
-    """Items that were passed one by one, and what makes a container of them."""
+    """Items that were passed one by one, and what makes a container of them.
 
-    def __init__(self, items: Sequence[Any], collate: Callable[[list[Any]], Any]) -> None:
+    Args:
+        items: as they were passed.
+        collate: makes the container.
+        kind: what the container adds to the key of each; empty where nobody asks for their keys.
+    """
+
+    def __init__(
+        self, items: Sequence[Any], collate: Callable[[list[Any]], Any], kind: tuple[Any, ...] = ()
+    ) -> None:
         self._items = items
         self._collate = collate
-        self.kind = ()
-        self.stamp: Hashable = None
+        self.kind = kind
+        self.stamp: Hashable = stamp_of(kind) if kind else None
 
     def __len__(self) -> int:
         return len(self._items)
@@ -141,6 +146,30 @@ class Collected:
 
     def take(self, places: Sequence[int]) -> Any:
         return self._collate([self._items[place] for place in places])
+
+
+def kind_of_sequence(kind: type) -> tuple[Any, ...]:
+    """What a list or a tuple adds to the key of each of its items."""
+    return (kind.__name__,)
+
+
+def kind_of_array(array: Any, axis: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """What an array adds to the key of each of its items.
+
+    Args:
+        array: of the type and the dtype.
+        axis: along which the items lie.
+        shape: of an item.
+    """
+    own = type(array)
+    kind = "numpy.ndarray" if own is np.ndarray else f"{own.__module__}.{own.__qualname__}"
+    return kind, axis, array.dtype, shape
+
+
+def stamp_of(kind: tuple[Any, ...]) -> Hashable:
+    """A hash of what a sequence or an array adds, where that tells all kinds apart."""
+    # Other types of numpy's are equal though they differ, as in what belongs to a field.
+    return kind if len(kind) == 1 or kind[2].kind in _PLAIN else None
 
 
 def items_of(value: Any, name: str, axis: int | None) -> Items:

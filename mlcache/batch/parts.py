@@ -12,7 +12,7 @@ from mlcache import keys
 from mlcache.actions import Actions, Kwargs
 from mlcache.batch.answers import own_answer, sealing
 from mlcache.batch.collating import check_single, collate_of
-from mlcache.batch.items import items_of
+from mlcache.batch.items import Collected, Items, items_of
 from mlcache.batch.options import Batch, check_parameter
 from mlcache.batch.order import ItemKeying, Order, distinct
 from mlcache.batch.seats import Plan
@@ -61,9 +61,16 @@ class BatchParts(Actions):
         """The place of the items parameter among all."""
         return self.parameters.names.index(self.batch.items)
 
+    @cached_property
+    def is_positional(self) -> bool:
+        """Whether the items may be passed by their place."""
+        return self.parameters.is_positional(self.batch.items)
+
     def order(self, values: Values) -> Order:
         """What a call with these bound arguments asks for."""
-        items = items_of(values[self.place], self.batch.items, self.batch.axis)
+        return self._order(values, items_of(values[self.place], self.batch.items, self.batch.axis))
+
+    def _order(self, values: Values, items: Items) -> Order:
         others = self.keying.others(values)
         group = self.keying.group(items, others)
         digests = self.keying.digests(items, group)
@@ -104,13 +111,16 @@ class BatchParts(Actions):
 
     def order_of_one(self, item: Any, args: Values, kwargs: Kwargs) -> Order:
         """What a call for a single item asks for."""
-        order = self.order(self.bind_item(self.singles.collate([item]), args, kwargs))
+        collate, kind = self.singles.collate, self.singles.kind_of(item)
+        if kind is not None:  # no container is made, so that there is none among the bound arguments
+            return self._order(self.bind_item(None, args, kwargs), Collected([item], collate, kind))
+        order = self.order(self.bind_item(collate([item]), args, kwargs))
         check_single(len(order.items), self.batch.items)
         return order
 
     def bind_item(self, batch: Any, args: Values, kwargs: Kwargs) -> Values:
         """The bound arguments, where ``args`` are those beside the items, in their order."""
-        name, place = self.batch.items, self.place
-        if self.parameters.is_positional(name) and place <= len(args):
+        place = self.place
+        if self.is_positional and place <= len(args):
             return self.bind(*args[:place], batch, *args[place:], **kwargs)
-        return self.bind(*args, **{name: batch}, **kwargs)
+        return self.bind(*args, **{self.batch.items: batch}, **kwargs)

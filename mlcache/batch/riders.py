@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextvars import Context
-from functools import partial
 from typing import Any, Protocol
 
 from mlcache import clock
@@ -12,8 +11,10 @@ from mlcache.batch.order import Order
 from mlcache.call import Values
 from mlcache.errors import BatchTimeoutError, ConfigurationError
 from mlcache.flight import Flight, Flights, Job
+from mlcache.flight.carried import CarriedError
 from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, is_inside
 from mlcache.offload.tickets import Ticket
+from mlcache.steps import Outcome
 
 
 class Rider(Ticket):
@@ -30,7 +31,7 @@ class Rider(Ticket):
         batch: the options.
     """
 
-    __slots__ = ("flight", "flights", "group", "item", "others", "patience", "values")
+    __slots__ = ("batcher", "flight", "flights", "group", "item", "others", "patience", "values")
 
     def __init__(self, item: Any, order: Order, flight: Flight, flights: Flights, batch: Batch) -> None:
         bucket: Any = order.group if batch.collate is None else order.others
@@ -46,6 +47,16 @@ class Rider(Ticket):
         self.flight = flight
         self.flights = flights
         self.patience = batch.timeout
+        self.batcher: MicroBatcher | None = None
+
+    def join(self, batcher: MicroBatcher) -> None:
+        """Note whose queue it waits in, for whoever begins to wait for it from within a batch."""
+        self.batcher = batcher
+        self.flight.hurry = self._hurry
+
+    def _hurry(self) -> None:
+        if self.batcher is not None:
+            self.batcher.hurry(self)
 
     def is_wanted(self) -> bool:
         """Whether anybody still waits for the answer."""
@@ -83,7 +94,7 @@ class Tasks:
 
     def add(self, rider: Rider) -> None:
         """Queue an item."""
-        rider.flight.hurry = partial(self._batcher.hurry, rider)
+        rider.join(self._batcher)
         self._batcher.add(rider)
         if self._batcher.task is not None:
             rider.flight.belong_to(self._batcher.task)
@@ -110,7 +121,7 @@ class Turns:
             if self._batcher.add(rider):
                 self._batcher.serve_elsewhere()
             return
-        rider.flight.hurry = partial(self._batcher.hurry, rider)
+        rider.join(self._batcher)
         full = self._batcher.put(rider)
         opening = self._opening  # whoever does it notes that first, and then sees what was put before
         if opening is None:
@@ -134,6 +145,25 @@ class Turns:
             riders: list[Any] = self._batcher.abandon()
             for rider in riders:
                 rider.flights.crash(rider.flight, error)
+
+
+def outcome_of(flight: Flight) -> Outcome | None:
+    """What the flight of a single item has landed with; None if nobody computed it.
+
+    Raises:
+        BaseException: what the computation raised.
+    """
+    outcome: Outcome | None
+    try:
+        outcome = flight.outcome() or flight.own
+    except CarriedError as carrier:
+        raised = carrier.error
+    else:
+        return outcome
+    try:
+        raise raised  # here, where it does not become the context of itself
+    finally:
+        del raised  # whose traceback holds this frame: a circle
 
 
 def _of(batch: Batch, what: str, item: Any) -> Any:

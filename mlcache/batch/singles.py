@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlcache import forks
-from mlcache.batch.collating import Collate
+from mlcache.batch.collating import Collate, kind_teller
 from mlcache.batch.flow import Outcomes, TakeOff
 from mlcache.batch.items import Collected
 from mlcache.batch.leading import lead
@@ -19,9 +18,10 @@ from mlcache.batch.riders import Desk, Rider, Tasks, Turns
 from mlcache.batch.seats import Plan, Seat, convoy_of
 from mlcache.batch.steps import CrashMany, recursion
 from mlcache.cache import Cache
-from mlcache.drive import ACTIONS, AWAITED, blocking, suspending
+from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
 from mlcache.errors import RecursiveCallError
 from mlcache.flight import waiting_for
+from mlcache.flight.waking import Arrival
 from mlcache.offload.microbatch import LoopBatcher, MicroBatcher
 from mlcache.offload.tickets import Rules
 from mlcache.steps import Outcome, Step
@@ -52,6 +52,7 @@ class Singles:
         self, cache: Cache, batch: Batch, collate: Collate, place: int, plan: Callable[..., Plan]
     ) -> None:
         self.collate = collate
+        self.kind_of = kind_teller(collate)
         self._cache = cache
         self._batch = batch
         self._place = place
@@ -93,12 +94,12 @@ class Singles:
             flights.crash(flight, error)
             raise
 
-    def wait(self, rider: Rider) -> Outcome | None:
-        """Have an item computed, in this thread where it is idle, and wait for it; None if it was not."""
+    def wait(self, rider: Rider) -> None:
+        """Have an item computed, in this thread where it is idle, and wait for it."""
         flight, batcher = rider.flight, self.batcher
         flight.watched = True
         with waiting_for(flight):
-            flight.hurry = partial(batcher.hurry, rider)
+            rider.join(batcher)
             if batcher.add(rider):
                 batcher.serve(until=lambda: flight.landed)
             if rider.patience is not None:
@@ -108,11 +109,9 @@ class Singles:
                     rider.leave(late=True)
             if not flight.landed:
                 flight.future.exception()
-        outcome: Outcome | None = flight.outcome() or flight.own
-        return outcome
 
-    async def arrival(self, rider: Rider, *, suspends: bool) -> Outcome | None:
-        """Have an item computed, and wait for it on the event loop; None if it was not.
+    def arrival(self, rider: Rider, *, suspends: bool) -> Awaitable[None]:
+        """Have an item computed; what waits for it on the event loop.
 
         Args:
             rider: the item.
@@ -121,16 +120,9 @@ class Singles:
         flight = rider.flight
         flight.watched = True
         arrival = flight.arrival()
-        with waiting_for(flight):
-            desk = self.of_loop(suspends=suspends)
-            desk.add(rider)
-            if rider.patience is not None:
-                await _within(rider.patience, arrival.wait())
-                if not flight.landed and desk.withdraw(rider):
-                    rider.leave(late=True)
-            await arrival.wait()
-        outcome: Outcome | None = flight.outcome() or flight.own
-        return outcome
+        desk = self.of_loop(suspends=suspends)
+        desk.add(rider)
+        return arrival.wait() if rider.patience is None else _patiently(rider, desk, arrival)
 
     def of_loop(self, *, suspends: bool) -> Desk:
         """Where tasks of the running event loop hand in what they ask for."""
@@ -172,12 +164,30 @@ class Singles:
         return lead(order, self._plan, seats, convoy_of(seats))
 
 
-async def _within(seconds: float, future: asyncio.Future[None]) -> None:
+async def _patiently(rider: Rider, desk: Desk, arrival: Arrival) -> None:
     import asyncio
 
     with suppress(TimeoutError):
-        await asyncio.wait_for(future, seconds)
+        await asyncio.wait_for(arrival.wait(), rider.patience)
+    if not rider.flight.landed and desk.withdraw(rider):
+        rider.leave(late=True)
+    await arrival.wait()
 
 
-ACTIONS[Board] = lambda step, _: step.singles.wait(step.rider)
-AWAITED[Board] = lambda step, parts: step.singles.arrival(step.rider, suspends=parts.suspends)
+def _board(step: Board, _: Parts) -> Outcome | None:
+    flight = step.rider.flight
+    step.singles.wait(step.rider)
+    outcome: Outcome | None = flight.outcome() or flight.own
+    return outcome
+
+
+async def _board_suspending(step: Board, parts: Parts) -> Outcome | None:
+    flight = step.rider.flight
+    with waiting_for(flight):
+        await step.singles.arrival(step.rider, suspends=parts.suspends)
+    outcome: Outcome | None = flight.outcome() or flight.own
+    return outcome
+
+
+ACTIONS[Board] = _board
+AWAITED[Board] = _board_suspending

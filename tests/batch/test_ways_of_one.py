@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from mlcache import Expiry, RecursiveCallError, hook, ml_cache
@@ -204,3 +206,43 @@ async def test_a_store_that_blocks_is_not_asked_on_the_event_loop() -> None:
     assert [await double.aio.one(1) for _ in range(2)] == [2, 2]
     assert asked
     assert threading.current_thread() not in asked
+
+
+def _array_of(number: int) -> Any:
+    return np.arange(24.0).reshape(2, 3, 4)[number]
+
+
+FIELDS = np.dtype([("a", "i4"), ("b", "f8")])
+OF_A_KIND: list[tuple[Any, Callable[[list[Any]], Any], Any]] = [
+    (npt.NDArray[Any], np.stack, _array_of(1)),
+    (npt.NDArray[Any], np.stack, _array_of(1).T),
+    (npt.NDArray[Any], np.stack, _array_of(1)[:, ::2]),
+    (npt.NDArray[Any], np.stack, np.array([1, 2], np.float32)),
+    (npt.NDArray[Any], np.stack, np.array(["a", "bc"])),
+    (npt.NDArray[Any], np.stack, np.zeros(2, FIELDS)),
+    (npt.NDArray[Any], np.stack, np.datetime64("2026-01-01")),
+    (npt.NDArray[Any], np.stack, np.array(3)),
+    (npt.NDArray[Any], np.stack, 2.5),
+    (npt.NDArray[Any], np.stack, [1, 2]),
+    (list[Any], list, "a"),
+    (list[Any], list, _array_of(0)),
+    (tuple[Any, ...], tuple, "a"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(OF_A_KIND)))
+def test_an_item_has_the_key_that_it_has_in_a_container(number: int) -> None:
+    annotation, collate, item = OF_A_KIND[number]
+
+    def doubled(items: Any, factor: float = 1.0) -> list[Any]:
+        assert type(items) is type(collate([item])), factor
+        return list(items)
+
+    doubled.__annotations__["items"] = annotation
+    cached: Any = ml_cache(backend=LRU, batch="items", version="1")(doubled)
+    cached(collate([item]), 2.0)
+    cached.one(item, 2.0)
+    assert cached.cache_info().misses == 1
+    cached.one(item, factor=2.0)
+    cached.one(item, 3.0)
+    assert cached.cache_info()[:2] == (2, 2)
