@@ -12,6 +12,11 @@ from mlcache.errors import ModelInputError
 
 SHAPES = '{"records": [{"a": 1, "b": 2}]} or {"columns": {"a": [1], "b": [2]}}'
 
+MAX_COLUMNS = 1000
+"""Columns of a request, at most, where nothing else is said."""
+
+Columns = dict[str, list[Any]]
+
 
 class BodyTooLargeError(Exception):
     """A body with more bytes than are read."""
@@ -38,35 +43,46 @@ async def read_body(declared: str | None, chunks: AsyncIterator[bytes], limit: i
     return bytes(body)
 
 
-def frame_of(body: bytes, max_rows: int) -> Any:
+def frame_of(body: bytes, max_rows: int, max_columns: int = MAX_COLUMNS) -> Any:
     """The rows that a body holds: records, or columns.
 
     Raises:
         ModelInputError: it holds none, or too many, or they do not fit together.
     """
-    import pandas as pd
+    return frame_from(columns_of(body, max_rows, max_columns))
 
+
+def columns_of(body: bytes, max_rows: int, max_columns: int) -> Columns:
+    """The columns of the rows that a body holds; it raises as ``frame_of``."""
     try:
         said = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelInputError(f"the body is no JSON: {error}") from None
     columns = _columns(said)
+    if len(columns) > max_columns:
+        raise ModelInputError(f"the body has {len(columns)} columns: give 1 to {max_columns}")
     lengths = {len(values) for values in columns.values()}
     if len(lengths) != 1:
         raise ModelInputError("the columns have different lengths")
     if not 0 < (count := lengths.pop()) <= max_rows:
         raise ModelInputError(f"the body has {count} rows: give 1 to {max_rows}")
-    types = {name: set(map(type, values)) for name, values in columns.items()}
-    for name, found in types.items():
-        if not found.isdisjoint((list, dict)):
+    for name, values in columns.items():
+        if not {list, dict}.isdisjoint(map(type, values)):
             raise ModelInputError(f"the column {name!r} holds lists or objects: give single values")
-    if all(found == {float} for found in types.values()):
+    return columns
+
+
+def frame_from(columns: Columns) -> Any:
+    """The frame of these columns. It takes a hundred microseconds for each that holds text."""
+    import pandas as pd
+
+    if all(set(map(type, values)) == {float} for values in columns.values()):
         # What most models are asked about: made of one array, a frame takes a third of the time.
         return pd.DataFrame(np.array(list(columns.values())).T, columns=list(columns))
     return pd.DataFrame(columns)
 
 
-def _columns(said: Any) -> dict[str, list[Any]]:
+def _columns(said: Any) -> Columns:
     only = next(iter(said.items())) if isinstance(said, dict) and len(said) == 1 else (None, None)
     if only[0] == "records" and isinstance(only[1], list):
         return _from_records(only[1])
@@ -78,7 +94,7 @@ def _columns(said: Any) -> dict[str, list[Any]]:
     return columns
 
 
-def _from_records(records: list[Any]) -> dict[str, list[Any]]:
+def _from_records(records: list[Any]) -> Columns:
     if not records or not all(isinstance(record, dict) and record for record in records):
         raise ModelInputError('"records" holds none, or something that is no object with values')
     names = list(records[0])

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from mlcache.batch import Batch
 
+MANY_COLUMNS = 50
+"""Columns above which it may take several milliseconds to make a frame, or a key of it: each is an object."""
+
 
 class Prediction(msgspec.Struct, frozen=True):
     """An answer for a user.
@@ -92,7 +95,7 @@ class Predictor:
         model_id = await self._model_id(user_id)
         version = self.models.known_version(model_id)
         if version is not None:
-            kept = await self.cached.aio.peek(frame, model_id, version)
+            kept = await self._peek(frame, model_id, version)
             if kept is not None and kept.status == "hit":
                 return Prediction(model_id, version, kept)
         return await self._to_its_end(self._compute(model_id, frame))
@@ -104,10 +107,19 @@ class Predictor:
         while self._running:
             await asyncio.wait(self._running)
 
+    async def _peek(self, frame: Any, model_id: str, version: str) -> Result[Any] | None:
+        if _is_wide(frame):
+            return await in_thread("compute", lambda: self.cached.peek(frame, model_id, version))
+        kept: Result[Any] | None = await self.cached.aio.peek(frame, model_id, version)
+        return kept
+
     async def _compute(self, model_id: str, frame: Any) -> Prediction:
         lease = self.models.lease(model_id)
         async with lease as model:
             call = frame, model_id, lease.version, model
+            if _is_wide(frame):
+                result = await in_thread("compute", lambda: self.cached.call_with_info(*call))
+                return Prediction(model_id, lease.version, result)
             single = self._batches and len(frame) == 1
             if single:
                 await self.cached.aio.one(*call)
@@ -135,6 +147,11 @@ class Predictor:
         if isinstance(self.infos, CachedModelInfoRepository):
             return await self.infos.get_model_id_async(user_id)
         return await in_thread("store", lambda: self.infos.get_model_id(user_id))
+
+
+def _is_wide(frame: Any) -> bool:
+    """Whether the event loop would stand still while a key is made of ``frame``."""
+    return bool(frame.shape[1] > MANY_COLUMNS)
 
 
 def _predict(frame: pd.DataFrame, model_id: str, version: str, model: Any = None) -> Any:

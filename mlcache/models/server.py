@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -23,10 +23,17 @@ from mlcache.errors import (
     UnknownUserError,
     UntrustedModelError,
 )
-from mlcache.models.bodies import SHAPES, BodyTooLargeError, frame_of, read_body
+from mlcache.models.bodies import (
+    MAX_COLUMNS,
+    SHAPES,
+    BodyTooLargeError,
+    columns_of,
+    frame_from,
+    read_body,
+)
 from mlcache.models.cached_repository import CachedModelRepository
 from mlcache.models.metrics import Metrics
-from mlcache.models.predictions import Prediction, Predictor
+from mlcache.models.predictions import MANY_COLUMNS, Prediction, Predictor
 from mlcache.models.protocols import ModelInfoRepository, Pings
 from mlcache.stores import BackendSpec
 from mlcache.threads import in_thread
@@ -36,11 +43,13 @@ if TYPE_CHECKING:
 
     from mlcache.batch import Batch
 
+T = TypeVar("T")
+
 RETRY_AFTER = 5
 """Seconds after which a client may ask again, where nothing better is known."""
 
 LARGE_BODY = 32 << 10
-"""Bytes of a body above which it takes a millisecond or more to make a frame of it."""
+"""Bytes of a body above which it takes a millisecond or more to read it."""
 
 LARGE_ANSWER = 10_000
 """Numbers of an answer above which it takes a millisecond or more to write them as JSON."""
@@ -61,6 +70,7 @@ def make_app(
     offload: Any = None,
     max_body: int | str = "1MiB",
     max_rows: int = 10_000,
+    max_columns: int = MAX_COLUMNS,
     name: str = "mlcache.models.predict",
 ) -> FastAPI:
     """A service that answers ``POST /predict/{user_id}`` with the predictions of that user's model.
@@ -79,6 +89,7 @@ def make_app(
             with each call, so that it must be one that can be pickled.
         max_body: bytes of a request, at most.
         max_rows: rows of a request, at most.
+        max_columns: columns of a request, at most.
         name: under which predictions are kept; services that share a backend and have models of the
             same ids need names of their own.
 
@@ -86,10 +97,11 @@ def make_app(
         ConfigurationError: an option that cannot be understood.
         MissingExtraError: the extra ``server`` is not installed.
     """
-    if max_rows < 1:
-        raise ConfigurationError(f"max_rows is {max_rows!r}: it must be above zero")
+    for what, number in (("max_rows", max_rows), ("max_columns", max_columns)):
+        if number < 1:
+            raise ConfigurationError(f"{what} is {number!r}: it must be above zero")
     predictor = Predictor(models, infos, backend=backend, ttl=ttl, batch=batch, offload=offload, name=name)
-    service = Service(predictor, units.size(max_body, what="max_body"), max_rows)
+    service = Service(predictor, units.size(max_body, what="max_body"), max_rows, max_columns)
     fastapi = _fastapi()
 
     @asynccontextmanager
@@ -116,12 +128,14 @@ class Service:
         predictor: that answers.
         max_body: bytes of a request, at most.
         max_rows: rows of a request, at most.
+        max_columns: columns of a request, at most.
     """
 
-    def __init__(self, predictor: Predictor, max_body: int, max_rows: int) -> None:
+    def __init__(self, predictor: Predictor, max_body: int, max_rows: int, max_columns: int) -> None:
         self._predictor = predictor
         self._max_body = max_body
         self._max_rows = max_rows
+        self._max_columns = max_columns
         self._metrics = Metrics(predictor)
 
     async def predict(self, request: Any) -> Any:
@@ -177,10 +191,14 @@ class Service:
             return _failed(error) if isinstance(error, ModelError) else _broken(error)
 
     async def _frame_of(self, body: bytes) -> Any:
-        """The rows of a body; a large one is read in a thread, as the loop would stand still meanwhile."""
-        if len(body) <= LARGE_BODY:
-            return frame_of(body, self._max_rows)
-        return await in_thread("compute", lambda: frame_of(body, self._max_rows))
+        """The rows of a body; large and wide ones are read in a thread, as the loop would stand still."""
+        large = len(body) > LARGE_BODY
+        columns = await _read(large, lambda: columns_of(body, self._max_rows, self._max_columns))
+        return await _read(large or len(columns) > MANY_COLUMNS, lambda: frame_from(columns))
+
+
+async def _read(takes_long: bool, read: Callable[[], T]) -> T:  # noqa: FBT001 - it is what is asked first
+    return await in_thread("compute", read) if takes_long else read()
 
 
 def _predicted(prediction: Prediction) -> Any:

@@ -35,6 +35,8 @@ from tests.models.tenants import model, rows
 
 pytest.importorskip("fastapi", reason="fastapi is not installed")
 
+from mlcache.keys import digest
+from mlcache.models.bodies import frame_from
 from mlcache.models.server import make_app
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
@@ -194,26 +196,46 @@ async def test_a_body_that_is_too_large_is_not_read(models: CachedModelRepositor
         assert (await ask(client, "3", FRAME)).status_code == 200
 
 
-async def test_a_large_body_is_read_beside_the_loop(
+async def test_a_large_or_wide_body_is_read_and_keyed_beside_the_loop(
     models: CachedModelRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlcache.models.bodies import frame_of
-
     read_in: list[threading.Thread] = []
+    keyed_in: list[threading.Thread] = []
 
-    def noting(body: bytes, max_rows: int) -> Any:
+    def noting(columns: Any) -> Any:
         read_in.append(threading.current_thread())
-        return frame_of(body, max_rows)
+        return frame_from(columns)
 
-    monkeypatch.setattr("mlcache.models.server.frame_of", noting)
-    large = pd.concat([FRAME] * 5000)
-    async with service(models) as client:
-        for frame in (FRAME, large):
-            answer = await ask(client, "3", frame)
-            assert answer.json()["predictions"] == (frame.to_numpy() + 3).tolist()
-        assert (await client.post("/predict/3", content=b"[" * 100_000)).status_code == 422
+    def noting_keys(value: Any, prefix: bytes = b"") -> bytes:
+        keyed_in.append(threading.current_thread())
+        return digest(value, prefix)
+
+    monkeypatch.setattr("mlcache.models.server.frame_from", noting)
+    monkeypatch.setattr("mlcache.keys.digest", noting_keys)
     here = threading.current_thread()
-    assert [thread is here for thread in read_in] == [True, False, False]
+    large, wide = pd.concat([FRAME] * 5000), pd.DataFrame([[1.0] * 60])
+    for batch in (None, Batch("frame")):
+        async with service(models, batch=batch) as client:
+            for frame, beside in ((FRAME, False), (large, False), (wide, True), (wide, True)):
+                keyed_in.clear()
+                answer = await ask(client, "3", frame)
+                assert answer.json()["predictions"] == (frame.to_numpy() + 3).tolist()
+                assert (here in keyed_in) is not beside
+            assert answer.headers["x-cache"] == "hit"
+            assert (await client.post("/predict/3", content=b"[" * 100_000)).status_code == 422
+    assert [thread is here for thread in read_in] == [True, False, False, False] * 2
+
+
+async def test_more_columns_than_may_be_are_refused_before_a_frame_is_made(
+    models: CachedModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlcache.models.server.frame_from", None)
+    row = {str(number): 1 for number in range(1001)}
+    async with service(models) as client:
+        for body in ({"records": [row]}, {"columns": {name: [value] for name, value in row.items()}}):
+            answer = await client.post("/predict/3", json=body)
+            assert answer.status_code == 422
+            assert answer.json() == {"detail": "the body has 1001 columns: give 1 to 1000"}
 
 
 async def test_a_large_answer_is_written_beside_the_loop(
@@ -552,6 +574,7 @@ async def test_predictions_in_worker_processes_are_the_same(tmp_path: Path) -> N
 WRONG: list[dict[str, Any]] = [
     {"max_body": 0},
     {"max_rows": 0},
+    {"max_columns": 0},
     {"ttl": -1},
     {"ttl": Expiry("1m", stale="1m")},  # it would be renewed with a model that nobody holds
     {"backend": "nonsense"},
