@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import tenants
+from benchmarks import policies, tenants
 from benchmarks.harness import Case, Result, WrongAnswerError
 from benchmarks.plot import Panel, svg
 from benchmarks.report import Report, duration
@@ -51,7 +51,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(48, (0.1, 0.2, 0.4, 0.7, 1.0), 4, 100)
-QUICK = Size(6, (0.5,), 1, 30)
+QUICK = Size(12, (0.5,), 1, 30)
 
 
 def run(*, quick: bool) -> Report:
@@ -67,7 +67,8 @@ def run(*, quick: bool) -> Report:
         f"{tenants.EXPONENT}; seconds are those that a request takes of the whole.\n"
         f"What a model takes in memory, and how long it takes to load alone: {work.about}"
     )
-    return ModelsReport("models", about, cases, shares=size.shares)
+    more = policies.compare(work.costs, POLICIES, quick=quick)
+    return ModelsReport("models", about, [*cases, *more], shares=size.shares)
 
 
 class Watched:
@@ -298,7 +299,7 @@ class ModelsReport(Report):
     """A report that draws rates and waits over the memory budget.
 
     Args:
-        shares: the budgets, as shares of all models' bytes.
+        shares: the budgets, as shares of all models' bytes, of the first cases.
     """
 
     shares: Sequence[float] = ()
@@ -315,7 +316,10 @@ class ModelsReport(Report):
 
     def _panel(self, title: str, field: str, factor: float, least: float) -> Panel:
         lines = {
-            name: [max(factor * getattr(case.result(name), field), least) for case in self.cases]
+            name: [
+                max(factor * getattr(case.result(name), field), least)
+                for case in self.cases[: len(self.shares)]
+            ]
             for name in (*BOUNDED, *UNBOUNDED)
         }
         return Panel(title, lines)

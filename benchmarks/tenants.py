@@ -8,6 +8,7 @@ and how busy a tenant is has nothing to do with the kind of its model.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import warnings
 from collections.abc import Callable, Sequence
@@ -35,50 +36,57 @@ class Kind(NamedTuple):
     ending: str = ".skops"
 
 
+class Cost(NamedTuple):
+    """What a model takes in memory, and how long it takes to load if nobody else does."""
+
+    bytes: float
+    seconds: float
+
+
 class Work(NamedTuple):
     """What tenants ask and what the right answers are, by the id of their model, the busiest first.
 
     Attributes:
         frames: that are asked about.
         answers: of each tenant's own model.
-        bytes: that all models take in memory.
-        about: what a model of each kind takes, and how long one takes to load if nobody else does.
+        costs: of each model.
+        about: what a model of each kind costs.
     """
 
     frames: dict[str, Any]
     answers: dict[str, Any]
-    bytes: int
+    costs: dict[str, Cost]
     about: str
+
+    @property
+    def bytes(self) -> int:
+        """What all models take in memory."""
+        return int(sum(cost.bytes for cost in self.costs.values()))
 
     def requests(self, count: int, seed: int) -> list[str]:
         """Ids of models, of which the n-th is asked for 1 / n^1.1 times as often as the first."""
         ids = list(self.frames)
-        weights = 1 / np.arange(1, len(ids) + 1) ** EXPONENT
-        return np.random.default_rng(seed).choice(ids, count, p=weights / weights.sum()).tolist()
+        return np.random.default_rng(seed).choice(ids, count, p=weights(len(ids))).tolist()
 
 
-class Cost(NamedTuple):
-    """What a model takes."""
-
-    bytes: int
-    seconds: float
+def weights(number: int) -> Any:
+    """The shares of so many tenants in all requests, the busiest first."""
+    each = 1 / np.arange(1, number + 1) ** EXPONENT
+    return each / each.sum()
 
 
 def prepare(store: FsspecModelRepository, tenants: int) -> Work:
     """Train a model for each tenant, and store it."""
     kinds = _kinds()
-    work = Work({}, {}, 0, "")
-    costs: dict[str, list[Cost]] = {kind.name: [] for kind in kinds}
+    work, told = Work({}, {}, {}, ""), dict[str, list[Cost]]()
     for number in np.random.default_rng(0).permutation(tenants).tolist():
         kind, model_id = kinds[number % len(kinds)], f"model-{number}"
         own, stored, work.frames[model_id] = _train(kind, number)
         store.put_model(model_id, stored, ending=None if stored is own else kind.ending)
         work.answers[model_id] = own.predict(work.frames[model_id])
-        costs[kind.name].append(_cost(store, model_id))
-    total = sum(cost.bytes for each in costs.values() for cost in each)
-    return work._replace(
-        bytes=total, about="; ".join(_told(name, each) for name, each in costs.items() if each)
-    )
+        work.costs[model_id] = _cost(store, model_id)
+        told.setdefault(kind.name, []).append(work.costs[model_id])
+    return work._replace(about="; ".join(itertools.starmap(_told, sorted(told.items()))))
 
 
 def _train(kind: Kind, number: int) -> tuple[Model, Model | bytes, Any]:
