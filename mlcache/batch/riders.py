@@ -70,6 +70,10 @@ class Rider(Ticket):
         else:
             self.flights.land(self.flight, None)
 
+    def fail(self, error: BaseException) -> None:
+        """End the flight of an item that cannot be computed."""
+        self.flights.crash(self.flight, error)
+
 
 class Desk(Protocol):
     """Where tasks of one event loop hand in what they ask for."""
@@ -119,7 +123,7 @@ class Turns:
         """Queue an item."""
         if is_inside():  # the batch that asks may have the only slot
             if self._batcher.add(rider):
-                self._batcher.serve_elsewhere()
+                self._serve_now(rider)
             return
         rider.join(self._batcher)
         full = self._batcher.put(rider)
@@ -137,14 +141,16 @@ class Turns:
         """Take one back; whether it had not begun."""
         return self._batcher.withdraw(rider)
 
+    def _serve_now(self, rider: Rider) -> None:
+        try:
+            self._batcher.serve_elsewhere()
+        except RuntimeError as error:  # no thread can be started, and the batch that asks would wait for ever
+            if self._batcher.withdraw(rider):
+                rider.fail(error)
+
     def _open(self) -> None:
         self._opening = None  # a thread may be early: who comes later in the turn needs another one
-        try:
-            self._batcher.open()
-        except RuntimeError as error:  # no thread can be started, and the loop is not to compute
-            riders: list[Any] = self._batcher.abandon()
-            for rider in riders:
-                rider.flights.crash(rider.flight, error)
+        self._batcher.open()
 
 
 def outcome_of(flight: Flight) -> Outcome | None:

@@ -131,10 +131,15 @@ class Singles:
         loop = asyncio.get_running_loop()
         desk = self._of_loops.get(loop)
         if desk is None:
-            for each in [each for each in self._of_loops if each.is_closed()]:
-                self._of_loops.pop(each, None)  # its last task refers to it
+            self._forget_closed_loops()
             desk = self._of_loops[loop] = self._new_desk(suspends=suspends)
         return desk
+
+    def _forget_closed_loops(self) -> None:
+        for reference in self._of_loops.keyrefs():  # loops of other threads may be added meanwhile
+            loop = reference()
+            if loop is not None and loop.is_closed():
+                self._of_loops.pop(loop, None)  # its last task refers to it
 
     def _new_desk(self, *, suspends: bool) -> Desk:
         if suspends:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, cast
@@ -105,6 +106,11 @@ class Sent(msgspec.Struct, frozen=True, eq=False):
     call: Call
     shipped: Shipped | None
 
+    def recall(self) -> None:
+        """Take it back, if it has not begun."""
+        if self.shipped is not None:
+            self.shipped.future.cancel()
+
 
 class Ship(Step, frozen=True, eq=False):
     """Give a call to an engine, and wait for no more than that. Answered with ``Sent``."""
@@ -201,6 +207,28 @@ def _ship(step: Ship, parts: Parts) -> Sent:
     return Sent(Call(step.call.key, (), lambda _: value), shipped)
 
 
+async def _ship_suspending(step: Ship, parts: Parts) -> Sent:
+    """As ``_ship``, in a thread, as the engine may have no room. Who gives up waiting takes it back."""
+    import asyncio
+
+    sent: list[Sent] = []
+    left = threading.Event()
+
+    def ship() -> Sent:
+        sent.append(_ship(step, parts))
+        if left.is_set():
+            sent[0].recall()
+        return sent[0]
+
+    try:
+        return await in_thread("ship", ship)
+    except asyncio.CancelledError:
+        left.set()
+        for each in sent:
+            each.recall()
+        raise
+
+
 def _tell(step: TellMany, parts: Parts) -> None:
     for event in step.events:
         parts.tell(event)
@@ -232,7 +260,7 @@ AWAITED.update(
         KeepMany: lambda step, parts: run_suspending(_store(parts).keeping_many(step.items)),
         DropMany: _drop_suspending,
         JoinMany: _join_suspending,
-        Ship: lambda step, parts: in_thread("ship", partial(_ship, step, parts)),
+        Ship: _ship_suspending,
         LockMany: lambda step, parts: in_thread("store", partial(ACTIONS[LockMany], step, parts)),
         UnlockMany: lambda step, parts: in_thread("store", partial(ACTIONS[UnlockMany], step, parts)),
     }

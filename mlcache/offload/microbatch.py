@@ -91,7 +91,10 @@ class MicroBatcher:
             return self._busy < self._rules.slots and self._queue.has_batches(ticket.bucket, begin + 1)
 
     def open(self, most: int | None = None) -> None:
-        """Serve what waits, as far as slots are free, in threads that are made for it: ``most`` of them."""
+        """Serve what waits, as far as slots are free, in threads that are made for it: ``most`` of them.
+
+        Where none can be made, and nobody else serves, all that waits fails.
+        """
         with self._lock:
             free = min(self._rules.slots - self._busy, len(self._queue))
             free = free if most is None else min(free, most)
@@ -99,9 +102,10 @@ class MicroBatcher:
         for begun in range(free):
             try:
                 self.serve_elsewhere()
-            except BaseException:
+            except RuntimeError as error:
                 self._give_back(free - begun - 1)
-                raise
+                self._fail(error)
+                return
 
     def hurry(self, ticket: Ticket) -> None:
         """Have a request for which a batch waits computed by itself, as that batch may hold its slot."""
@@ -117,10 +121,12 @@ class MicroBatcher:
         with self._lock:
             return self._queue.remove(ticket)
 
-    def abandon(self) -> list[Ticket]:
-        """Take all requests back, unless somebody serves them."""
+    def _fail(self, error: RuntimeError) -> None:
+        """Fail all requests, unless somebody serves them."""
         with self._lock:
-            return [] if self._busy else self._queue.clear()
+            left = [] if self._busy else self._queue.clear()
+        for ticket in left:
+            ticket.fail(error)
 
     def serve(self, until: Callable[[], bool] = lambda: False, *, first: list[Ticket] | None = None) -> None:
         """Compute batches until none is left, or ``until`` says so: another thread sees to the rest then.
@@ -200,8 +206,12 @@ class MicroBatcher:
             return False
 
     def _hand_over(self) -> None:
-        if self.release():
+        if not self.release():
+            return
+        try:
             self.serve_elsewhere()
+        except RuntimeError as error:  # no thread can be started
+            self._fail(error)
 
     def after_fork(self) -> None:
         """Begin anew in a child, which has none of the threads that serve."""

@@ -51,6 +51,9 @@ class Ticket:
     def leave(self, *, late: bool) -> None:
         """Note that it will not be computed, because nobody wants it or it is too late."""
 
+    def fail(self, error: BaseException) -> None:
+        """Note that it cannot be computed."""
+
 
 class Rules(msgspec.Struct, frozen=True):
     """What a batch is made of.

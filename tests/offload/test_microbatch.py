@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -21,13 +19,14 @@ from mlcache.testing import FakeClock
 class Request(Ticket):
     """A request with a name, whose answer may be unwanted."""
 
-    __slots__ = ("done", "left", "name", "wanted")
+    __slots__ = ("done", "failed", "left", "name", "wanted")
 
     def __init__(self, name: str, **rest: Any) -> None:
         super().__init__(rest.pop("bucket", None), **rest)
         self.name = name
         self.wanted = True
         self.left: list[bool] = []
+        self.failed: list[BaseException] = []
         self.done = threading.Event()
 
     def is_wanted(self) -> bool:
@@ -35,6 +34,9 @@ class Request(Ticket):
 
     def leave(self, *, late: bool) -> None:
         self.left.append(late)
+
+    def fail(self, error: BaseException) -> None:
+        self.failed.append(error)
 
 
 def names(batch: list[Any]) -> str:
@@ -291,24 +293,35 @@ def test_who_is_wanted_again_after_being_passed_over_is_not_late() -> None:
     assert (rejoined.left, late.left) == ([False], [True])
 
 
-@contextmanager
-def no_more_threads() -> Iterator[None]:
-    """Let starting a thread fail, and the block raise what it raises."""
+def no_more_threads() -> Any:
+    """Let starting a thread fail."""
     refused = RuntimeError("can't start new thread")
-    with mock.patch.object(threading.Thread, "start", side_effect=refused), pytest.raises(RuntimeError):
-        yield
+    return mock.patch.object(threading.Thread, "start", side_effect=refused)
 
 
-def test_a_slot_is_free_again_where_no_thread_can_be_started() -> None:
+def test_where_no_thread_can_be_started_requests_fail_and_slots_are_free_again() -> None:
     batches: list[str] = []
     batcher = MicroBatcher(lambda batch: batches.append(names(batch)), Rules(slots=2, max_size=1))
-    for name in "ab":
-        batcher.put(Request(name))
+    requests = [Request(name) for name in "ab"]
+    for request in requests:
+        batcher.put(request)
     with no_more_threads():
         batcher.open()
+    assert [len(request.failed) for request in requests] == [1, 1]
     assert batcher.add(Request("c"))
     batcher.serve()
-    assert batches == ["a", "b", "c"]
+    assert batches == ["c"]
+
+
+def test_who_serves_and_cannot_hand_over_fails_those_who_wait() -> None:
+    batcher = MicroBatcher(lambda _: None, Rules(max_size=1))
+    first, second = Request("a"), Request("b")
+    assert batcher.add(first)
+    assert not batcher.add(second)
+    with no_more_threads():
+        batcher.serve(until=lambda: True)
+    assert (first.failed, len(second.failed)) == ([], 1)
+    assert batcher.add(Request("c"))
 
 
 def test_who_cannot_be_computed_apart_waits_on() -> None:
@@ -318,7 +331,7 @@ def test_who_cannot_be_computed_apart_waits_on() -> None:
     def compute(batch: list[Any]) -> None:
         batches.append(names(batch))
         if batch == [outer]:
-            with no_more_threads():
+            with no_more_threads(), pytest.raises(RuntimeError):
                 batcher.hurry(inner)
 
     batcher = MicroBatcher(compute, Rules(max_size=1))
