@@ -19,7 +19,7 @@ from mlcache.backends.walk import run_suspending
 from mlcache.computing import Computes
 from mlcache.crew import crew
 from mlcache.events import Event
-from mlcache.flight import Flight, Flights, Job, is_computed_here, on_its_own
+from mlcache.flight import Flight, Flights, Job, keys_computed_here, on_its_own
 from mlcache.flight.carried import CarriedError, carried
 from mlcache.relay import relay
 from mlcache.steps import (
@@ -176,7 +176,7 @@ ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Compute: lambda step, parts: parts.compute(step),
     Keep: lambda step, parts: parts.store.keep(step.key, step.entry),
     # A lock of a key that we run for may be our own, and we would wait for it in vain.
-    GetLock: lambda step, parts: None if is_computed_here(step.key) else parts.store.lock(step.key),
+    GetLock: lambda step, parts: None if step.key in keys_computed_here() else parts.store.lock(step.key),
     TryLock: lambda step, parts: parts.store.try_lock(step.lock),
     Unlock: lambda step, parts: parts.store.unlock(step.lock),
     Pause: lambda step, _: threading.Event().wait(step.seconds),

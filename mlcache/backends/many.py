@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
+
+import msgspec
 
 from mlcache import clock
 from mlcache.backends.protocol import Backend
@@ -14,6 +16,18 @@ from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
 from mlcache.errors import BackendError
 
 Written = tuple[Key, Entry]
+
+
+class Locked(msgspec.Struct, frozen=True, eq=False):
+    """What came of taking the locks of many keys.
+
+    Args:
+        locks: that we hold.
+        elsewhere: by key, whether somebody else holds its lock. A key that has none is nobody's.
+    """
+
+    locks: list[SharedLock]
+    elsewhere: list[bool]
 
 
 class OneByOne:
@@ -99,10 +113,21 @@ class ManyTiers(Tiers):
         """``dropping``, of many; whether any was there."""
         return await self._delete_many(self.backends, keys, self._on_failure)
 
-    async def locking_many(self, keys: Sequence[Key]) -> list[SharedLock | None]:
-        """By key, its lock if it could be taken without waiting, or else None."""
-        locks: list[SharedLock | None] = [self.lock(key) for key in keys]
-        return [lock if lock is not None and await self.locking(lock) else None for lock in locks]
+    async def locking_many(self, keys: Sequence[Key], *, ours: Collection[Key] = ()) -> Locked:
+        """Take the locks of keys, as far as that needs no waiting.
+
+        Args:
+            keys: to be computed.
+            ours: the keys whose locks the caller may hold, and would wait for in vain.
+        """
+        locked = Locked([], [])
+        for key in keys:
+            lock: SharedLock | None = None if key in ours else self.lock(key)
+            taken = lock is not None and await self.locking(lock)
+            if lock is not None and taken:
+                locked.locks.append(lock)
+            locked.elsewhere.append(lock is not None and not taken)
+        return locked
 
     async def unlocking_many(self, locks: Sequence[SharedLock]) -> None:
         """Let go of locks."""

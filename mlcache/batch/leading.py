@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from mlcache.backends.many import Locked
 from mlcache.backends.tiered import Found
 from mlcache.batch.answers import take_apart
 from mlcache.batch.order import Order
@@ -146,16 +147,15 @@ async def _begin(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg) -> tupl
     """Begin to compute what nobody else does; and the seats of which another process holds the lock."""
     if not plan.terms.shared or chunk[0].after == FOREVER:
         return await _ship(order, plan, await _look_again(order, plan, chunk, leg), leg), []
-    held: list[Any] = await LockMany([order.keys[seat.number] for seat in chunk])
-    locks = [lock for lock in held if lock is not None]
+    locked: Locked = await LockMany([order.keys[seat.number] for seat in chunk])
     try:
-        ours = [seat for seat, lock in zip(chunk, held, strict=True) if lock is not None]
+        ours = [seat for seat, elsewhere in zip(chunk, locked.elsewhere, strict=True) if not elsewhere]
         begun = await _ship(order, plan, await _look_again(order, plan, ours, leg), leg)
     except BaseException:
-        await UnlockMany(locks)
+        await UnlockMany(locked.locks)
         raise
-    begun = msgspec.structs.replace(begun, locks=locks)
-    return begun, [seat for seat, lock in zip(chunk, held, strict=True) if lock is None]
+    begun = msgspec.structs.replace(begun, locks=locked.locks)
+    return begun, [seat for seat, elsewhere in zip(chunk, locked.elsewhere, strict=True) if elsewhere]
 
 
 async def _ship(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg) -> _Begun:

@@ -18,7 +18,7 @@ from mlcache.drive import ACTIONS, AWAITED, Parts
 from mlcache.entry import Entry, Key
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Event
-from mlcache.flight import Flight, together
+from mlcache.flight import Flight, keys_computed_here, together
 from mlcache.steps import Compute, Outcome, Step
 from mlcache.threads import in_thread
 
@@ -120,7 +120,7 @@ class Ship(Step, frozen=True, eq=False):
 
 
 class LockMany(Step, frozen=True, eq=False):
-    """Answered, by key, with the lock that processes share, held; None where somebody else holds it."""
+    """Take the locks that processes share, as far as that needs no waiting. Answered with ``Locked``."""
 
     keys: Sequence[Key]
 
@@ -249,7 +249,7 @@ ACTIONS.update(
         CrashMany: _crash,
         Disband: _disband,
         Ship: _ship,
-        LockMany: lambda step, parts: run(_store(parts).locking_many(step.keys)),
+        LockMany: lambda step, parts: run(_store(parts).locking_many(step.keys, ours=keys_computed_here())),
         UnlockMany: lambda step, parts: run(_store(parts).unlocking_many(step.locks)),
         TellMany: _tell,
     }

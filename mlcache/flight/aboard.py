@@ -18,6 +18,7 @@ class Flight(Protocol):
 
     key: Key
     needs: set[Any]
+    carried: tuple[Any, ...]
 
     def count_waiter(self, number: int, /) -> None:
         """Note that somebody begins to wait, or with -1 that somebody gave up or was answered."""
@@ -32,9 +33,9 @@ def is_led_here(flight: Flight) -> bool:
     return flight in _leading.get()
 
 
-def is_computed_here(key: Key) -> bool:
-    """Whether what runs here runs for a flight of ``key``, maybe one of a namesake of its function."""
-    return any(flight.key == key for flight in _leading.get())
+def keys_computed_here() -> set[Key]:
+    """Of which keys what runs here runs for a flight, maybe one of a namesake of their function."""
+    return {each.key for flight in _leading.get() for each in (flight, *flight.carried)}
 
 
 class aboard:  # noqa: N801 - used as a function is; as a generator it would take several times as long
