@@ -12,6 +12,7 @@ from mlcache import switch
 from mlcache.actions import Kwargs, arguments_of, is_failure
 from mlcache.backends.tiered import Found
 from mlcache.batch import by_hand
+from mlcache.batch.abreast import Abreast
 from mlcache.batch.answered import Answered
 from mlcache.batch.answers import own_answer, put_together, take_apart
 from mlcache.batch.collating import check_single
@@ -134,16 +135,23 @@ class BatchActions(BatchParts):
         return (await self._anew(order, self.own_plan)).value
 
     async def warm(self, calls: Iterable[Any], bound: Values = (), *, progress: bool | None = None) -> int:
-        """The flow that computes what is not kept; how many items it computed."""
-        computed = 0
+        """The flow that computes what is not kept, of as many calls at a time as ``one`` has batches.
+
+        Returns:
+            How many items it computed.
+        """
+        most = self.batch.concurrency or self.cache.workers
+        inner = progress if most == 1 else False  # bars of several calls would write over each other
         with Progress(self.identity.name, "calls", how_many(calls), shown=progress) as bar:
-            for each in calls:
-                args, kwargs = arguments_of(each)
-                values = self.bind(*bound, *args, **kwargs)
-                found = await self._outcomes(values, self.cache.terms, progress=progress)
-                computed += sum(outcome.status is Status.MISS for outcome in found.outcomes)
-                bar.advance()
-        return computed
+            flows = (self._warm(each, bound, progress=inner) for each in calls)
+            computed: list[int] = await Abreast(flows, most, bar.advance)
+        return sum(computed)
+
+    async def _warm(self, call: Any, bound: Values, *, progress: bool | None) -> int:
+        args, kwargs = arguments_of(call)
+        values = self.bind(*bound, *args, **kwargs)
+        found = await self._outcomes(values, self.cache.terms, progress=progress)
+        return sum(outcome.status is Status.MISS for outcome in found.outcomes)
 
     def keys(self, args: Values, kwargs: Kwargs) -> Any:
         """By item, what its answer is kept under."""

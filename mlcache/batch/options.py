@@ -36,7 +36,8 @@ class Batch:
             place for padding. None: what the function's annotation and ``axis`` say, else a list.
         tenant: a function of an item passed to ``one``; tenants take turns.
         timeout: how long an item passed to ``one`` may wait for its batch to begin.
-        concurrency: batches of ``one`` that may run at a time. None: the workers of the pool, else 1.
+        concurrency: batches of ``one``, or calls of ``warm``, that may run at a time. None: the workers of
+            the pool, else 1.
         isolate: whether a batch of ``one`` that fails is tried once more item by item, so that a bad
             item fails alone.
         progress: whether long calls show a progress bar; None: where a person watches.

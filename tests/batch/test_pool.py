@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,26 @@ async def test_an_event_loop_awaits_batches_of_workers() -> None:
         assert [number for number, _ in found] == list(range(100))
         assert await cached.aio(list(range(100))) == found
         assert cached.cache_info().misses == 100
+
+
+@pytest.mark.parametrize("how", ["warm", "aio"])
+def test_calls_that_are_warmed_are_computed_by_all_workers(how: str, tmp_path: Path) -> None:
+    calls = [([number, number + 1], str(tmp_path)) for number in range(0, 8, 2)]
+    with Pool(2) as pool:
+        cached = ml_cache(backend=LRU, batch=Batch("numbers", max_size=2), offload=pool)(steps.meet)
+        computed = cached.warm(calls) if how == "warm" else asyncio.run(cached.aio.warm(calls))
+        assert computed == cached.cache_info().misses == 8
+        assert cached.warm(calls) == 0
+
+
+@pytest.mark.parametrize("how", ["warm", "aio"])
+def test_where_a_call_that_is_warmed_fails_no_other_begins(how: str) -> None:
+    calls = ([number] for number in chain((1, -1), count(2)))
+    with Pool(2) as pool:
+        cached = ml_cache(backend=LRU, batch="numbers", offload=pool)(steps.careful)
+        with pytest.raises(ValueError, match="below zero"):
+            cached.warm(calls) if how == "warm" else asyncio.run(cached.aio.warm(calls))
+        assert cached.peek([1]) is not None
 
 
 @pytest.mark.parametrize("tiers", [LRU, "disk"])
