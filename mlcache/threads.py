@@ -90,10 +90,20 @@ def start(purpose: str, work: Callable[[], object]) -> None:
 
     It may be that all threads of the pool wait for what they have started.
     """
-    if threading.current_thread().name.startswith(f"mlcache-{purpose}"):
-        threading.Thread(target=work, name=f"mlcache-{purpose}-nested", daemon=True).start()
+    if is_ours(purpose):
+        start_alone(purpose, work)
     else:
         pool(purpose).submit(work)
+
+
+def start_alone(purpose: str, work: Callable[[], object]) -> None:
+    """Have ``work`` done by a thread of its own, which counts as one of the pool's."""
+    threading.Thread(target=work, name=f"mlcache-{purpose}-nested", daemon=True).start()
+
+
+def is_ours(purpose: str = "") -> bool:
+    """Whether this is a thread of the pool for ``purpose``; without one, any thread that the library made."""
+    return threading.current_thread().name.startswith(f"mlcache-{purpose}")
 
 
 def close() -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlcache.flight import Flight, Flights, waiting_for
+from mlcache.threads import is_ours, start_alone
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,6 +17,9 @@ T = TypeVar("T")
 
 LOOK_EVERY = 1.0
 """Seconds between looks whether the event loop that leads a flight still runs."""
+
+PATIENCE = 0.02
+"""Seconds that work in a queue is given to begin, where whoever waits for it may hold the queue up."""
 
 tasks: set[Any] = set()
 """The tasks that lead flights. The event loop itself keeps only weak references to tasks."""
@@ -30,6 +34,8 @@ async def wait(flight: Flight, flights: Flights) -> Any:
         return None
     arrival = flight.arrival()
     with waiting_for(flight):
+        if flight.is_queued and is_ours():
+            asyncio.get_running_loop().call_later(PATIENCE, _see_off, flight)
         if _is_of_this_loop(flight.task):
             await arrival.wait()
         while not arrival.is_set():
@@ -38,6 +44,12 @@ async def wait(flight: Flight, flights: Flights) -> Any:
             if flight.is_stranded:
                 _abandon(flight, flights)
     return flight.outcome()
+
+
+def _see_off(flight: Flight) -> None:
+    """Have a flight begin that is still in a queue, which may wait for the thread of this very loop."""
+    if flight.is_queued:
+        start_alone("compute", flight.take_off)
 
 
 def _is_of_this_loop(task: asyncio.Task[Any] | None) -> bool:

@@ -785,6 +785,31 @@ async def test_a_full_pool_does_not_lock_up() -> None:
     assert sorted(inner_calls) == list(range(width))
 
 
+async def test_a_full_pool_whose_functions_await_what_is_queued_behind_them_goes_on() -> None:
+    width = pool("compute")._max_workers  # type: ignore[attr-defined]
+    entered, go = threading.Semaphore(0), threading.Event()
+
+    @ml_cache
+    def inner(x: int) -> int:
+        return x
+
+    @ml_cache(ignore=["entered", "go"])
+    def outer(x: int) -> int:
+        entered.release()
+        assert go.wait(PATIENCE)
+        return asyncio.run(inner.aio(0)) + x
+
+    outers = [asyncio.ensure_future(outer.aio(x)) for x in range(width)]
+    for _ in range(width):
+        assert await asyncio.to_thread(entered.acquire, timeout=PATIENCE)
+    queued = asyncio.ensure_future(inner.aio(0))
+    while not len(flights_of(inner)):
+        await asyncio.sleep(0)
+    go.set()
+    answers = await asyncio.wait_for(asyncio.gather(queued, *outers), PATIENCE)
+    assert answers == [0, *range(width)]
+
+
 def test_a_function_that_calls_itself_with_the_same_arguments_is_told_so() -> None:
     @ml_cache
     def loop(x: int) -> int:

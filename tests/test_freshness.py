@@ -562,6 +562,30 @@ async def test_who_waits_for_a_renewal_that_is_dropped_is_answered(
     gc.collect()  # a flow that nobody awaits says so here
 
 
+def test_a_renewal_may_await_one_that_is_queued_behind_it(
+    time: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Crew(size=1, linger=0.01)
+    monkeypatch.setattr("mlcache.crew._crew", busy)
+    inner_counted, inner = cached(Expiry(10, stale=5))
+    go = threading.Event()
+    go.set()
+
+    @ml_cache(ttl=Expiry(10, stale="1h"), ignore=["inner", "go"])
+    def outer(x: int) -> int:
+        assert go.wait(TIMEOUT)
+        return x + int(asyncio.run(inner.aio(1)))
+
+    assert outer(1) == 2
+    go.clear()
+    time.advance(11)
+    assert (outer(1), inner(1)) == (2, 1)  # both are to be renewed, by the only thread there is
+    time.advance(5)  # now nobody may be served the old inner one
+    go.set()
+    settle()
+    assert (outer(1), inner(1), inner_counted.calls) == (3, 2, 2)
+
+
 def test_renewal_goes_on_when_the_crew_is_full(time: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     counted, compute = cached(Expiry(60, stale=30))
     compute(1)

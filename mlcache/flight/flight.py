@@ -179,13 +179,22 @@ class Flight:
         task = self.task
         return task is not None and not task.get_loop().is_running()
 
-    def wait(self) -> Any:
-        """Block until it has landed, lending a hand if it has not taken off."""
+    @property
+    def is_queued(self) -> bool:
+        """Whether it may be in a queue: its job is yet to be offered, or nobody has begun that."""
+        return self.queued is not None and not self.landed and (self.job is None or not self.job.begun)
+
+    def take_off(self) -> None:
+        """Do the job here, once it is offered, if nobody has begun it."""
         if self.queued is not None:
             self.queued.wait()
+        if self.job is not None:
+            self.job.run()
+
+    def wait(self) -> Any:
+        """Block until it has landed, lending a hand if it has not taken off."""
         with waiting_for(self):
-            if self.job is not None:
-                self.job.run()
+            self.take_off()
             return self.future.result()
 
 

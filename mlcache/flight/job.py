@@ -26,6 +26,11 @@ class Job:
         self._context = copy_context()
         self._lock = threading.Lock()
 
+    @property
+    def begun(self) -> bool:
+        """Whether somebody has come to it."""
+        return self._work is None
+
     def run(self) -> None:
         """Do the work, unless somebody has begun it already."""
         work = self._take()
