@@ -64,7 +64,7 @@ class Freshness:
         with on_its_own():
             try:
                 self.look(slot)
-            except Exception:  # noqa: BLE001 - the model that is there goes on
+            except BaseException:  # noqa: BLE001 - the model that is there goes on, and so does the thread
                 self.failures.add()
 
     def _compare(self, slot: Slot) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from mlcache import clock
 from mlcache.errors import ModelError
-from mlcache.flight import Flight, aboard, waiting_for
+from mlcache.flight import Flight, Job, aboard, waiting_for
 from mlcache.models.churn import WINDOW, Churn
 from mlcache.models.freshness import Freshness
 from mlcache.models.info import Tally
@@ -55,6 +55,8 @@ class Leases:
                     self._load(slot, clock.ticks() + self._wait)
                 elif flight is not None:
                     flight.wait()
+                else:
+                    self._freshness.look_later(slot)
             except BaseException:
                 self.release(slot, holder)
                 raise
@@ -65,12 +67,14 @@ class Leases:
     async def acquire_async(self, model_id: str, holder: object) -> Slot:
         """The same for an event loop: a model that has to be loaded is loaded in a thread."""
         while True:
-            slot, flight, leads = self._claim(model_id, holder)
+            slot, flight, leads = self._claim(model_id, holder, queued=True)
             try:
                 if leads:
                     self._load_in_thread(slot)
                 if flight is not None:
                     await _landed(flight)
+                else:
+                    self._freshness.look_later(slot)
             except BaseException:
                 await self.release_async(slot, holder)
                 raise
@@ -87,10 +91,11 @@ class Leases:
         if self._shelf.leave(slot, holder):
             import asyncio
 
+            job = Job(partial(self._shelf.discard, slot))
             try:
-                closing = pool("close").submit(self._shelf.discard, slot)
-            except RuntimeError:  # no thread can be had, and nobody else would close it
-                self._shelf.discard(slot)
+                closing = pool("close").submit(job.run)
+            except RuntimeError:  # no thread can be had; it may be queued all the same
+                job.run()
                 return
             await asyncio.shield(asyncio.wrap_future(closing))  # it is closed also if we are cancelled
 
@@ -119,17 +124,18 @@ class Leases:
         """In a forked child, which has no threads."""
         self._pool = None
 
-    def _claim(self, model_id: str, holder: object) -> tuple[Slot, Flight | None, bool]:
-        slot, leads = self._shelf.claim(model_id, holder)
+    def _claim(
+        self, model_id: str, holder: object, *, queued: bool = False
+    ) -> tuple[Slot, Flight | None, bool]:
+        slot, leads = self._shelf.claim(model_id, holder, queued=queued)
         flight = slot.flight
         if flight is None:
             self.tally.hits.add()
-            self._freshness.look_later(slot)
         elif not leads:
             self.tally.coalesced.add()
         return slot, flight, leads
 
-    def _load(self, slot: Slot, ends: float) -> None:
+    def _load(self, slot: Slot, ends: float, *, for_tasks: bool = False) -> None:
         flight = cast("Flight", slot.flight)
         try:
             with aboard(flight):
@@ -138,8 +144,7 @@ class Leases:
             self.tally.failures.add()
             self._shelf.take_down(slot)
             # The error holds the frames, and the frames the flight: what nobody reads would be a circle.
-            shared = isinstance(error, Exception) and flight.watched
-            flight.end(error=error if shared else None)
+            flight.end(error=_shared(slot.model_id, error, for_tasks=for_tasks) if flight.watched else None)
             raise
         self.tally.loads.add()
         try:
@@ -161,15 +166,32 @@ class Leases:
         flight = cast("Flight", slot.flight)
         flight.watched = True
         ends = clock.ticks() + self._wait  # to wait for a thread is to wait, too
+        job = Job(partial(self._load_quietly, slot, ends), partial(self._give_up, slot))
+        flight.offer(job)  # all threads may be loading models that wait for this one
         try:
-            self.executor().submit(copy_context().run, self._load_quietly, slot, ends)
-        except RuntimeError as error:
-            self._shelf.take_down(slot)
-            flight.end(error=ModelError(f"no thread could be had to load a model: {error}"))
+            self.executor().submit(job.run)
+        except RuntimeError:  # it may be queued all the same
+            job.drop()
 
     def _load_quietly(self, slot: Slot, ends: float) -> None:
         with suppress(Exception):  # those who wait for the flight are told
-            self._load(slot, ends)
+            self._load(slot, ends, for_tasks=True)
+
+    def _give_up(self, slot: Slot) -> None:
+        flight = cast("Flight", slot.flight)
+        self._shelf.take_down(slot)
+        flight.end(error=ModelError(f"no thread could be had to load model {slot.model_id!r}"))
+
+
+def _shared(model_id: str, error: BaseException, *, for_tasks: bool) -> Exception | None:
+    """What those who wait are told; None where one of them is to load in place of who was interrupted."""
+    if isinstance(error, Exception):
+        return error
+    if not for_tasks:
+        return None
+    shared = ModelError(f"loading model {model_id!r} raised {error!r}")
+    shared.__cause__ = error
+    return shared
 
 
 async def _landed(flight: Flight) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mlcache import clock
-from mlcache.errors import ModelError, NoRoomError
+from mlcache.errors import InvalidModelError, ModelError, NoRoomError
 from mlcache.models.closing import close_model
 from mlcache.models.gate import Gate
 from mlcache.models.measure import Sizes, size_of_model
@@ -103,8 +103,15 @@ class Loader:
 
     def _fetch(self, model_id: str, described: Description) -> Any:
         if isinstance(self.repository, Fetches):
-            return self.repository.fetch(model_id, described)
-        return self.repository.get_model(model_id)
+            model: Any = self.repository.fetch(model_id, described)
+        else:
+            model = self.repository.get_model(model_id)
+        if model is None:
+            raise InvalidModelError(
+                f"the repository returned None for model {model_id!r}: "
+                "it has to raise UnknownModelError where there is no such model"
+            )
+        return model
 
     def _version(self, model_id: str, model: Any, before: Description) -> str | None:
         """The version of ``model``; None if it was replaced while it was loaded, so that nobody can tell.

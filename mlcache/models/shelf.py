@@ -43,8 +43,13 @@ class Shelf:
         self._order = itertools.count(1)
         self._closed = False
 
-    def claim(self, model_id: str, holder: object) -> tuple[Slot, bool]:
+    def claim(self, model_id: str, holder: object, *, queued: bool = False) -> tuple[Slot, bool]:
         """A lease on a model, and whether the caller has to load it.
+
+        Args:
+            model_id: of the model.
+            holder: of the lease.
+            queued: whether the caller would not load it itself, but offer that as a job.
 
         Raises:
             ModelError: the shelf was closed.
@@ -54,7 +59,7 @@ class Shelf:
                 raise ModelError("the cache of models was closed")
             slot = self.slots.get(model_id)
             if slot is None:
-                slot = self.slots[model_id] = Slot(model_id)
+                slot = self.slots[model_id] = Slot(model_id, queued=queued)
                 self._use(slot, holder)
                 return slot, True
             if slot.flight is not None:

@@ -36,9 +36,10 @@ class Slot:
         *("priority", "retired", "size", "turn", "used_at", "uses", "version"),
     )
 
-    def __init__(self, model_id: str) -> None:
+    def __init__(self, model_id: str, *, queued: bool = False) -> None:
         self.model_id = model_id
-        self.flight: Flight | None = Flight(Key("mlcache.models", model_id.encode()))
+        key = Key("mlcache.models", model_id.encode())
+        self.flight: Flight | None = Flight(key, queued=queued)
         self.model: Any = None
         self.version = ""
         self.size = 0
