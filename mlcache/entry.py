@@ -78,14 +78,6 @@ def judge(entry: Entry, now: float) -> Verdict:
     return Verdict.STALE if now < entry.stale_until else Verdict.DEAD
 
 
-def as_just_made(entry: Entry, now: float) -> Entry:
-    """An entry from the future, which a host whose clock is ahead has written, as if it were made now."""
-    ahead = entry.created - now
-    return msgspec.structs.replace(
-        entry, created=now, fresh_until=entry.fresh_until - ahead, stale_until=entry.stale_until - ahead
-    )
-
-
 Span = float | str | timedelta
 """A duration: seconds, text such as ``"1h30m"``, or a timedelta."""
 

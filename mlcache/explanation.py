@@ -8,6 +8,7 @@ import msgspec
 
 from mlcache import clock
 from mlcache.entry import FOREVER, Entry, Failure, Verdict, judge
+from mlcache.skew import as_seen
 from mlcache.units import show_seconds, show_size
 
 
@@ -38,6 +39,8 @@ def describe(entry: Entry | None) -> str:
     if entry is None:
         return "nothing"
     now = clock.now()
+    if as_seen(entry, now) is None:
+        return f"not used, as it is {show_seconds(entry.created - now)} from the future"
     left = entry.fresh_until - now
     until = "for ever" if left == FOREVER else f"for {show_seconds(left)}"
     state = f"fresh {until}" if judge(entry, now) is Verdict.FRESH else judge(entry, now).value

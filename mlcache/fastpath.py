@@ -32,7 +32,10 @@ _BODY = """\
         return {wait}_mlcache_detour({values})
 {digest}
     _mlcache_entry = _mlcache_find(_mlcache_digest)
-    if _mlcache_entry is not None and _mlcache_clock.now() < _mlcache_entry.fresh_until:
+    if (
+        _mlcache_entry is not None
+        and _mlcache_entry.created <= _mlcache_clock.now() < _mlcache_entry.fresh_until
+    ):
         try:
             _mlcache_touch(_mlcache_digest)
         except _mlcache_gone:

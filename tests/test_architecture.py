@@ -27,7 +27,7 @@ LAYERS = [
     ["units", "crew", "progress", "warning"],
     ["offload"],
     ["entry", "unchanging"],
-    ["sizes"],
+    ["sizes", "skew"],
     ["sealing_frames"],
     ["call", "events", "sealing", "result"],
     ["keys", "codec", "trace"],

@@ -16,7 +16,8 @@ import pytest
 from mlcache import ConfigurationError, Expiry, ml_cache
 from mlcache.crew import Crew, crew
 from mlcache.drive import RENEWALS
-from mlcache.entry import Entry, as_just_made
+from mlcache.entry import Entry
+from mlcache.skew import SKEW
 from mlcache.testing import FakeClock
 from mlcache.waiting import tasks
 
@@ -353,24 +354,41 @@ def test_wrong_options_name_themselves(options: dict[str, Any]) -> None:
         Expiry(60, **options)
 
 
-def test_an_entry_from_the_future_counts_as_just_made() -> None:
-    entry = as_just_made(Entry("v", created=1500.0, fresh_until=1560.0, stale_until=1590.0), 1000.0)
-    assert (entry.created, entry.fresh_until, entry.stale_until) == (1000.0, 1060.0, 1090.0)
+ROWS = pytest.mark.parametrize("backend", ["lru", "disk://{}", "lru?max_items=10, disk://{}"])
 
 
-def test_a_host_whose_clock_is_ahead_does_not_lengthen_a_lifetime(tmp_path: Path) -> None:
-    counted, compute = cached(Expiry(60), f"lru?max_items=10, disk://{tmp_path}")
-    with FakeClock(start=2_000_000_000.0):
+@ROWS
+@pytest.mark.parametrize("ahead", [SKEW, 3600.0])
+def test_a_host_whose_clock_is_ahead_does_not_lengthen_a_lifetime(
+    tmp_path: Path, backend: str, ahead: float
+) -> None:
+    _, compute = cached(Expiry(60), backend.format(tmp_path))
+    with FakeClock(start=2_000_000_000.0 + ahead):
+        first = compute(1)
+    with FakeClock(start=2_000_000_000.0) as time:
+        for _ in range(60):
+            assert (compute(1) == first) is (ahead <= SKEW)
+            time.advance(1)
+        time.advance(SKEW)
+        assert compute(1) != first
+
+
+def test_what_is_a_little_ahead_is_served_as_of_now(tmp_path: Path) -> None:
+    _, compute = cached(Expiry(60), f"disk://{tmp_path}")
+    with FakeClock(start=2_000_000_000.0 + SKEW):
         compute(1)
-        compute.invalidate(2)
-    _, other = cached(Expiry(60), f"lru?max_items=10, disk://{tmp_path}")
-    with FakeClock(start=1_999_999_000.0) as time:
-        result = other.call_with_info(1)
-        assert result.status == "hit"
-        assert result.age == 0
-        time.advance(59)
-        assert other.call_with_info(1).status == "hit"
-    assert counted.calls == 1
+    with FakeClock(start=2_000_000_000.0):
+        result = compute.call_with_info(1)
+        assert (result.status, result.age) == ("hit", 0)
+        assert result.http_headers()["Cache-Control"] == "max-age=60"
+
+
+def test_explain_says_that_an_entry_is_from_the_future() -> None:
+    _, compute = cached(Expiry(60), "lru")
+    with FakeClock(start=2_000_000_000.0 + 60):
+        compute(1)
+    with FakeClock(start=2_000_000_000.0):
+        assert "1m from the future" in compute.explain(1).tiers["lru"]
 
 
 STALE = pytest.mark.parametrize("stale", [None, 3.0], ids=["plain", "stale"])

@@ -12,7 +12,7 @@ from mlcache.backends.protocol import Backend
 from mlcache.backends.shared_lock import SharedLock
 from mlcache.backends.tiered import Found, Tiers
 from mlcache.backends.walk import Ask, OnFailure
-from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
+from mlcache.entry import Entry, Key, Verdict, judge
 from mlcache.errors import BackendError
 
 Written = tuple[Key, Entry]
@@ -88,10 +88,10 @@ class ManyTiers(Tiers):
         fresh: list[tuple[int, Entry]] = []
         left: list[int] = []
         for place, found in entries:
-            if found is None:
+            entry = None if found is None else self._due(found, now)
+            if entry is None:
                 left.append(place)
                 continue
-            entry = self._cap(as_just_made(found, now) if found.created > now else found)
             if now < entry.fresh_until:
                 best[place] = Found(entry, tier, now)
                 fresh.append((place, entry))

@@ -13,8 +13,9 @@ from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, 
 from mlcache.backends.recent import Recent
 from mlcache.backends.shared_lock import SharedLock
 from mlcache.backends.walk import Ask, Asked, OnFailure, run
-from mlcache.entry import Entry, Key, Verdict, as_just_made, judge
+from mlcache.entry import Entry, Key, Verdict, judge
 from mlcache.errors import BackendError
+from mlcache.skew import as_seen
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -97,10 +98,12 @@ class Tiers:
         best: Found | None = None
         mark = self._recent.mark
         for place, backend in enumerate(self.backends):
-            entry: Entry | None = await Ask(backend, "get", (key,), tell)
-            if entry is None or not _is_entry(entry, backend, key, tell):
+            kept: Entry | None = await Ask(backend, "get", (key,), tell)
+            if kept is None or not _is_entry(kept, backend, key, tell):
                 continue
-            entry = self._due(entry, now)
+            entry = self._due(kept, now)
+            if entry is None:
+                continue
             verdict = judge(entry, now)
             if verdict is Verdict.FRESH:
                 if place:
@@ -112,14 +115,16 @@ class Tiers:
 
     def _find_at_hand(self, key: Key) -> Found | None:
         """``finding`` where there is one tier, in memory: the walk takes several times as long."""
-        entry: Entry | None = self._nearest.find(key.digest)
-        if entry is None:
+        kept: Entry | None = self._nearest.find(key.digest)
+        if kept is None:
             return None
         with suppress(KeyError):  # evicted since
             self._nearest.touch(key.digest)
         now = clock.now()
-        entry = self._due(entry, now)
-        return None if judge(entry, now) is Verdict.DEAD else Found(entry, self.names[0], now)
+        entry = self._due(kept, now)
+        return (
+            None if entry is None or judge(entry, now) is Verdict.DEAD else Found(entry, self.names[0], now)
+        )
 
     def _keep_at_hand(self, key: Key, entry: Entry) -> None:
         """``keeping``, as above."""
@@ -131,9 +136,10 @@ class Tiers:
             finally:
                 Ask(self._nearest, "delete", (key,), _tell_nobody).carry_out()
 
-    def _due(self, entry: Entry, now: float) -> Entry:
-        """``entry``, with deadlines that hold here."""
-        return self._cap(as_just_made(entry, now) if entry.created > now else entry)
+    def _due(self, entry: Entry, now: float) -> Entry | None:
+        """``entry``, with deadlines that hold here; None if none do."""
+        seen = as_seen(entry, now)
+        return None if seen is None else self._cap(seen)
 
     def forget_nearest(self, namespace: str) -> None:
         """Clear a namespace in the nearest tier, if that is looked up without going through here."""

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from mlcache import clock
+from mlcache.backends.many import ManyTiers
 from mlcache.backends.memory import Lru
 from mlcache.backends.tiered import Tiers
 from mlcache.backends.walk import run, run_suspending
@@ -103,7 +104,7 @@ def test_an_entry_from_the_future_is_as_if_it_were_made_now() -> None:
     with FakeClock() as time:
         tiers, (near, _) = row()
         now = time.now()
-        near.put(KEY, Entry("ahead", now + 500, now + 560, now + 570))
+        near.put(KEY, Entry("ahead", now + 0.5, now + 60.5, now + 70.5))
         found = tiers.find(KEY)
         assert found is not None
         assert (found.entry.created, found.entry.fresh_until, found.entry.stale_until) == (
@@ -111,6 +112,20 @@ def test_an_entry_from_the_future_is_as_if_it_were_made_now() -> None:
             now + 60,
             now + 70,
         )
+
+
+def test_what_is_further_from_the_future_is_passed_over() -> None:
+    with FakeClock() as time:
+        stores = [Named(f"tier {place}") for place in range(2)]
+        tiers = ManyTiers(stores, fail)
+        now = time.now()
+        for each in (KEY, key(2)):
+            stores[0].put(each, Entry("ahead", now + 2, now + 62, now + 72))
+        stores[1].put(KEY, entry("far"))
+        one, *many = tiers.find(KEY), *run(tiers.finding_many([KEY, key(2)]))
+        assert one is not None
+        assert one.entry.value == "far"
+        assert [found and found.entry.value for found in many] == ["far", None]
 
 
 def test_all_tiers_are_written_and_emptied() -> None:
@@ -342,7 +357,7 @@ def test_one_tier_in_memory_finds_what_the_walk_finds() -> None:
     with FakeClock() as time:
         store = Watched()
         tiers = Tiers([store], fail, cap=lambda kept: Entry(kept.value, kept.created, kept.created + 30))
-        for kept in (entry("young"), Entry("ahead", time.now() + 500, time.now() + 560)):
+        for kept in (entry("young"), Entry("ahead", time.now() + 0.5, time.now() + 60.5)):
             tiers.keep(KEY, kept)
             near, far = tiers.find(KEY), run(tiers.finding(KEY))
             assert near is not None
