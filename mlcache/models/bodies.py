@@ -57,7 +57,7 @@ def columns_of(body: bytes, max_rows: int, max_columns: int) -> Columns:
     try:
         said = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelInputError(f"the body is no JSON: {error}") from None
+        raise ModelInputError(f"the body is no JSON: {error}{_hint(body)}") from None
     columns = _columns(said)
     if len(columns) > max_columns:
         raise ModelInputError(f"the body has {len(columns)} columns: give 1 to {max_columns}")
@@ -80,6 +80,13 @@ def frame_from(columns: Columns) -> Any:
         # What most models are asked about: made of one array, a frame takes a third of the time.
         return pd.DataFrame(np.array(list(columns.values())).T, columns=list(columns))
     return pd.DataFrame(columns)
+
+
+def _hint(body: bytes) -> str:
+    """What to write in place of that which Python's and other writers of JSON put there."""
+    if b"NaN" in body or b"Infinity" in body:
+        return ". It has no word for NaN nor Infinity: give null for a value that is missing"
+    return ""
 
 
 def _columns(said: Any) -> Columns:

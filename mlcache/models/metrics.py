@@ -78,8 +78,9 @@ class _Collector:
         for name, text in COUNTERS.items():
             yield CounterMetricFamily(f"mlcache_models_{name}", text, value=info[name])
         down = float(self._predictor.models.store_is_down)
-        yield GaugeMetricFamily("mlcache_models_store_is_down", "Whether it did not answer", value=down)
-        text = "Predictions, by how they came about"
+        text = "Whether the store did not answer when it was asked last"
+        yield GaugeMetricFamily("mlcache_models_store_is_down", text, value=down)
+        text = "Predictions, by how they came about; one that failed, or was refused by its model, is a miss"
         calls = CounterMetricFamily("mlcache_predictions", text, labels=["status"])
         counted = self._predictor.cached.cache_info()
         for name, status in PREDICTIONS.items():

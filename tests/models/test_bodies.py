@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mlcache import ml_cache
+from mlcache.errors import ModelInputError
 from mlcache.models.bodies import frame_of
 
 COLUMNS: dict[str, dict[str, list[Any]]] = {
@@ -44,3 +46,12 @@ def test_rows_can_be_written_to() -> None:
     frame = frame_of(b'{"columns": {"a": [1.0], "b": [2.0]}}', 10)
     frame["a"] += 1  # as a model that prepares its rows in place does
     assert np.array_equal(frame.to_numpy(), [[2.0, 2.0]])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_who_writes_what_json_has_no_word_for_is_told_what_to_write(value: float) -> None:
+    body = json.dumps({"columns": {"a": [value, 1.0]}}).encode()  # as Python writes it unless told not to
+    with pytest.raises(ModelInputError, match=r"no JSON.* give null for a value that is missing"):
+        frame_of(body, 10)
+    with pytest.raises(ModelInputError, match=r"no JSON: (?!.*null)"):
+        frame_of(b'{"columns"', 10)
