@@ -87,9 +87,9 @@ class Answers:
         if member.edition != self._desk.edition:
             return True
         return member.calls > 0 and (
-            member.calls >= plan.max_calls
-            or member.memory > plan.max_memory
-            or clock.ticks() - member.born >= plan.recycle
+            member.calls >= plan.max_calls * member.share
+            or member.held > plan.max_memory
+            or clock.ticks() - member.born >= plan.recycle * member.share
         )
 
     def _count(self, item: Item, answer: Answer, size: int) -> None:

@@ -7,6 +7,8 @@ import random
 FIRST = 0.05
 LONGEST = 10.0
 """Seconds between attempts, at first and at most."""
+LONGEST_READY = 1.0
+"""Seconds at most where workers start well, and it is calls that they die of: others are waiting."""
 TRIES = 3
 """Starts that may fail one after another before calls are refused rather than kept waiting."""
 
@@ -47,5 +49,6 @@ class Backoff:
         """Seconds to wait before the next start: exponential, with jitter, so that many do not go in step."""
         if self.deaths <= 1:
             return 0.0
-        longest = min(LONGEST, FIRST * 2.0 ** min(self.deaths - 2, 30))
+        bound = LONGEST if self.failed_starts else LONGEST_READY
+        longest = min(bound, FIRST * 2.0 ** min(self.deaths - 2, 30))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

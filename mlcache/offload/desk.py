@@ -125,6 +125,8 @@ class Desk:
         if self.idle and not len(self.queue):
             self._give(self.idle.pop(), item)
             self._room.notify()  # the place that was reserved in the queue is not needed
+            if len(self.queue):  # that worker is dead
+                self.hand_out()
         else:
             self.queue.push(item)
             if item.deadline is not None and item.deadline < self.wakes_at:

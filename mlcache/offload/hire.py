@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -128,6 +129,9 @@ def _fork(ours: socket.socket, theirs: socket.socket) -> int:
     from mlcache.offload import boot, worker
 
     del worker  # but imported: a thread that imports while we fork would leave its locks to the child
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()  # what is in its buffer would be written by the workers, too
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # there are threads, and it is asked for
         process = os.fork()

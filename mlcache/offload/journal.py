@@ -23,6 +23,10 @@ from mlcache.offload.filters import Filters, filters_here, set_filters
 MOST_RECORDS = 1000
 MOST_BYTES = 1 << 20
 """What is written down between two answers at most; what is more is counted."""
+URGENT = logging.WARNING
+"""From which level on a record is sent at once: a worker that dies or hangs afterwards answers no more."""
+MOST_URGENT = 100
+"""Records of one call at most that are sent at once; the others come with the answer."""
 
 _LONGEST = 1 << 16
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -71,6 +75,7 @@ class _Book:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self.urgent = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -105,6 +110,13 @@ class _Book:
 _book = _Book()
 
 
+def _nothing() -> None:
+    """What is done where nobody is told at once."""
+
+
+_on_urgent: Callable[[], object] = _nothing
+
+
 def terms() -> bytes:
     """In the parent: what ``start`` has to know in a worker."""
     loggers = list(logging.root.manager.loggerDict.items())
@@ -113,12 +125,15 @@ def terms() -> bytes:
     return msgspec.msgpack.encode(Terms(levels, logging.root.manager.disable, filters_here()))
 
 
-def start(data: bytes = b"") -> None:
+def start(data: bytes = b"", on_urgent: Callable[[], object] = _nothing) -> None:
     """In a worker: write down what is logged and warned of from now on.
 
     Args:
         data: the parent's ``terms()``; without them, levels and filters are Python's own.
+        on_urgent: called after what should not wait for the answer was written down.
     """
+    global _on_urgent  # noqa: PLW0603 - a worker has one parent
+    _on_urgent = on_urgent
     # Not by a handler: modules that set up logging when they are imported would write, too.
     logging.Logger.handle = _write_down  # type: ignore[method-assign,assignment]
     warnings.showwarning = _write_warning_down
@@ -130,8 +145,10 @@ def start(data: bytes = b"") -> None:
         set_filters(asked.filters)
 
 
-def take() -> bytes:
+def take(*, call_ends: bool = True) -> bytes:
     """In a worker: what was written down since the last time; nothing if there was nothing."""
+    if call_ends:
+        _book.urgent = 0
     try:
         page = _book.take()
         return b"" if page is None else msgspec.msgpack.encode(page)
@@ -171,6 +188,9 @@ def _write_down(logger: logging.Logger, record: logging.LogRecord) -> None:
     passed: Any = logger.filter(record)
     if passed:
         _book.write(_describe(passed if isinstance(passed, logging.LogRecord) else record))
+        if record.levelno >= URGENT and _book.urgent < MOST_URGENT:
+            _book.urgent += 1
+            _on_urgent()
 
 
 def _describe(record: logging.LogRecord) -> _Record:

@@ -23,6 +23,7 @@ class Member:
     Args:
         number: its own.
         slot: its place in the pool.
+        share: of the calls and the time that one may have before it is replaced, which it may have.
         edition: of the code that it imports, or a later one.
         end: the parent's end of its socket.
 
@@ -34,9 +35,10 @@ class Member:
         expected: whether its end is as it should be, and says nothing about the next worker.
     """
 
-    def __init__(self, number: int, slot: int, edition: int, end: socket.socket) -> None:
+    def __init__(self, number: int, slot: int, share: float, edition: int, end: socket.socket) -> None:
         self.number = number
         self.slot = slot
+        self.share = share
         self.edition = edition
         self.line = Line(end)
         self.state = "starting"
@@ -51,6 +53,16 @@ class Member:
         self.pinned: dict[int, Slot] = {}
         self._known: set[int] = set()
         self._room: Segment | None = None
+
+    @property
+    def has_place(self) -> bool:
+        """Whether its place is not to be given to another: not before it is known what it died of."""
+        return self.state != "ending" or not self.expected
+
+    @property
+    def held(self) -> int:
+        """Bytes of its own, and of arguments that something in it still refers to."""
+        return self.memory + sum(slot.length for slot in self.pinned.values())
 
     @property
     def room_size(self) -> int:

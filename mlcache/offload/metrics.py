@@ -83,7 +83,7 @@ class WorkerMetrics(msgspec.Struct, frozen=True):
         pid: its process; None while it is being started.
         state: ``"starting"``, ``"idle"``, ``"busy"`` or ``"ending"``.
         calls: that it has answered.
-        memory: bytes that it held when it last answered.
+        memory: bytes that it held when it last answered, with what it keeps of arguments in shared memory.
         restarts: how many workers had its place before it.
     """
 

@@ -46,12 +46,17 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
         resources=_factories({} if options["resources"] is None else options["resources"]),
         when_full=_one_of(options, "when_full", ("wait", "raise", "inline")),
         start_method=_start_method(options),
-        threads=fair_share(workers) if options["threads"] is None else _count(options, "threads"),
+        threads=_default_threads(workers) if options["threads"] is None else _count(options, "threads"),
         max_queue=math.inf if options["max_queue"] is None else _count(options, "max_queue"),
         max_calls=math.inf if options["max_calls"] is None else _count(options, "max_calls"),
         **{name: _bytes(options[name], name) for name in ("max_queue_bytes", "max_memory")},
         **{name: _seconds(options[name], name) for name in ("timeout", "recycle", "load_timeout")},
     )
+
+
+def _default_threads(workers: int) -> int:
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and int(said) else fair_share(workers)
 
 
 def fair_share(workers: int) -> int:

@@ -51,7 +51,8 @@ class Pool:
         start_method: ``"forkserver"`` (the default): workers are forks of a clean process; ``"spawn"``:
             each is a fresh interpreter; ``"fork"``: they are forks of this process, as it is at the
             first call.
-        threads: that numerical libraries may use in each worker. None: the cores shared out evenly.
+        threads: that numerical libraries may use in each worker. None: what
+            ``OMP_NUM_THREADS`` says, else the cores shared out evenly.
         max_calls: after so many calls a worker is replaced.
         max_memory: a worker that holds more bytes (or ``"2GiB"``) after a call is replaced.
         recycle: seconds (or ``"6h"``) after which a worker is replaced, between calls.

@@ -19,8 +19,9 @@ class Queue:
     def __init__(self, max_items: float, max_bytes: float) -> None:
         self._max_items = max_items
         self._max_bytes = max_bytes
-        self._heap: list[tuple[int, int, Item]] = []
-        self._deadlines: list[tuple[float, int, Item]] = []
+        # Numbers of calls: what was taken out stays in here for a while, and would keep its result.
+        self._heap: list[tuple[int, int]] = []
+        self._deadlines: list[tuple[float, int]] = []
         self._waiting: dict[int, Item] = {}
         self.bytes = 0
 
@@ -38,15 +39,16 @@ class Queue:
         """Have ``item`` wait; one that came earlier goes first."""
         self._waiting[item.number] = item
         self.bytes += item.size
-        heapq.heappush(self._heap, (-item.priority, item.number, item))
+        heapq.heappush(self._heap, (-item.priority, item.number))
         if item.deadline is not None:
-            heapq.heappush(self._deadlines, (item.deadline, item.number, item))
+            heapq.heappush(self._deadlines, (item.deadline, item.number))
 
     def pop(self) -> Item | None:
         """The next one; None if there is none."""
         while self._heap:
-            item = heapq.heappop(self._heap)[2]
-            if self.discard(item):
+            item = self._waiting.get(heapq.heappop(self._heap)[1])
+            if item is not None:
+                self.discard(item)
                 return item
         return None
 
@@ -73,7 +75,7 @@ class Queue:
         """Those that come too late, which wait no more."""
         late = []
         while self.next_deadline() <= now:
-            item = heapq.heappop(self._deadlines)[2]
+            item = self._waiting[heapq.heappop(self._deadlines)[1]]
             self.discard(item)
             late.append(item)
         return late

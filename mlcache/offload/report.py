@@ -31,7 +31,7 @@ def metrics(supervisor: Supervisor | None) -> PoolMetrics:
                     pid=member.pid,
                     state=member.state,
                     calls=member.calls,
-                    memory=member.memory,
+                    memory=member.held,
                     restarts=max(supervisor.staff.starts[member.slot] - 1, 0),
                 )
                 for member in members

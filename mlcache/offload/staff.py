@@ -21,7 +21,7 @@ from mlcache.offload.desk import GRACE
 from mlcache.offload.hire import Nursery
 from mlcache.offload.member import Member
 from mlcache.offload.nursery import BORN, UNBORN
-from mlcache.offload.wire import Answer, Message, Need, Ready, Setup, Unready, WireError
+from mlcache.offload.wire import Answer, Message, Need, Ready, Said, Setup, Unready, WireError
 
 if TYPE_CHECKING:
     from mlcache.offload.desk import Desk
@@ -57,7 +57,7 @@ class Staff:
         """Order workers for the places that nobody has, if it is time to."""
         if now < self._hire_at:
             return
-        taken = {member.slot for member in self._desk.members.values() if member.state != "ending"}
+        taken = {member.slot for member in self._desk.members.values() if member.has_place}
         for slot in sorted(set(range(self._plan.workers)) - taken):
             try:
                 self._hire(slot, now)
@@ -69,7 +69,7 @@ class Staff:
         """When something has to be done if nothing is heard. The caller holds the desk's lock."""
         members = self._desk.members.values()
         due = min((member.due for member in members), default=math.inf)
-        missing = self._plan.workers > sum(member.state != "ending" for member in members)
+        missing = self._plan.workers > sum(member.has_place for member in members)
         needed = not self._desk.closed or len(self._desk.queue)
         return min(due, self._hire_at) if missing and needed else due
 
@@ -81,7 +81,9 @@ class Staff:
                 waited = f"loading its resources took longer than {self._plan.load_timeout:.3g} s"
                 self._end(member, WorkerStartError(waited))
             elif member.state == "busy":
-                self._time_out(member)
+                self._hear(member)  # the answer may have come while this thread was busy
+                if member.state == "busy" and member.due <= now:
+                    self._time_out(member)
             else:
                 self._end(member)
 
@@ -120,7 +122,9 @@ class Staff:
             self._nursery = Nursery(self._plan.start_method, self._plan.threads)
             self._selector.register(self._nursery, selectors.EVENT_READ, self._hear_nursery)
         number, edition = next(self._numbers), self._desk.edition
-        member = Member(number, slot, edition, self._nursery.start(number))
+        # Those that begin together would all be replaced together, and nobody be there meanwhile.
+        share = 1.0 if self.starts[slot] else (slot + 1) / self._plan.workers
+        member = Member(number, slot, share, edition, self._nursery.start(number))
         member.due = now + self._plan.load_timeout
         try:
             opens, files = None, list[int]()
@@ -152,10 +156,13 @@ class Staff:
         return was_ready and member.state != "ending"
 
     def _heed(self, member: Member, message: Message) -> None:
-        if isinstance(message, Answer) and member.item is not None:
+        if isinstance(message, Said):
+            journal.replay(message.journal)
+        elif isinstance(message, Answer) and member.item is not None:
             self._answers.take(member, message)
         elif isinstance(message, Need) and member.item is not None:
             member.make_room(message.size)
+            member.due = max(member.due, clock.ticks() + AGAIN)  # it has computed, and is copying
         elif isinstance(message, Ready) and member.state == "starting":
             self._started(member, message)
         elif isinstance(message, Unready) and member.state == "starting":
@@ -229,7 +236,12 @@ class Staff:
         self._selector.unregister(nursery)
         self._nursery = None
         nursery.close()
-        for member in list(self._desk.members.values()):
+        members = list(self._desk.members.values())
+        with self._desk.lock:
+            self._desk.idle.clear()  # none of them is to be given what another one leaves
+            for member in members:
+                member.state = "ending"
+        for member in members:
             if member.pid is not None:
                 with contextlib.suppress(OSError):
                     os.kill(member.pid, signal.SIGKILL)
@@ -261,7 +273,7 @@ class Staff:
 
     def _lost_call(self, item: Item, ended: str, reason: BaseException | None) -> None:
         item.kills += 1
-        if item.retry and item.kills <= 1 and not self._desk.closed:
+        if item.retry and item.kills <= 1:
             with self._desk.lock:
                 self._desk.queue.push(item)
                 self._desk.hand_out()

@@ -11,7 +11,8 @@ import array
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -123,6 +124,12 @@ class Need(msgspec.Struct, array_like=True, frozen=True, tag=True):
     size: int
 
 
+class Said(msgspec.Struct, array_like=True, frozen=True, tag=True):
+    """From a worker in the middle of a call: what it has just logged."""
+
+    journal: bytes
+
+
 class Answer(msgspec.Struct, array_like=True, frozen=True, tag=True):
     """From a worker: what came of a call.
 
@@ -147,7 +154,7 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, tag=True):
     freed: list[int] = []
 
 
-Message: TypeAlias = Setup | Call | Room | Stop | Ready | Unready | Need | Answer
+Message: TypeAlias = Setup | Call | Room | Stop | Ready | Unready | Need | Said | Answer
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode
@@ -162,6 +169,7 @@ class Line:
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
+        self._sending = threading.Lock()
         self._arrived = bytearray()
         self._files: list[int] = []
 
@@ -182,6 +190,23 @@ class Line:
         Raises:
             OSError: the other end is gone, or (where this end does not block) takes no more.
         """
+        with self._sending:
+            self._send(message, files)
+
+    def interject(self, make: Callable[[], Message | None]) -> None:
+        """Send what ``make`` makes now, unless this end is sending: then it comes with what is sent later.
+
+        Raises:
+            OSError: the other end is gone.
+        """
+        if self._sending.acquire(blocking=False):
+            try:
+                if (message := make()) is not None:
+                    self._send(message)
+            finally:
+                self._sending.release()
+
+    def _send(self, message: Message, files: Sequence[int] = ()) -> None:
         body = _encode(message)
         frame = _HEADER.pack(_MAGIC, len(body)) + body
         sent = socket.send_fds(self._socket, [frame], [*files]) if files else self._socket.send(frame)

@@ -14,7 +14,7 @@ from mlcache import clock, switch
 from mlcache.offload import failures, functions, journal, limits, transport
 from mlcache.offload.mapping import Inbox, Outbox
 from mlcache.offload.transport import Buffer
-from mlcache.offload.wire import Answer, Call, Line, Message, Payload, Ready, Setup, Stop, Unready
+from mlcache.offload.wire import Answer, Call, Line, Message, Payload, Ready, Said, Setup, Stop, Unready
 
 _MOMENT = 0.05
 """Seconds."""
@@ -50,7 +50,7 @@ class Worker:
             self._line.send(self._set_up(message, files))
 
     def _set_up(self, setup: Setup, files: list[int]) -> Ready | Unready:
-        journal.start(setup.journal)
+        journal.start(setup.journal, self._say)
         try:
             limits.limit_threads(setup.threads)
             parts = self._inbox.parts(setup.payload, setup.opens, files)
@@ -74,8 +74,15 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - no memory, most likely
             ok, payload = False, Payload([failures.pack(error)])
         del result  # which may be the arguments
+        _flush()
         keeps, freed = self._inbox.done(call), self._inbox.freed()
         return Answer(call.number, ok, payload, seconds, self._memory.now(), journal.take(), keeps, freed)
+
+    def _say(self) -> None:
+        """Send what was logged, in the middle of a call."""
+        if os.getpid() == self._process:  # not a fork that the function has made
+            with contextlib.suppress(OSError):  # the parent has ended, which the end of the call notices
+                self._line.interject(_said)
 
     def _outcome(self, call: Call, files: list[int]) -> tuple[bool, list[Buffer], float]:
         started = clock.ticks()
@@ -107,9 +114,15 @@ def _dump(value: object) -> list[Buffer]:
         raise
 
 
+def _said() -> Said | None:
+    said = journal.take(call_ends=False)
+    return Said(said) if said else None
+
+
 def _flush() -> None:
+    """Write out what was printed: a worker that is killed does not."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, replaced, or read by nobody
             stream.flush()
 
 

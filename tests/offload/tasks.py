@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +30,46 @@ def pid() -> int:
 def hang() -> NoReturn:
     while True:
         threading.Event().wait()
+
+
+def tell_and_wait_for(path: str, other: str) -> str:
+    """Writes its process down, and waits for another file to be there."""
+    tell(path)
+    while not Path(other).exists():
+        threading.Event().wait(0.005)
+    return "went"
+
+
+def warn(logger: str, text: str) -> str:
+    logging.getLogger(logger).warning(text)
+    return text
+
+
+def warn_often(logger: str, times: int) -> None:
+    for number in range(times):
+        logging.getLogger(logger).warning("%d", number)
+
+
+def log_and(logger: str, then: Callable[[], Any]) -> Any:
+    logging.getLogger(logger).info("leading up to it")
+    logging.getLogger(logger).error("about to fail")
+    return then()
+
+
+def terminate_a_child() -> int | None:
+    """How a fork that the function made ends when it is asked to."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(theirs, b"here")
+        hang()
+    os.read(ours, 4)
+    os.kill(child, signal.SIGTERM)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def draw() -> float:
+    return float(np.random.rand())  # noqa: NPY002 - the generator that forks share
 
 
 def hang_in_c() -> None:
