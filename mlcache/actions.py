@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from types import FunctionType
 from typing import Any
 
 import msgspec
 
-from mlcache import clock, engines, forks, keys, switch
+from mlcache import clock, engines, forks, keys, misses
 from mlcache.by_hand import invalidate, peek, put, refresh
 from mlcache.cache import Cache, Options
 from mlcache.call import Call, Parameters, Values, text_name
-from mlcache.drive import blocking, suspending
 from mlcache.entry import FOREVER, Entry, Failure, Key
 from mlcache.errors import ConfigurationError
 from mlcache.explanation import Explanation, describe
@@ -112,8 +111,8 @@ class Actions:
         if cache.settings.disabled and suspends == self.suspends and not cache.offloads:
             return self.local
         exits = Exits(
-            miss=self._miss_suspending if suspends else self._miss,
-            detour=self._detour_suspending if suspends else self._detour,
+            miss=partial(misses.miss_suspending if suspends else misses.miss, cache),
+            detour=partial(misses.detour_suspending if suspends else misses.detour, cache),
             count_hit=cache.tally.hits.add,
         )
         memory = None if cache.settings.disabled or not cache.terms.expiry.is_plain else cache.store.memory
@@ -126,7 +125,7 @@ class Actions:
 
     def outcome(self, call: Call) -> Coroutine[Step, Any, Outcome]:
         """The flow of one call, past the cache where that is switched off."""
-        return bypass(call) if self._is_off() else answer(call, self.cache.terms)
+        return misses.outcome(self.cache, call)
 
     async def within(self, max_age: float, args: Values, kwargs: Kwargs) -> Any:
         """The flow of one call whose answer must not be older than ``max_age`` seconds."""
@@ -228,36 +227,7 @@ class Actions:
         return f"{kind}, keyed by content"
 
     def _is_off(self) -> bool:
-        return switch.is_disabled() or self.cache.settings.disabled
-
-    def _miss(self, digest: bytes, values: Values) -> Any:
-        """Answer a call that memory could not, while caching is on and nobody looks on.
-
-        A fresh entry that lies farther off is handed out here. The flow would do the same, but its steps
-        take half as long again as finding a small value on disk.
-        """
-        cache = self.cache
-        found = cache.store.find(Key(cache.namespace, digest))
-        if found is not None and cache.terms.is_simply_served(found):
-            cache.tally.hits.add()
-            return cache.hand_out(found.entry)
-        flow = answer(cache.call(digest, values), cache.terms, [found])
-        return cache.hand_out(blocking(flow, cache).entry)
-
-    async def _miss_suspending(self, digest: bytes, values: Values) -> Any:
-        cache = self.cache
-        outcome = await suspending(self.outcome(cache.call(digest, values)), cache)
-        return cache.hand_out(outcome.entry)
-
-    def _detour(self, values: Values) -> Any:
-        cache = self.cache
-        digest = b"" if switch.is_disabled() else cache.digest(values)
-        return cache.hand_out(blocking(self.outcome(cache.call(digest, values)), cache).entry)
-
-    async def _detour_suspending(self, values: Values) -> Any:
-        if not switch.is_disabled():
-            return await self._miss_suspending(self.cache.digest(values), values)
-        return self.cache.hand_out((await suspending(bypass(self.cache.call(b"", values)), self.cache)).entry)
+        return misses.is_off(self.cache)
 
     def _result(self, outcome: Outcome) -> Result[Any]:
         entry = outcome.entry

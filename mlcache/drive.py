@@ -142,9 +142,9 @@ def _land(step: Land, parts: Parts) -> None:
         parts.flights.land(step.flight, None)
 
 
-def _share(step: Share, _: Parts) -> None:
-    # Who has left the work to a thread waits as all others do, but for its end.
-    if step.flight.queued is None:
+def _share(step: Share, parts: Parts) -> None:
+    # Who has left the work to a thread waits as all others do, but for its end; so do all where that is near.
+    if step.flight.queued is None and not parts.store.at_hand:
         step.flight.end(step.outcome)
 
 
@@ -286,5 +286,5 @@ AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Drop: _drop_suspending,
 }
 
-AT_HAND: set[type[Step]] = {Find, Keep, Drop}
+AT_HAND: set[type[Step]] = {Find, Keep, Drop, Share}
 """What need not be awaited where all entries are at hand."""

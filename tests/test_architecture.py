@@ -41,6 +41,7 @@ LAYERS = [
     ["settings"],
     ["stores"],
     ["cache"],
+    ["misses"],
     ["actions"],
     ["batch"],
     ["sending"],

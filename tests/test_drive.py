@@ -13,6 +13,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -22,7 +23,7 @@ from mlcache import AsyncCachedFunction, CachedFunction, Expiry, RecursiveCallEr
 from mlcache.backends.memory import Lru
 from mlcache.entry import Entry, Key
 from mlcache.events import hook
-from mlcache.flight import Flight, Flights
+from mlcache.flight import Flights
 from mlcache.threads import pool
 
 PATIENCE = 20.0
@@ -62,17 +63,20 @@ def when_joined(
 ) -> threading.Event:
     """An event that is set when so many callers lead or follow a flight."""
     flights, joined, lock, all_there = flights_of(cached), [0], threading.Lock(), threading.Event()
-    join = flights.join
 
-    def counting(*args: Any, **kwargs: Any) -> tuple[Flight, bool]:
-        found = join(*args, **kwargs)
-        with lock:
-            joined[0] += 1
-            if joined[0] == number:
-                all_there.set()
-        return found
+    def counting(join: Callable[..., Any]) -> Callable[..., Any]:
+        def join_and_count(*args: Any, **kwargs: Any) -> Any:
+            found = join(*args, **kwargs)
+            with lock:
+                joined[0] += found is not None
+                if joined[0] == number:
+                    all_there.set()
+            return found
 
-    flights.join = counting  # type: ignore[method-assign]
+        return join_and_count
+
+    flights.join = counting(flights.join)  # type: ignore[method-assign]
+    flights.under_way = counting(flights.under_way)  # type: ignore[method-assign]
     return all_there
 
 
@@ -200,11 +204,14 @@ def test_what_is_forgotten_while_it_is_written_is_not_kept() -> None:
     assert score.peek(1) is None
 
 
+@pytest.mark.parametrize("backend", ["lru", "disk"])
 @pytest.mark.parametrize("use", ["put", "refresh"])
-async def test_what_an_answer_prompts_to_write_is_not_undone_by_its_flight(use: str) -> None:
+async def test_what_an_answer_prompts_to_write_is_not_undone_by_its_flight(
+    use: str, backend: str, tmp_path: Path
+) -> None:
     given = itertools.count(1)
 
-    @ml_cache(ignore="given")
+    @ml_cache(backend=f"disk://{tmp_path}" if backend == "disk" else backend, ignore="given")
     async def score(x: int) -> int:
         await asyncio.sleep(0)
         return next(given) * x

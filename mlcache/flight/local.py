@@ -45,9 +45,20 @@ class Flights:
                 flight = self._flights[key.digest] = Flight(key, queued=queued)
                 return flight, True
             flight.watched = True
-        if is_led_here(flight):
-            raise recursion(key)
-        return flight, False
+        return _joined(flight), False
+
+    def under_way(self, key: Key) -> Flight | None:
+        """The flight for ``key``, which the caller joins, if there is one.
+
+        Raises:
+            RecursiveCallError: as ``join``.
+        """
+        with self._lock:
+            flight = self._flights.get(key.digest)
+            if flight is None:
+                return None
+            flight.watched = True
+        return _joined(flight)
 
     def lead_anew(self, key: Key, *, queued: bool = False) -> Flight:
         """A new flight for ``key``, which the caller leads, in place of any that is under way."""
@@ -111,6 +122,12 @@ class Flights:
                 del self._flights[flight.key.digest]
         if flight.queued is not None:
             flight.queued.set()
+
+
+def _joined(flight: Flight) -> Flight:
+    if is_led_here(flight):
+        raise recursion(flight.key)
+    return flight
 
 
 _alive: weakref.WeakSet[Flights] = weakref.WeakSet()

@@ -39,6 +39,18 @@ def test_the_first_leads_and_the_next_join() -> None:
     assert len(flights) == 2
 
 
+def test_who_need_not_lead_joins_only_what_is_under_way() -> None:
+    flights = Flights()
+    assert flights.under_way(KEY) is None
+    assert len(flights) == 0
+    flight, _ = flights.join(KEY)
+    assert not flight.watched
+    assert flights.under_way(KEY) is flight
+    assert flight.watched
+    with aboard(flight), pytest.raises(RecursiveCallError):
+        flights.under_way(KEY)
+
+
 def test_landing_gives_all_the_result_and_makes_room_for_the_next() -> None:
     flights = Flights()
     flight, _ = flights.join(KEY)

@@ -1,0 +1,76 @@
+"""Where calls go that the fast path cannot answer: to the flow, by the shortest way there is."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from mlcache import switch
+from mlcache.cache import Cache
+from mlcache.call import Call, Values
+from mlcache.drive import blocking, suspending
+from mlcache.entry import Key
+from mlcache.events import Coalesced
+from mlcache.flow import answer, bypass
+from mlcache.steps import Outcome, Step
+from mlcache.waiting import wait
+
+
+def is_off(cache: Cache) -> bool:
+    """Whether calls go past the cache here."""
+    return cache.settings.disabled or switch.is_disabled()
+
+
+def outcome(cache: Cache, call: Call) -> Coroutine[Step, Any, Outcome]:
+    """The flow of one call, past the cache where that is switched off."""
+    return bypass(call) if is_off(cache) else answer(call, cache.terms)
+
+
+def miss(cache: Cache, digest: bytes, values: Values) -> Any:
+    """Answer a call that memory could not, while caching is on and nobody looks on.
+
+    A fresh entry that lies farther off is handed out here. The flow would do the same, but its steps
+    take half as long again as finding a small value on disk.
+    """
+    call = cache.call(digest, values)
+    found = cache.store.find(call.key)
+    if found is not None and cache.terms.is_simply_served(found):
+        cache.tally.hits.add()
+        return cache.hand_out(found.entry)
+    return cache.hand_out(blocking(answer(call, cache.terms, (found,)), cache).entry)
+
+
+async def miss_suspending(cache: Cache, digest: bytes, values: Values) -> Any:
+    """As ``miss``, on an event loop, and also while somebody looks on.
+
+    Who finds nothing in memory, but a flight under way, waits for it here. The flow would do the same; but
+    a thousand tasks may wait, and each that holds a flow and its driver takes twice as long to be let go.
+    """
+    store = cache.store
+    if not store.at_hand:
+        call = cache.call(digest, values)
+        return cache.hand_out((await suspending(outcome(cache, call), cache)).entry)
+    key = Key(cache.namespace, digest)
+    found = store.find(key)
+    flight = cache.flights.under_way(key) if found is None else None
+    if flight is not None:
+        cache.tell(Coalesced(key))
+        shared: Outcome | None = await wait(flight, cache.flights)
+        if shared is not None:
+            return cache.hand_out(shared.entry)
+        found = store.find(key)
+    made = await suspending(answer(cache.call(digest, values), cache.terms, (found,)), cache)
+    return cache.hand_out(made.entry)
+
+
+def detour(cache: Cache, values: Values) -> Any:
+    """Answer a call while somebody looks on, or where caching is off."""
+    digest = b"" if switch.is_disabled() else cache.digest(values)
+    return cache.hand_out(blocking(outcome(cache, cache.call(digest, values)), cache).entry)
+
+
+async def detour_suspending(cache: Cache, values: Values) -> Any:
+    """As ``detour``, on an event loop."""
+    if not switch.is_disabled():
+        return await miss_suspending(cache, cache.digest(values), values)
+    return cache.hand_out((await suspending(bypass(cache.call(b"", values)), cache)).entry)
