@@ -45,7 +45,10 @@ async def lead(order: Order, plan: Plan, seats: Sequence[Seat], convoy: Flight) 
         await _lead(order, plan, seats, _Leg(convoy, outcomes))
     except BaseException as error:
         left = [flight for flight in flights_of(seats) if not flight.landed]
-        await LandMany([(flight, None) for flight in left])  # others may have better luck
+        if isinstance(error, Exception):
+            await LandMany([(flight, None) for flight in left])  # others may have better luck
+        else:
+            await CrashMany(left, error)
         await Disband(convoy, error=error)
         raise
     await Disband(convoy, outcomes)

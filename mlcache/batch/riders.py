@@ -11,7 +11,7 @@ from mlcache.batch.order import Order
 from mlcache.call import Values
 from mlcache.errors import BatchTimeoutError, ConfigurationError
 from mlcache.flight import Flight, Flights, Job
-from mlcache.flight.carried import CarriedError
+from mlcache.flight.carried import CarriedError, carried
 from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, is_inside
 from mlcache.offload.tickets import Ticket
 from mlcache.steps import Outcome
@@ -161,7 +161,7 @@ def outcome_of(flight: Flight) -> Outcome | None:
     """
     outcome: Outcome | None
     try:
-        outcome = flight.outcome() or flight.own
+        outcome = landing_of(flight)
     except CarriedError as carrier:
         raised = carrier.error
     else:
@@ -170,6 +170,22 @@ def outcome_of(flight: Flight) -> Outcome | None:
         raise raised  # here, where it does not become the context of itself
     finally:
         del raised  # whose traceback holds this frame: a circle
+
+
+def landing_of(flight: Flight) -> Outcome | None:
+    """``outcome_of`` for a flow, which what was raised reaches in a form that coroutines pass on.
+
+    The flight is the caller's own. What ended its batch is what computing the item came to, and to try again
+    would go on for ever; but the user's interrupt, which hits any thread, is a matter of that thread alone.
+    """
+    outcome: Outcome | None = flight.outcome() or flight.own
+    if outcome is not None or flight.error is None or isinstance(flight.error, KeyboardInterrupt):
+        return outcome
+    error, flight.error = flight.error, None
+    try:
+        raise carried(error)
+    finally:
+        del error  # whose traceback holds this frame: a circle
 
 
 def _of(batch: Batch, what: str, item: Any) -> Any:

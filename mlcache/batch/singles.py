@@ -14,7 +14,7 @@ from mlcache.batch.items import Collected
 from mlcache.batch.leading import lead
 from mlcache.batch.options import Batch
 from mlcache.batch.order import Order
-from mlcache.batch.riders import Desk, Rider, Tasks, Turns
+from mlcache.batch.riders import Desk, Rider, Tasks, Turns, landing_of
 from mlcache.batch.seats import Plan, Seat, convoy_of
 from mlcache.batch.steps import CrashMany, recursion
 from mlcache.cache import Cache
@@ -151,8 +151,12 @@ class Singles:
         self.batcher.after_fork()
 
     def _compute(self, riders: Sequence[Rider]) -> None:
-        with suppress(Exception):  # it has landed in the flights
+        try:
             blocking(self._ride(riders), self._cache)
+        except KeyboardInterrupt:  # of this thread, whosever batch it hit
+            raise
+        except BaseException:  # noqa: BLE001, S110 - it has landed in the flights
+            pass
 
     async def _compute_suspending(self, riders: Sequence[Rider]) -> None:
         with suppress(Exception):
@@ -180,18 +184,15 @@ async def _patiently(rider: Rider, desk: Desk, arrival: Arrival) -> None:
 
 
 def _board(step: Board, _: Parts) -> Outcome | None:
-    flight = step.rider.flight
     step.singles.wait(step.rider)
-    outcome: Outcome | None = flight.outcome() or flight.own
-    return outcome
+    return landing_of(step.rider.flight)
 
 
 async def _board_suspending(step: Board, parts: Parts) -> Outcome | None:
     flight = step.rider.flight
     with waiting_for(flight):
         await step.singles.arrival(step.rider, suspends=parts.suspends)
-    outcome: Outcome | None = flight.outcome() or flight.own
-    return outcome
+    return landing_of(flight)
 
 
 ACTIONS[Board] = _board

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,10 @@ class Upper:
 def clock() -> Iterator[FakeClock]:
     with FakeClock() as clock:
         yield clock
+
+
+def close(cached: Any) -> None:
+    cached._actions.cache.store.close()
 
 
 on_both = pytest.mark.parametrize("on_loop", [False, True], ids=["thread", "loop"])
@@ -114,6 +120,59 @@ def test_it_may_raise_what_coroutines_cannot_pass_on(kind: type[BaseException], 
         assert caught.type is expected
         root = caught.value.__cause__ if expected is RuntimeError else caught.value
         assert (type(root), str(root)) == (kind, "no 1")
+
+
+@on_both
+@pytest.mark.parametrize("kept_in", ["memory", "disk"])
+@pytest.mark.parametrize("kind", [futures.CancelledError, asyncio.CancelledError, SystemExit])
+def test_what_ends_a_batch_is_raised_and_not_tried_for_ever(
+    kind: type[BaseException], kept_in: str, tmp_path: Path, *, on_loop: bool
+) -> None:
+    calls: list[list[int]] = []
+    backend = LRU if kept_in == "memory" else f"disk://{tmp_path}"
+
+    @ml_cache(backend=backend, batch="numbers", version="1", ignore=["kind", "calls"])
+    def fail(numbers: list[int]) -> list[int]:
+        calls.append(numbers)
+        assert len(calls) < 10, "it is tried for ever"
+        raise kind
+
+    with pytest.raises(kind):
+        asyncio.run(fail.aio.one(1)) if on_loop else fail.one(1)
+    assert calls == [[1]]
+    close(fail)
+
+
+async def test_a_task_that_ends_in_a_batch_of_a_coroutine_function_is_raised_and_not_tried_for_ever() -> None:
+    calls: list[list[int]] = []
+
+    @ml_cache(backend=LRU, batch="numbers", version="1", ignore=["calls"])
+    async def fail(numbers: list[int]) -> list[int]:
+        calls.append(numbers)
+        assert len(calls) < 10, "it is tried for ever"
+        raise asyncio.CancelledError("a task of its own")
+
+    for error in await asyncio.gather(fail.one(1), fail.one(2), return_exceptions=True):
+        assert isinstance(error, asyncio.CancelledError)
+    assert sorted(number for numbers in calls for number in numbers) == [1, 2]
+
+
+async def test_who_rides_in_a_batch_that_the_user_interrupts_finds_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[threading.Thread] = []
+
+    @ml_cache(backend=LRU, batch="numbers", version="1", ignore=["threads"])
+    def negative(numbers: list[int]) -> list[int]:
+        threads.append(threading.current_thread())
+        if len(threads) == 1:
+            raise KeyboardInterrupt
+        return [-number for number in numbers]
+
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # the thread of the batch ends by it
+    assert await negative.aio.one(1) == -1
+    for thread in threads:
+        thread.join()
 
 
 @on_both
