@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import signal
 import socket
 from collections.abc import Sequence
 
@@ -121,6 +123,17 @@ class Member:
             self._room = None  # which the worker has let go of: it is handed over as it is
             return [memory[offset : offset + length].data for offset, length in payload.places]
         return [_copy(room.memory[offset : offset + length], reuse) for offset, length in payload.places]
+
+    def end_in_words(self, status: int | None) -> str:
+        """How its process ended."""
+        name = f"worker process {self.pid}" if self.pid else "a worker process"
+        if status is None:
+            return f"{name} ended"
+        if status < 0:
+            with contextlib.suppress(ValueError):
+                return f"{name} was killed by {signal.Signals(-status).name}"
+            return f"{name} was killed by signal {-status}"
+        return f"{name} ended with status {status}"
 
     def close(self) -> None:
         """Give back what it had."""

@@ -262,7 +262,7 @@ class Staff:
         for slot in member.pinned.values():
             self._desk.arena.give_back(slot)
         member.close()
-        ended = _how(member, status)
+        ended = member.end_in_words(status)
         if not member.expected and not member.born:
             self._failed_to_start(member.reason or WorkerDied(f"{ended} before it took calls"))
         elif not member.expected:
@@ -290,14 +290,3 @@ class Staff:
         self._hire_at = clock.ticks() + backoff.delay()
         if backoff.is_broken and not any(member.born for member in self._desk.members.values()):
             self._desk.fail_waiting(self._desk.start_error())
-
-
-def _how(member: Member, status: int | None) -> str:
-    name = f"worker process {member.pid}" if member.pid else "a worker process"
-    if status is None:
-        return f"{name} ended"
-    if status < 0:
-        with contextlib.suppress(ValueError):
-            return f"{name} was killed by {signal.Signals(-status).name}"
-        return f"{name} was killed by signal {-status}"
-    return f"{name} ended with status {status}"
