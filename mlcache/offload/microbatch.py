@@ -233,6 +233,7 @@ class LoopBatcher(MicroBatcher):
         super().__init__(compute, rules)
         self._compute_suspending = compute
         self._news: asyncio.Event | None = None
+        self._unbegun: dict[object, list[Ticket]] = {}
         self.task: asyncio.Task[None] | None = None
 
     def serve_elsewhere(self, first: list[Ticket] | None = None) -> None:
@@ -248,10 +249,11 @@ class LoopBatcher(MicroBatcher):
             self._news.set()
         return started
 
-    async def _serve(self, first: list[Ticket] | None = None) -> None:
+    async def _serve(self, slot: object) -> None:
         import asyncio
 
-        self._news = asyncio.Event()
+        first = self._unbegun.pop(slot)
+        self._news = self._news or asyncio.Event()
         try:
             while True:
                 batch, wait = (first, 0.0) if first else self.take()
@@ -272,10 +274,19 @@ class LoopBatcher(MicroBatcher):
     def _start(self, first: list[Ticket] | None = None) -> None:
         import asyncio
 
+        slot = object()
+        self._unbegun[slot] = first or []
         # In a context of its own: a batch belongs to none of those who asked.
-        self.task = asyncio.get_running_loop().create_task(self._serve(first), context=Context())
+        self.task = asyncio.get_running_loop().create_task(self._serve(slot), context=Context())
         _tasks.add(self.task)
-        self.task.add_done_callback(_tasks.discard)
+        self.task.add_done_callback(partial(self._end, slot))
+
+    def _end(self, slot: object, task: asyncio.Task[None]) -> None:
+        _tasks.discard(task)
+        batch = self._unbegun.pop(slot, None)
+        if batch is not None:  # it was cancelled before its first step, which alone would give the slot back
+            self._give_back(1, batch)
+            self.open(1)
 
 
 _tasks: set[Any] = set()

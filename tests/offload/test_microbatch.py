@@ -226,6 +226,27 @@ async def test_tasks_gather_while_a_batch_is_awaited() -> None:
     assert batches == ["a", "bc", "d"]
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_task_that_is_cancelled_before_it_begins_gives_its_slot_back(*, wanted: bool) -> None:
+    batches: list[str] = []
+
+    async def compute(batch: list[Any]) -> None:
+        batches.append(names(batch))
+
+    batcher = LoopBatcher(compute, Rules())
+    first = Request("a")
+    batcher.add(first)
+    first.wanted = wanted
+    assert batcher.task is not None
+    batcher.task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert batches == ["a"] * wanted
+    batcher.add(Request("b"))
+    await asyncio.wait_for(batcher.task, 20)
+    assert batches[wanted:] == ["b"]
+
+
 async def test_a_full_batch_ends_the_wait_of_a_task() -> None:
     batches: list[str] = []
 
