@@ -15,7 +15,7 @@ from mlcache import Pool
 from mlcache.errors import CallTimeoutError, PoolClosedError, RemoteError, WorkerDied, WorkerStartError
 from mlcache.offload.engine import CallOptions
 from tests.offload import tasks
-from tests.offload.helpers import is_alive, told, until
+from tests.offload.helpers import told, until
 
 
 @pytest.fixture
