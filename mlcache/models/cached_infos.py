@@ -68,16 +68,16 @@ class CachedModelInfoRepository:
 
     def _ask(self, user_id: str) -> str | None:
         """The id of the model; None for an unknown user, which is no failure that an older answer hides."""
-        self._gate.check(user_id)
-        try:
-            found = self.infos.get_model_id(user_id)
-        except UnknownUserError:
-            found = None
-        except ModelStoreError as error:
-            self._gate.note(user_id, error)
-            raise
-        self._gate.note(user_id, None)
-        return found
+        with self._gate.passing(user_id):
+            try:
+                found = self.infos.get_model_id(user_id)
+            except UnknownUserError:
+                found = None
+            except ModelStoreError as error:
+                self._gate.note(user_id, error)
+                raise
+            self._gate.note(user_id, None)
+            return found
 
 
 def _known(user_id: str, model_id: str | None) -> str:

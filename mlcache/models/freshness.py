@@ -61,15 +61,18 @@ class Freshness:
             self._shelf.release(slot, holder)
 
     def _look_quietly(self, slot: Slot) -> None:
-        with on_its_own():
-            try:
-                self.look(slot)
-            except BaseException:  # noqa: BLE001 - the model that is there goes on, and so does the thread
-                self.failures.add()
+        try:
+            if self._gate.would_ask:  # since it was queued, another look may have got no answer
+                with on_its_own(), self._gate.passing(slot.model_id):
+                    self.look(slot)
+        except BaseException:  # noqa: BLE001 - the model that is there goes on, and so does the thread
+            self.failures.add()
+        finally:
+            slot.checking = False
 
     def _compare(self, slot: Slot) -> bool:
         try:
-            there = self._loader.ask(slot.model_id, self._loader.describe)
+            there = self._loader.describe(slot.model_id)
         except UnknownModelError:  # it was deleted
             self._loader.versions.forget(slot.model_id)
             self._shelf.retire(slot)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 from mlcache import clock
 from mlcache.errors import ModelStoreError, UnknownModelError
 
@@ -13,7 +17,8 @@ class Gate:
     """Keeps from a store what it need not be asked.
 
     One failure closes it: for ``pause`` seconds nobody waits for a store that may still be down,
-    then one load tries. Ids that the store does not know are refused for ``unknown_for`` seconds.
+    then one tries, and the others do not wait for that either, however long it takes. Ids that the
+    store does not know are refused for ``unknown_for`` seconds.
 
     Args:
         pause: seconds between two tries.
@@ -26,6 +31,7 @@ class Gate:
         self._unknown: dict[str, float] = {}
         self._reason = ""
         self._closed_until = 0.0
+        self._tries_in = 0  # the process that has a try under way: a child that was forked then has none
 
     @property
     def is_closed(self) -> bool:
@@ -35,10 +41,10 @@ class Gate:
     @property
     def would_ask(self) -> bool:
         """Whether the store answered when it was asked last, or may be tried again."""
-        return not self._reason or clock.ticks() >= self._closed_until
+        return not self._reason or (self._tries_in != os.getpid() and clock.ticks() >= self._closed_until)
 
     def check(self, model_id: str) -> None:
-        """Let a load pass.
+        """Refuse what need not be asked.
 
         Raises:
             UnknownModelError: the store did not know the model a moment ago.
@@ -47,12 +53,26 @@ class Gate:
         now = clock.ticks()
         if now < self._unknown.get(model_id, now):
             raise UnknownModelError(f"there is no model {model_id!r}")
-        if self._reason and now < self._closed_until:
-            raise ModelStoreError(self._reason, self._closed_until - now)
-        self._closed_until = now + self._pause  # whoever comes while this one tries need not wait with it
+        if not self.would_ask:
+            left = self._closed_until - now
+            raise ModelStoreError(self._reason, left if left > 0 else self._pause)
+
+    @contextmanager
+    def passing(self, model_id: str) -> Iterator[None]:
+        """Let what asks in this block pass, or raise as ``check``."""
+        self.check(model_id)
+        tries = bool(self._reason)
+        if tries:
+            self._tries_in, self._closed_until = os.getpid(), clock.ticks() + self._pause
+        try:
+            yield
+        finally:
+            if tries:
+                self._tries_in = 0
 
     def note(self, model_id: str, error: Exception | None) -> None:
         """Note how asking for a model ended."""
+        self._tries_in = 0
         if isinstance(error, ModelStoreError):
             self._reason, self._closed_until = str(error), clock.ticks() + self._pause
             error.retry_after = error.retry_after or self._pause
@@ -60,7 +80,8 @@ class Gate:
         self._reason = ""
         if isinstance(error, UnknownModelError):
             while len(self._unknown) >= UNKNOWN_REMEMBERED:
-                self._unknown.pop(next(iter(self._unknown)), None)
+                with suppress(RuntimeError, StopIteration):  # another thread changes it
+                    self._unknown.pop(next(iter(self._unknown)), None)
             self._unknown[model_id] = clock.ticks() + self._unknown_for
 
     def forget(self, model_id: str) -> None:

@@ -20,6 +20,7 @@ from mlcache.warning import warn
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+    from threading import Event
 
 
 class Leases:
@@ -165,6 +166,10 @@ class Leases:
     def _load_in_thread(self, slot: Slot) -> None:
         flight = cast("Flight", slot.flight)
         flight.watched = True
+        refusal = self._loader.refusal(slot.model_id)
+        if refusal is not None:  # all threads may be waiting for a store that does not answer
+            self._fail(slot, refusal)
+            return
         ends = clock.ticks() + self._wait  # to wait for a thread is to wait, too
         job = Job(partial(self._load_quietly, slot, ends), partial(self._give_up, slot))
         flight.offer(job)  # all threads may be loading models that wait for this one
@@ -178,9 +183,14 @@ class Leases:
             self._load(slot, ends, for_tasks=True)
 
     def _give_up(self, slot: Slot) -> None:
+        self._fail(slot, ModelError(f"no thread could be had to load model {slot.model_id!r}"))
+
+    def _fail(self, slot: Slot, error: ModelError) -> None:
         flight = cast("Flight", slot.flight)
+        self.tally.failures.add()
         self._shelf.take_down(slot)
-        flight.end(error=ModelError(f"no thread could be had to load model {slot.model_id!r}"))
+        flight.end(error=error)
+        cast("Event", flight.queued).set()  # there will be no job
 
 
 def _shared(model_id: str, error: BaseException, *, for_tasks: bool) -> Exception | None:

@@ -56,10 +56,22 @@ class Loader:
         self._gate = gate
 
     def describe(self, model_id: str) -> Description:
-        """What the repository says of a model; nothing, where it says nothing of any."""
+        """What the repository says of a model; nothing, where it says nothing of any.
+
+        Raises:
+            ModelError: there is no such model, or the store is down.
+        """
         if not isinstance(self.repository, Describes):
             return Description()
-        return self.repository.describe(model_id)
+        return self._ask(model_id, self.repository.describe)
+
+    def refusal(self, model_id: str) -> ModelError | None:
+        """Why a load would fail at once, without a look at the store; None if it would not."""
+        try:
+            self._gate.check(model_id)
+        except ModelError as error:
+            return error
+        return None
 
     def load(self, slot: Slot, ends: float) -> Any:
         """Load the model of ``slot`` into room that is free before it comes; the model.
@@ -71,7 +83,10 @@ class Loader:
         Raises:
             ModelError: there is no such model, it is none, the store is down, or there is no room.
         """
-        self._gate.check(slot.model_id)
+        with self._gate.passing(slot.model_id):
+            return self._load(slot, ends)
+
+    def _load(self, slot: Slot, ends: float) -> Any:
         for _ in range(TRIES):
             loaded = self._load_within(slot, ends)
             if loaded.version is not None and self._fits(slot, loaded):
@@ -87,11 +102,11 @@ class Loader:
         )
 
     def _load_within(self, slot: Slot, ends: float) -> Loaded:
-        before = self.ask(slot.model_id, self.describe)
+        before = self.describe(slot.model_id)
         expected = self.sizes.expect(slot.model_id, before, self._shelf.room.max_bytes)
         self._shelf.reserve(slot, expected, ends)
         started = clock.ticks()
-        model = self.ask(slot.model_id, lambda model_id: self._fetch(model_id, before))
+        model = self._ask(slot.model_id, lambda model_id: self._fetch(model_id, before))
         try:
             version = self._version(slot.model_id, model, before)
             loaded = Loaded(model, version, size_of_model(model), clock.ticks() - started)
@@ -121,10 +136,10 @@ class Loader:
         own = str(model.version) if isinstance(model, Versioned) else ""
         if own == before.version or not before.version:
             return own
-        after: str = self.ask(model_id, self.describe).version
+        after = self.describe(model_id).version
         return after if after in (before.version, own) else None
 
-    def ask(self, model_id: str, question: Callable[[str], T]) -> T:
+    def _ask(self, model_id: str, question: Callable[[str], T]) -> T:
         """The store's answer to a question about a model; whether there was one is noted."""
         try:
             answer = question(model_id)

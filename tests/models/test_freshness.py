@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mlcache.crew import crew
+from mlcache.crew import SIZE, crew
 from mlcache.errors import InvalidModelError, ModelStoreError, UnknownModelError
 from mlcache.models import CachedModelRepository, Description
 from mlcache.testing.clock import FakeClock
@@ -154,6 +154,33 @@ def test_a_store_that_is_down_leaves_the_models_that_are_there(time: FakeClock) 
         settle()
         assert version_in_use(models) == "2"
         assert not models.store_is_down
+
+
+def test_looks_queued_behind_one_that_finds_the_store_down_do_not_ask(time: FakeClock) -> None:
+    store = a_store(20)
+    free = threading.Event()
+    with cached(store, check_every="30s") as models:
+        for model_id in store.sizes:
+            version_in_use(models, model_id)
+        store.is_down = True
+        time.advance(30)
+        for _ in range(SIZE):
+            crew().submit(lambda: free.wait(10))
+        for model_id in store.sizes:
+            version_in_use(models, model_id)
+        before = store.describes
+        free.set()
+        settle()
+        assert store.describes - before <= SIZE  # those that ask at the same time
+        assert models.info().check_failures == store.describes - before
+        store.is_down, before = False, store.describes
+        time.advance(1)
+        for _ in range(2):  # one finds that it is back, then those that were not looked at are still due
+            for model_id in store.sizes:
+                version_in_use(models, model_id)
+            settle()
+            assert not models.store_is_down
+        assert store.describes - before >= 20 - SIZE
 
 
 def test_a_model_replaced_while_it_is_loaded_is_loaded_again() -> None:

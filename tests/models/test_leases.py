@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from mlcache.errors import InvalidModelError, ModelError
+from mlcache.errors import InvalidModelError, ModelError, ModelStoreError
 from mlcache.models import CachedModelRepository
+from mlcache.testing.clock import FakeClock
 from tests.models.samples import Store, a_store, cached
 
 
@@ -152,3 +153,38 @@ def test_a_look_that_cannot_begin_does_not_keep_a_model(monkeypatch: pytest.Monk
         with pytest.raises(MemoryError):
             use(models, "0")
         assert models.info().leased == 0
+
+
+async def test_what_a_store_that_is_down_would_refuse_takes_no_thread() -> None:
+    store = a_store(2)
+    store.is_down = True
+    with cached(store, retry_after="1h") as models:
+        with pytest.raises(ModelStoreError):
+            use(models, "0")
+        before = store.describes
+        with no_threads():
+            for model_id in "0101":
+                with pytest.raises(ModelStoreError, match="the store is down"):
+                    await use_in_task(models, model_id)
+        assert store.describes == before
+        assert models.info().failures == 5
+
+
+def test_a_store_that_describes_nothing_is_not_up_because_it_was_not_asked() -> None:
+    class Down:
+        asked = 0
+
+        def get_model(self, _: str, /) -> Any:
+            self.asked += 1
+            if self.asked == 2:  # while the one that tries waits for an answer, nobody else does
+                with pytest.raises(ModelStoreError, match="time-out"):
+                    use(models, "other")
+            raise ModelStoreError("time-out")
+
+    down = Down()
+    with FakeClock() as time, cached(down, retry_after="1s") as models:
+        for _ in range(2):
+            with pytest.raises(ModelStoreError):
+                use(models, "one")
+            time.advance(1)
+        assert down.asked == 2
