@@ -252,7 +252,7 @@ class LoopBatcher(MicroBatcher):
     async def _serve(self, slot: object) -> None:
         import asyncio
 
-        first = self._unbegun.pop(slot)
+        first: list[Ticket] | None = self._unbegun.pop(slot)
         self._news = self._news or asyncio.Event()
         try:
             while True:
