@@ -75,9 +75,8 @@ def put_together(kept: Sequence[Kept], items: Items) -> Any:
     Raises:
         DifferentForms: the parts do not fit together.
     """
-    form = kept[0][0]
-    if any(each[0] != form for each in kept):
-        raise DifferentForms(f"some are of the form {form!r}, others are not")
+    forms = {form for form, _ in kept}
+    form = kept[0][0] if len(forms) == 1 else _settled(forms)
     return form_of(form).join([part for _, part in kept], items)
 
 
@@ -98,6 +97,15 @@ def sealing(seal: Callable[[Any], Sealed]) -> Callable[[Kept], Sealed]:
         return Sealed((form, sealed.value), pair, sealed.size + sys.getsizeof(kept) + len(form))
 
     return seal_pair
+
+
+def _settled(forms: set[bytes]) -> bytes:
+    """The form of all, where some leave open which it is."""
+    if forms & _FORMS.keys():
+        raise DifferentForms(f"some are of the form {min(forms)!r}, others of {max(forms)!r}")
+    from mlcache.batch.tables import settled
+
+    return settled(forms)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -51,6 +51,13 @@ def fresh_index(count: int, index: Any) -> bool:
     return bool(index.nlevels == 1 and pd.RangeIndex(count).equals(index))
 
 
+def is_numbered(index: Any) -> bool:
+    """Whether pandas numbered the rows by itself: a range from 0 on, and no labels that happen to be one."""
+    import pandas as pd
+
+    return isinstance(index, pd.RangeIndex) and fresh_index(len(index), index)
+
+
 class InSeries:
     """The elements of a series. Its index is no part of them."""
 
@@ -96,10 +103,12 @@ class InFrame:
 
 
 def _some_rows(frame: Any, places: Sequence[int]) -> Any:
-    """These rows, with an index that tells an answer which follows it from one that is numbered afresh."""
+    """These rows: of a frame that pandas numbered numbered likewise, of others with their labels."""
     import pandas as pd
 
-    taken = frame.copy(deep=False) if len(places) == len(frame) else frame.iloc[list(places)]
-    if fresh_index(len(taken), taken.index):
-        taken.index = pd.RangeIndex(1, len(taken) + 1, name=taken.index.name)
+    if len(places) == len(frame):
+        return frame.copy(deep=False)
+    taken = frame.iloc[list(places)]
+    if is_numbered(frame.index):
+        taken.index = pd.RangeIndex(len(taken), name=taken.index.name)
     return taken

@@ -7,17 +7,17 @@ one row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from mlcache.batch.forms import DifferentForms
-from mlcache.batch.frames import columns_of, fresh_index, is_fixed, rows_of
+from mlcache.batch.frames import columns_of, fresh_index, is_fixed, is_numbered, rows_of
 
-FOLLOWS, FRESH, OWN = "follows", "fresh", "own"
-"""The index is that of the items, or numbers the rows, or is the function's own."""
+FOLLOWS, FRESH, EITHER, OWN = "follows", "fresh", "either", "own"
+"""The index is that of the items, or numbers the rows, or one of the two, or is the function's own."""
 
 
 class Shape(msgspec.Struct, frozen=True, array_like=True):
@@ -25,7 +25,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
 
     Args:
         series: whether it is a series.
-        index: one of the three above.
+        index: one of the four above.
         whole: whether each row is kept as a frame of its own.
         dtypes: of the columns, and of the index where it is the function's own.
         labels: of the columns.
@@ -67,7 +67,7 @@ def _in_order(answers: Any, given: Any) -> Any:
     index = answers.index
     if not isinstance(given, pd.Index) or len(index) != len(given) or index.names != given.names:
         return answers
-    if isinstance(index, pd.RangeIndex) and fresh_index(len(index), index):
+    if is_numbered(index):
         return answers  # numbered afresh, though the index of shuffled items may have the same labels
     if index.equals(given) or not (index.is_unique and given.is_unique):
         return answers
@@ -77,9 +77,29 @@ def _in_order(answers: Any, given: Any) -> Any:
 
 
 def _index_mode(answers: Any, given: Any) -> str:
-    if given is not None and answers.index.equals(given):
+    index = answers.index
+    if given is None or not index.equals(given):
+        return FRESH if fresh_index(len(answers), index) else OWN
+    if index.is_(given) or not is_numbered(index):
         return FOLLOWS
-    return FRESH if fresh_index(len(answers), answers.index) else OWN
+    return EITHER if is_numbered(given) and index.name == given.name else FRESH
+
+
+def settled(forms: Collection[bytes]) -> bytes:
+    """One form for answers of several, which differ only in whether an index that may be either follows.
+
+    Raises:
+        DifferentForms: they differ in more.
+    """
+    shapes = [msgspec.msgpack.decode(form, type=Shape) for form in forms]
+    sure = {shape.index for shape in shapes} - {EITHER}
+    alike = {
+        msgspec.msgpack.encode(msgspec.structs.replace(shape, index=min(sure, default=EITHER)))
+        for shape in shapes
+    }
+    if len(sure) > 1 or len(alike) > 1:
+        raise DifferentForms("columns, types or indexes of rows differ")
+    return alike.pop()
 
 
 def _shape_of(answers: Any, index: str) -> tuple[Shape, list[Any]]:
@@ -151,6 +171,8 @@ class Table:
         table = _concatenated(parts) if self._shape.whole else self._built(parts)
         if self._shape.index == FOLLOWS:
             table.index = _index_of(items, len(parts))
+        elif self._shape.index == EITHER:
+            table.index = _numbers_of(items, table.index)
         elif self._shape.index == FRESH:
             import pandas as pd
 
@@ -220,3 +242,11 @@ def _index_of(items: Any, count: int) -> Any:
     if index is None or len(index) != count:
         raise DifferentForms("they follow the index of their items, which have none")
     return index
+
+
+def _numbers_of(items: Any, index: Any) -> Any:
+    """The index of items that are numbered, where to follow it and to number afresh are the same."""
+    given = _index_of(items, len(index))
+    if not is_numbered(given) or given.name != index.name:
+        raise DifferentForms("they may follow the index of their items or not, which only the function knows")
+    return given

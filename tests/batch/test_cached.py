@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -589,6 +590,60 @@ def test_answers_in_another_order_are_told_by_their_labels(function: Any, index:
     assert cached.cache_info().misses == 3
     cached.put(function(frame), frame)
     assert cached(frame).to_numpy().tolist() == expected.to_numpy().tolist()
+
+
+def joined_by_number(frame: pd.DataFrame) -> Any:
+    tens = frame.copy()
+    tens["tens"] = pd.Series(frame["a"].to_numpy() * 10)  # as what a model predicts
+    return tens
+
+
+def looked_up_by_number(frame: pd.DataFrame) -> list[int]:
+    return [int(frame["a"].loc[number]) for number in range(len(frame))]
+
+
+@pytest.mark.parametrize("max_size", [None, 2])
+def test_a_frame_that_pandas_numbered_is_numbered_from_0_in_each_call(max_size: int | None) -> None:
+    frame = pd.DataFrame({"a": [3, 1, 2, 5]})
+    options = Batch("frame", max_size=max_size)
+    joined = ml_cache(backend=LRU, batch=options)(joined_by_number)
+    looked_up = ml_cache(backend=LRU, batch=options)(looked_up_by_number)
+    joined(frame.iloc[[2]])  # so that what is missing then does not lie side by side
+    for _ in range(2):
+        pd.testing.assert_frame_equal(joined(frame), joined_by_number(frame))
+        assert looked_up(frame) == [3, 1, 2, 5]
+
+
+def follows(frame: pd.DataFrame) -> Any:
+    return frame["a"] * 10
+
+
+def follows_in_an_index_of_its_own(frame: pd.DataFrame) -> Any:
+    return (frame["a"] * 10).set_axis(frame.index[::-1][::-1])
+
+
+def numbers_afresh(frame: pd.DataFrame) -> Any:
+    return pd.Series(frame["a"].to_numpy() * 10, name="a")
+
+
+@pytest.mark.parametrize("max_size", [None, 2])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+@pytest.mark.parametrize("function", [follows, follows_in_an_index_of_its_own, numbers_afresh])
+def test_whether_an_index_follows_is_found_out(function: Any, order: Any, max_size: int | None) -> None:
+    indexes: list[Any] = [None, ["p", "q", "r"], [0, 1, 0]]
+    cached = ml_cache(backend=LRU, batch=Batch("frame", max_size=max_size))(function)
+    for place in [*order, *order]:
+        frame = pd.DataFrame({"a": [3, 1, 2]}, index=indexes[place])
+        pd.testing.assert_series_equal(cached(frame), function(frame))
+
+
+def test_an_answer_that_may_follow_or_not_fits_one_that_does() -> None:
+    cached = ml_cache(backend=LRU, batch="frame")(follows_in_an_index_of_its_own)
+    cached(pd.DataFrame({"a": [3]}))  # whose answer has one number, which may be either
+    cached(pd.DataFrame({"a": [1]}, index=["q"]))
+    both = pd.DataFrame({"a": [3, 1]}, index=["p", "q"])
+    pd.testing.assert_series_equal(cached(both), follows(both))
+    assert cached.cache_info().misses == 2
 
 
 def test_answers_are_kept_in_their_order_where_labels_do_not_say_whose_they_are() -> None:
