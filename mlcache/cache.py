@@ -277,5 +277,5 @@ def _forget_other_terms(namespace: str, terms: str, store: Tiers) -> None:
 def _terms(options: Options, forced_ttl: float | None, default_ttl: float | None) -> Terms:
     expiry = options.expiry or Expiry(default_ttl)
     if forced_ttl is not None:
-        expiry = Expiry(forced_ttl)
+        expiry = expiry.lasting(forced_ttl)
     return Terms(expiry, options.when, sealing.SEALS[options.returns])

@@ -191,6 +191,12 @@ class Expiry:
         until = self.stale_until(deadline)
         return msgspec.structs.replace(entry, fresh_until=deadline, stale_until=until)
 
+    def lasting(self, ttl: Ttl) -> Expiry:
+        """The same terms, with another ``ttl``."""
+        spans = {"stale": self.stale or None, "stale_if_error": self.stale_if_error or None}
+        rates = {"early": self.early or None, "jitter": self.jitter or None}
+        return Expiry(ttl, **spans, **rates, errors=self.errors or None)
+
     def through(self, view: Callable[[Any], Any]) -> Expiry:
         """The same for values of which the user's own function of the value knows what ``view`` gives."""
         if self._of_value is None:

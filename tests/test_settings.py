@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlcache import ConfigurationError, MlcacheWarning, ml_cache, open_backend, settings
+from mlcache import ConfigurationError, Expiry, MlcacheWarning, ml_cache, open_backend, settings
 from mlcache.settings import Settings, capitals, read, read_for
 
 
@@ -227,6 +227,14 @@ def test_a_function_is_named_by_any_end_of_its_full_name(
     monkeypatch.setenv(variable, "1h")
     score = ml_cache(ttl="2h")(plain_score)
     assert score.cache_parameters()["ttl"] == shown
+
+
+def test_a_ttl_for_one_function_leaves_the_rest_of_its_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLCACHE__SCORE__TTL", "1h")
+    terms = Expiry("2h", stale="10m", early=1.5, jitter=0.5, stale_if_error="1d", errors={OSError: 5})
+    shown = ml_cache(ttl=terms)(plain_score).cache_parameters()["ttl"]
+    assert shown == f"{terms}".replace("ttl 2h", "ttl 1h")
+    assert "10m" in shown
 
 
 def test_the_most_particular_name_wins(monkeypatch: pytest.MonkeyPatch) -> None:
