@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from mlcache import clock
 from mlcache.decorator import ml_cache
 from mlcache.entry import Expiry, Ttl
 from mlcache.errors import ConfigurationError
 from mlcache.models.cached_infos import CachedModelInfoRepository
 from mlcache.models.cached_repository import CachedModelRepository
 from mlcache.models.protocols import ModelInfoRepository
-from mlcache.result import Result
+from mlcache.result import Result, moment
 from mlcache.stores import BackendSpec
 from mlcache.threads import in_thread
 
@@ -116,17 +117,19 @@ class Predictor:
     async def _compute(self, model_id: str, frame: Any) -> Prediction:
         lease = self.models.lease(model_id)
         async with lease as model:
-            call = frame, model_id, lease.version, model
-            if _is_wide(frame):
-                result = await in_thread("compute", lambda: self.cached.call_with_info(*call))
-                return Prediction(model_id, lease.version, result)
-            single = self._batches and len(frame) == 1
-            if single:
-                await self.cached.aio.one(*call)
-            result = await self.cached.aio.call_with_info(*call)
-            if single:  # it was computed just now, with others
-                result = msgspec.structs.replace(result, status="miss")
+            result = await self._answer(frame, model_id, lease.version, model)
             return Prediction(model_id, lease.version, result)
+
+    async def _answer(self, frame: Any, *others: Any) -> Result[Any]:
+        """What is known of these rows, or computed now; a single row in one batch with others."""
+        if _is_wide(frame):
+            return await in_thread("compute", lambda: self.cached.call_with_info(frame, *others))
+        if self._batches and len(frame) == 1:
+            row = await self.cached.aio.one(frame, *others)
+            kept = await self.cached.aio.peek(frame, *others)
+            return _just_made(row) if kept is None else msgspec.structs.replace(kept, status="miss")
+        result: Result[Any] = await self.cached.aio.call_with_info(frame, *others)
+        return result
 
     async def _to_its_end(self, work: Any) -> Prediction:
         """Await ``work``, which goes on if we are cancelled: its lease lasts as long as the model is used."""
@@ -152,6 +155,12 @@ class Predictor:
 def _is_wide(frame: Any) -> bool:
     """Whether the event loop would stand still while a key is made of ``frame``."""
     return bool(frame.shape[1] > MANY_COLUMNS)
+
+
+def _just_made(row: Any) -> Result[Any]:
+    """The answer to one row that is not kept."""
+    rows = row if hasattr(row, "iloc") and row.ndim == 2 else [row]  # noqa: PLR2004 - that of a frame is a frame
+    return Result(rows, "miss", None, 0.0, moment(clock.now()), None, kept=False)
 
 
 def _predict(frame: pd.DataFrame, model_id: str, version: str, model: Any = None) -> Any:

@@ -525,6 +525,31 @@ async def test_a_row_is_answered_in_a_batch_as_it_is_alone(batch: Batch) -> None
     assert found == [answer.json()["predictions"] for answer in alone] == [[201], [605], [2**53 + 1]]
 
 
+@pytest.mark.parametrize("answer", [lambda row: row["a"], lambda row: row.to_numpy(), lambda row: row * 2])
+@pytest.mark.parametrize("backend", ["lru?max_bytes=1", "lru?max_items=9"])
+@pytest.mark.filterwarnings("ignore:.*does not fit into the 1 B")
+async def test_a_single_row_is_predicted_once_whether_it_is_kept_or_not(answer: Any, backend: str) -> None:
+    calls: list[int] = []
+
+    class Counting:
+        def get_model(self, _: str, /) -> CallableModel:
+            def predict(frame: Any) -> Any:
+                calls.append(len(frame))
+                return answer(frame)
+
+            return CallableModel(predict, size=10)
+
+    row = FRAME.iloc[[0]]
+    right = np.asarray(answer(row)).tolist()
+    with CachedModelRepository(Counting()) as models:
+        async with service(models, batch=Batch("frame"), backend=backend) as client:
+            first = await ask(client, "7", row)
+            assert first.json()["predictions"] == right
+            assert first.headers["x-cache"] == "miss"
+            assert first.headers["cache-control"].startswith("max-age=" if "items" in backend else "no-store")
+            assert calls == [1]
+
+
 async def test_rows_that_are_refused_in_a_batch_are_the_mistake_of_whoever_sent_them() -> None:
     class Lenient:
         """Its model takes missing values, but no frame without a column."""
