@@ -17,7 +17,7 @@ class Flight(Protocol):
     """What this module has to know of a flight; see ``mlcache.flight.flight``."""
 
     key: Key
-    needs: set[Any]
+    needs: dict[Any, int]
     carried: tuple[Any, ...]
 
     def count_waiter(self, number: int, /) -> None:
@@ -108,12 +108,18 @@ def _note_need(ours: tuple[Flight, ...], flight: Flight) -> None:
     with _needs_lock:
         if _needs_any(flight, set(ours)):
             raise recursion(flight.key)
-        ours[-1].needs.add(flight)
+        needs = ours[-1].needs
+        needs[flight] = needs.get(flight, 0) + 1
 
 
 def _forget_need(ours: tuple[Flight, ...], flight: Flight) -> None:
     with _needs_lock:
-        ours[-1].needs.discard(flight)
+        needs = ours[-1].needs
+        times = needs.get(flight, 0)
+        if times > 1:  # another task of the same computation waits for it still
+            needs[flight] = times - 1
+        else:
+            needs.pop(flight, None)
 
 
 def _needs_any(flight: Flight, ours: set[Flight]) -> bool:

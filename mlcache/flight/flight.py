@@ -27,7 +27,7 @@ class Flight:
         task: the asyncio task of the computation, where it is one, until that has ended.
         superseded: whether the key was written or invalidated meanwhile, so that the result,
             which may rest on older facts, must not be kept.
-        needs: the flights that the computation waits for now.
+        needs: the flights that the computation waits for now, and how many of its tasks wait for each.
         own: what the leader made, where it cannot be shared with those who wait.
         watched: whether anybody but a leading thread waits for the result.
         waiters: how many wait at the moment.
@@ -63,7 +63,7 @@ class Flight:
         self.job: Job | None = None
         self.task: asyncio.Task[Any] | None = None
         self.superseded = False
-        self.needs: set[Flight] = set()
+        self.needs: dict[Flight, int] = {}
         self.own: Any = None
         self.watched = False
         self.waiters = 0
@@ -155,12 +155,12 @@ class Flight:
         """Be the convoy of these: what computes them runs for this one, and they need it."""
         self.carried = tuple(flights)
         for flight in flights:
-            flight.needs.add(self)
+            flight.needs[self] = 1
 
     def disband(self) -> None:
         """Be the convoy of none any more."""
         for flight in self.carried:
-            flight.needs.discard(self)
+            flight.needs.pop(self, None)
         self.carried = ()
 
     def count_waiter(self, number: int) -> None:

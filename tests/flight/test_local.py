@@ -320,6 +320,22 @@ def test_nobody_waits_in_a_circle_of_three() -> None:
     assert not first.needs | second.needs | third.needs
 
 
+def test_a_circle_is_seen_though_one_of_two_waiters_has_given_up() -> None:
+    first, second = Flight(KEY), Flight(OTHER)
+    with aboard(first):
+        first_context, same_context = copy_context(), copy_context()
+    with aboard(second):
+        second_context = copy_context()
+    with ExitStack() as waits:
+        first_context.run(waits.enter_context, waiting_for(second))
+        gives_up = waiting_for(second)
+        same_context.run(gives_up.__enter__)
+        same_context.run(gives_up.__exit__)
+        with pytest.raises(RecursiveCallError):
+            second_context.run(waits.enter_context, waiting_for(first))
+    assert not first.needs | second.needs
+
+
 def test_a_full_pool_whose_functions_start_loops_of_their_own_goes_on() -> None:
     @ml_cache
     def inner(x: int) -> int:
