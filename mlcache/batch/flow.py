@@ -15,6 +15,7 @@ batches that overlap cannot wait for each other.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -52,19 +53,16 @@ async def answer(
     """
     outcomes, missing = await _look(order, plan, looked or await FindMany(order.keys))
     plan.advance(len(outcomes))
-    forgiving = True
+    failed: Counter[int] = Counter()
     while missing:
-        joined: list[tuple[Flight, bool]] = await JoinMany(
-            [order.keys[seat] for seat in missing], offered=False if take_off else None
-        )
-        led = [Seat(seat, flight) for seat, (flight, ours) in zip(missing, joined, strict=True) if ours]
+        joined = await _join(order, missing, failed, offered=False if take_off else None)
+        led = [Seat(number, flight) for number, (flight, ours) in joined.items() if ours]
         if led:
             outcomes |= await (take_off(led) if take_off else _take_off(order, plan, led))
-        followed = {seat: flight for seat, (flight, ours) in zip(missing, joined, strict=True) if not ours}
+        followed = {number: flight for number, (flight, ours) in joined.items() if not ours}
         missing = [seat.number for seat in led if seat.number not in outcomes]
         if followed:
-            missing += await _follow(order, plan, followed, outcomes, forgiving=forgiving)
-        forgiving = False
+            missing += await _follow(order, plan, followed, outcomes, failed)
     return [outcomes[number] for number in range(len(order.keys))]
 
 
@@ -109,13 +107,28 @@ async def _take_off(order: Order, plan: Plan, led: list[Seat]) -> Outcomes:
     return outcomes
 
 
+async def _join(
+    order: Order, missing: Sequence[int], failed: Counter[int], *, offered: bool | None
+) -> dict[int, tuple[Flight, bool]]:
+    """By number of the item, its flight and whether we lead it.
+
+    What failed twice in batches of others, with their items, we lead in any case, with none but ours.
+    """
+    joined: dict[int, tuple[Flight, bool]] = {}
+    for anew in (False, True):
+        numbers = [number for number in missing if (failed[number] > 1) is anew]
+        if numbers:
+            keys = [order.keys[number] for number in numbers]
+            joined.update(zip(numbers, await JoinMany(keys, anew=anew, offered=offered), strict=True))
+    return joined
+
+
 async def _follow(
-    order: Order, plan: Plan, followed: dict[int, Flight], outcomes: Outcomes, *, forgiving: bool
+    order: Order, plan: Plan, followed: dict[int, Flight], outcomes: Outcomes, failed: Counter[int]
 ) -> list[int]:
     """Wait for what others compute; the numbers of the items that we have to see to ourselves.
 
-    With ``forgiving``, an error that may be about another item of somebody else's batch is no matter:
-    whoever meets it tries once without that item.
+    An error that may be about an item of somebody else's batch is only counted, in ``failed``.
     """
     again: list[int] = []
     events: list[Event] = []
@@ -127,8 +140,9 @@ async def _follow(
                 raise
             raise recursion(flight.key) from None
         except Exception:
-            if flight.alone or not forgiving:
+            if flight.suspects.issubset(order.keys):
                 raise
+            failed[number] += 1
             outcome = None
         events.append(Coalesced(order.keys[number]))
         if outcome is None:

@@ -187,9 +187,10 @@ def _land(step: LandMany, parts: Parts) -> None:
 
 
 def _crash(step: CrashMany, parts: Parts) -> None:
+    suspects = frozenset(flight.key for flight in step.flights)
     with together():
         for flight in step.flights:
-            flight.alone = len(step.flights) == 1
+            flight.suspects = suspects
             parts.flights.crash(flight, step.error)
 
 

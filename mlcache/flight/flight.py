@@ -33,7 +33,7 @@ class Flight:
         waiters: how many wait at the moment.
         hurry: called by whoever begins to wait, where he does; it must not block.
         carried: the flights that land by what this one does, where it is a convoy.
-        alone: whether what ended it was about its key alone.
+        suspects: the keys that what ended it may be about, where these are more than its own.
     """
 
     __slots__ = (
@@ -41,7 +41,6 @@ class Flight:
         "_end",
         "_future",
         "_lock",
-        "alone",
         "carried",
         "error",
         "hurry",
@@ -51,6 +50,7 @@ class Flight:
         "own",
         "queued",
         "superseded",
+        "suspects",
         "task",
         "waiters",
         "watched",
@@ -69,7 +69,7 @@ class Flight:
         self.waiters = 0
         self.hurry: Callable[[], object] | None = None
         self.carried: tuple[Flight, ...] = ()
-        self.alone = True
+        self.suspects: frozenset[Key] = frozenset()
         # Nothing is called or made while it is held: a finalizer that came then might wait for this flight.
         self._lock = threading.Lock()
         self._future: Future[Any] | None = None
