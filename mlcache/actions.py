@@ -18,7 +18,9 @@ from mlcache.entry import FOREVER, Entry, Failure, Key
 from mlcache.errors import ConfigurationError
 from mlcache.explanation import Explanation, describe
 from mlcache.fastpath import Exits, compile_fast_path
+from mlcache.flight.carried import carried
 from mlcache.flow import answer, bypass
+from mlcache.keeping import beside
 from mlcache.key_tree import KeyTree, key_tree
 from mlcache.progress import Progress, how_many
 from mlcache.result import Result, moment
@@ -132,7 +134,7 @@ class Actions:
         call = self.call(args, kwargs)
         terms = msgspec.structs.replace(self.cache.terms, max_age=max_age)
         outcome = await (bypass(call) if self._is_off() else answer(call, terms))
-        return self.cache.hand_out(outcome.entry)
+        return self._hand_out(outcome.entry)
 
     async def call_with_info(self, args: Values, kwargs: Kwargs) -> Result[Any]:
         """The flow of one call, with how its answer came about."""
@@ -155,7 +157,7 @@ class Actions:
         """The flow that computes anew."""
         call = self.call(args, kwargs)
         outcome = await (bypass(call) if self._is_off() else refresh(call, self.cache.terms))
-        return self.cache.hand_out(outcome.entry)
+        return self._hand_out(outcome.entry)
 
     async def warm(self, calls: Iterable[Any], bound: Values = (), *, progress: bool | None = None) -> int:
         """The flow that computes what is not kept; how many it computed."""
@@ -206,7 +208,11 @@ class Actions:
     def explain(self, args: Values, kwargs: Kwargs) -> Explanation:
         """What goes into the key of this call, and what each tier has for it."""
         call = self.call(args, kwargs)
-        tiers = {name: describe(entry) for name, entry in self.cache.store.look(call.key).items()}
+        beside_it = self.cache.store.look(beside(call.key)) if self.cache.terms.expiry.errors else {}
+        tiers = {
+            name: describe(entry, beside_it.get(name))
+            for name, entry in self.cache.store.look(call.key).items()
+        }
         arguments = {
             name: self._role(name, value)
             for name, value in zip(self.parameters.names, call.values, strict=True)
@@ -229,10 +235,17 @@ class Actions:
     def _is_off(self) -> bool:
         return misses.is_off(self.cache)
 
+    def _hand_out(self, entry: Entry) -> Any:
+        """What the caller of a flow gets of an entry."""
+        try:
+            return self.cache.hand_out(entry)
+        except StopIteration as error:  # which was kept
+            raise carried(error) from None
+
     def _result(self, outcome: Outcome) -> Result[Any]:
         entry = outcome.entry
         return Result(
-            value=self.cache.hand_out(entry),
+            value=self._hand_out(entry),
             status=outcome.status.value,
             tier=outcome.tier,
             age=max(clock.now() - entry.created, 0.0),

@@ -6,8 +6,10 @@ from mlcache.backends.tiered import Found
 from mlcache.call import Call
 from mlcache.entry import FOREVER, Key, Verdict, judge
 from mlcache.events import NotKept
-from mlcache.flow import Terms, answer, lead, make_entry
+from mlcache.flow import answer, lead
+from mlcache.keeping import make_entry
 from mlcache.steps import Drop, Find, Join, Keep, Lead, Made, Outcome, Status, Supersede, Tell
+from mlcache.terms import Terms
 
 
 async def refresh(call: Call, terms: Terms) -> Outcome:

@@ -38,10 +38,11 @@ from mlcache.events import (
 )
 from mlcache.fastpath import Digest, Keying
 from mlcache.flight import Flights, shared
-from mlcache.flow import UNCOPIABLE, Terms
+from mlcache.keeping import UNCOPIABLE
 from mlcache.mutation import watch
 from mlcache.settings import Settings
 from mlcache.stores import Returns, open_stores
+from mlcache.terms import Terms
 from mlcache.warning import warn
 
 

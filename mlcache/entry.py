@@ -181,14 +181,13 @@ class Expiry:
         return guarded
 
     def capped(self, entry: Entry) -> Entry:
-        """``entry``, ending no later than it would if it were made under these terms.
-
-        It may have been made under others, before the code was changed.
-        """
-        deadline = self._until if self._span is None else entry.created + self._span
+        """``entry``, ending no later than if it were made under these terms: it may be older than them."""
+        error = entry.value.error if isinstance(entry.value, Failure) else None
+        span = self._span if error is None else self.keeps_error(error)
+        deadline = self._until if span is None else entry.created + span
         if entry.fresh_until <= deadline:
             return entry
-        until = self.stale_until(deadline)
+        until = deadline if error is not None else self.stale_until(deadline)
         return msgspec.structs.replace(entry, fresh_until=deadline, stale_until=until)
 
     def lasting(self, ttl: Ttl) -> Expiry:

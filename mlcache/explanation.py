@@ -34,8 +34,8 @@ class Explanation(msgspec.Struct, frozen=True):
         return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
 
 
-def describe(entry: Entry | None) -> str:
-    """What a tier has, in words."""
+def describe(entry: Entry | None, failure: Entry | None = None) -> str:
+    """What a tier has, in words, and the exception that is kept beside it, if there is one and it counts."""
     if entry is None:
         return "nothing"
     now = clock.now()
@@ -46,7 +46,11 @@ def describe(entry: Entry | None) -> str:
     state = f"fresh {until}" if judge(entry, now) is Verdict.FRESH else judge(entry, now).value
     state = f"the exception {entry.value.error!r:.60}, {state}" if isinstance(entry.value, Failure) else state
     age = show_seconds(max(now - entry.created, 0.0))
-    return f"{state}, {age} old, {show_size(entry.size)}, took {show_seconds(entry.cost)} to compute"
+    said = f"{state}, {age} old, {show_size(entry.size)}, took {show_seconds(entry.cost)} to compute"
+    if failure is None or failure.created <= entry.created or judge(failure, now) is not Verdict.FRESH:
+        return said
+    pause = show_seconds(failure.fresh_until - now)
+    return f"{said}; not tried again for {pause}, as that raised {failure.value.error!r:.60}"
 
 
 def count_states(entries: Sequence[Entry | None]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from mlcache import switch
+from mlcache import clock, switch
 from mlcache.cache import Cache
 from mlcache.call import Call, Values
 from mlcache.drive import blocking, suspending
@@ -55,8 +55,9 @@ async def miss_suspending(cache: Cache, digest: bytes, values: Values) -> Any:
     flight = cache.flights.under_way(key) if found is None else None
     if flight is not None:
         cache.tell(Coalesced(key))
+        asked = clock.now()
         shared: Outcome | None = await wait(flight, cache.flights)
-        if shared is not None:
+        if shared is not None and cache.terms.accepts(shared, asked):
             return cache.hand_out(shared.entry)
         found = store.find(key)
     made = await suspending(answer(cache.call(digest, values), cache.terms, (found,)), cache)

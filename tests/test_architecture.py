@@ -34,6 +34,8 @@ LAYERS = [
     ["backends", "flight", "fastpath"],
     ["engines"],
     ["steps", "mutation", "key_tree", "explanation"],
+    ["terms"],
+    ["keeping"],
     ["flow"],
     ["by_hand", "computing", "waiting"],
     ["relay"],

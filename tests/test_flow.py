@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from mlcache import by_hand, flow
+from mlcache import by_hand, flow, keeping
 from mlcache.backends.tiered import Found
 from mlcache.call import Call
 from mlcache.entry import FOREVER, Entry, Expiry, Failure, Key
-from mlcache.errors import RecursiveCallError
+from mlcache.errors import BackendError, RecursiveCallError
 from mlcache.events import Bypassed, Coalesced, Computed, Event, Hit, NotKept, Raised, Stale
 from mlcache.flight import Flight
-from mlcache.flow import Terms
 from mlcache.sealing import Sealed, refer, seal
 from mlcache.steps import (
     Compute,
@@ -40,6 +39,7 @@ from mlcache.steps import (
     Unlock,
     Wait,
 )
+from mlcache.terms import Terms
 
 KEY = Key("app.f@1", bytes(16))
 CALL = Call(KEY, (1,), lambda values: values)
@@ -131,6 +131,7 @@ def test_who_does_not_lead_waits_and_is_told_so() -> None:
     flight = Flight(KEY)
     play.next(Join, (flight, False))
     play.told(Coalesced)
+    play.next(Now, 900.0)
     assert play.next(Wait, Outcome(FRESH.entry, Status.MISS)).flight is flight
     outcome = play.result()
     assert (outcome.entry, outcome.status) == (FRESH.entry, Status.COALESCED)
@@ -141,6 +142,7 @@ def test_who_waited_for_nothing_joins_again() -> None:
     play.next(Find, None)
     play.next(Join, (Flight(KEY), False))
     play.told(Coalesced)
+    play.next(Now, 1000.0)
     play.next(Wait, None)
     play.next(Join, (Flight(KEY), True))
     outcome = Outcome(FRESH.entry, Status.MISS)
@@ -172,15 +174,90 @@ def test_a_shared_answer_that_is_fresh_will_do_while_it_is_written() -> None:
     play.next(Join, (shared, False))
     play.next(Now, 1000.0)
     play.told(Coalesced)
+    play.next(Now, 1000.0)
     play.next(Wait, shared.outcome())
     assert play.result().status is Status.COALESCED
+
+
+FOUND_BEFORE = Outcome(FRESH.entry, Status.HIT, "disk")
+SERVED_ON_ERROR = Outcome(STALE.entry, Status.STALE, "disk")
+ON_ERROR = Expiry(60, stale_if_error=10)
+
+
+@pytest.mark.parametrize(
+    ("landed", "max_age", "asked", "accepted"),
+    [
+        (FOUND_BEFORE, FOREVER, 1000.0, True),
+        (FOUND_BEFORE, FOREVER, 2000.0, False),
+        (FOUND_BEFORE, 50.0, 1000.0, False),
+        (FOUND_BEFORE, 50.0, 950.0, True),
+        (Outcome(FRESH.entry, Status.MISS), 50.0, 800.0, True),
+        (SERVED_ON_ERROR, FOREVER, 1005.0, True),
+        (SERVED_ON_ERROR, FOREVER, 1010.0, False),
+        (SERVED_ON_ERROR, 50.0, 1005.0, False),
+    ],
+)
+def test_what_somebody_else_had_found_must_do_for_who_waited(
+    landed: Outcome, max_age: float, asked: float, *, accepted: bool
+) -> None:
+    play = Play(flow.answer(CALL, Terms(ON_ERROR, None, seal, max_age=max_age)))
+    play.next(Find, None)
+    play.next(Join, (Flight(KEY), False))
+    play.told(Coalesced)
+    play.next(Now, asked)
+    play.next(Wait, landed)
+    if accepted:
+        assert (play.result().entry, play.result().status) == (landed.entry, Status.COALESCED)
+        return
+    play.next(Join, (Flight(KEY), True))
+    play.next(Lead, Outcome(FRESH.entry, Status.MISS)).flow.close()
+    assert play.result().status is Status.MISS
+
+
+def following(terms: Terms) -> Play:
+    """A call that found a stale entry, too old to be simply served, and waits for somebody else."""
+    play = Play(flow.answer(CALL, terms))
+    play.next(Find, STALE)
+    play.next(Join, (Flight(KEY), False))
+    play.told(Coalesced)
+    play.next(Now, 1000.0)
+    return play
+
+
+def test_where_a_flight_fails_what_who_waits_has_found_may_answer() -> None:
+    play = following(Terms(ON_ERROR, None, seal))
+    play.next(Wait, FAILURE)
+    play.next(Now, 1009.0)
+    play.told(Stale)
+    assert (play.result().entry, play.result().status) == (STALE.entry, Status.STALE)
+
+
+@pytest.mark.parametrize(("max_age", "at"), [(50.0, 1005.0), (FOREVER, 1010.0)])
+def test_where_a_flight_fails_nothing_too_old_answers(max_age: float, at: float) -> None:
+    play = following(Terms(ON_ERROR, None, seal, max_age=max_age))
+    play.next(Wait, FAILURE)
+    play.next(Now, at)
+    with pytest.raises(RuntimeError, match="the step failed"):
+        play.result()
+
+
+def test_an_error_of_the_cache_is_raised_though_an_old_entry_might_answer() -> None:
+    play = following(Terms(ON_ERROR, None, seal))
+    play.next(Wait, BackendError("the disk is full"))
+    with pytest.raises(BackendError):
+        play.result()
 
 
 @pytest.mark.parametrize("failing", [Find, Join, Lead, Wait])
 def test_an_error_of_a_step_ends_the_call(failing: type[Step]) -> None:
     play = Play(flow.answer(CALL, TERMS))
-    replies: dict[type[Step], object] = {Find: None, Join: (Flight(KEY), failing is Lead), Tell: None}
-    way: list[type[Step]] = [Find, Join, Tell, Wait] if failing is Wait else [Find, Join, Lead]
+    replies: dict[type[Step], object] = {
+        Find: None,
+        Join: (Flight(KEY), failing is Lead),
+        Tell: None,
+        Now: 0.0,
+    }
+    way: list[type[Step]] = [Find, Join, Tell, Now, Wait] if failing is Wait else [Find, Join, Lead]
     for kind in way[: way.index(failing)]:
         play.next(kind, replies[kind])
     step = play.next(failing, FAILURE)
@@ -334,7 +411,7 @@ def test_an_error_of_the_users_rules_reaches_all_who_wait(terms: Terms) -> None:
 
 
 def test_what_never_expires_has_no_deadline() -> None:
-    entry, objection = flow.make_entry(MADE, Terms(Expiry(), lambda _: True, refer))
+    entry, objection = keeping.make_entry(MADE, Terms(Expiry(), lambda _: True, refer))
     assert (entry.fresh_until, entry.stale_until, objection) == (FOREVER, FOREVER, "")
 
 
@@ -522,6 +599,7 @@ def test_where_computing_fails_an_old_entry_answers() -> None:
     play.next(Find, STALE)
     play.next(Compute, FAILURE)
     assert play.told(Raised).error is FAILURE
+    play.next(Now, 1000.0)
     play.told(Stale)
     assert play.next(Land).outcome.entry is STALE.entry
     assert play.result().status is Status.STALE
@@ -532,6 +610,19 @@ def test_where_computing_fails_an_entry_that_is_too_old_does_not_answer() -> Non
     play.next(Find, Found(STALE.entry, "disk", at=1010.0))
     play.next(Compute, FAILURE)
     play.told(Raised)
+    play.next(Now, 1010.0)
+    assert play.next(Land).error is FAILURE
+    with pytest.raises(RuntimeError, match="the step failed"):
+        play.result()
+
+
+@pytest.mark.parametrize(("max_age", "after"), [(50.0, 1005.0), (FOREVER, 1010.0)])
+def test_where_computing_fails_nothing_answers_that_is_too_old_by_then(max_age: float, after: float) -> None:
+    play = Play(flow.lead(CALL, Terms(ON_ERROR, None, seal, max_age=max_age), Flight(KEY)))
+    play.next(Find, STALE)
+    play.next(Compute, FAILURE)
+    play.told(Raised)
+    play.next(Now, after)
     assert play.next(Land).error is FAILURE
     with pytest.raises(RuntimeError, match="the step failed"):
         play.result()

@@ -16,7 +16,7 @@ import pytest
 from mlcache import ConfigurationError, Expiry, ml_cache
 from mlcache.crew import Crew, crew
 from mlcache.drive import RENEWALS
-from mlcache.entry import Entry
+from mlcache.entry import Entry, Failure
 from mlcache.skew import SKEW
 from mlcache.testing import FakeClock
 from mlcache.waiting import tasks
@@ -194,6 +194,61 @@ def test_who_asks_for_fresher_gets_a_try_though_an_error_is_kept(time: FakeClock
     time.advance(1)
     assert (compute.fresh(max_age=100)(1), counted.calls) == (1, 2), "it is young enough for this caller"
     assert (compute.fresh(max_age=5)(1), counted.calls) == (3, 3)
+
+
+def test_who_asks_for_fresher_gets_no_older_answer_if_the_try_fails(time: FakeClock) -> None:
+    counted, compute = cached(Expiry(60, stale_if_error="1h"))
+    compute(1)
+    time.advance(61)
+    counted.error = ValueError("down")
+    with pytest.raises(ValueError, match="down"):
+        compute.fresh(max_age=5)(1)
+    assert (compute(1), compute.fresh(max_age=100)(1)) == (1, 1)
+
+
+@pytest.mark.parametrize("backend", ["lru?max_items=10", "disk"])
+def test_explain_says_that_a_try_failed_beside_an_old_answer(time: FakeClock, backend: str) -> None:
+    counted, compute = cached(Expiry(60, stale_if_error="1h", errors=10), backend)
+    compute(1)
+    time.advance(61)
+    assert "not tried again" not in str(compute.explain(1))
+    counted.error = ValueError("down")
+    compute(1)
+    assert "not tried again for 10s, as that raised ValueError('down')" in str(compute.explain(1))
+    time.advance(10)
+    assert "not tried again" not in str(compute.explain(1))
+
+
+@pytest.mark.parametrize("backend", ["lru?max_items=10", "disk"])
+def test_an_error_may_be_kept_for_longer_than_an_answer(time: FakeClock, backend: str) -> None:
+    counted, compute = cached(Expiry(10, stale=100, errors=60), backend)
+    counted.error = ValueError("down")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="down"):
+            compute(1)
+        time.advance(59)
+    counted.error = None
+    assert (compute(1), counted.calls) == (2, 2)
+
+
+def test_a_kept_error_ends_as_the_terms_say_under_which_it_is_found() -> None:
+    kept = Entry(Failure(ValueError("down")), 0.0, 60.0, 60.0)
+    capped = Expiry(1, stale=100, errors={ValueError: 20}).capped(kept)
+    assert (capped.fresh_until, capped.stale_until) == (20.0, 20.0)
+    assert Expiry(1, errors={LookupError: 20}).capped(kept).fresh_until == 0.0
+    assert Expiry(1, errors=60).capped(kept) is kept
+
+
+@pytest.mark.parametrize("backend", ["lru?max_items=10", "disk"])
+def test_a_kept_end_of_an_iterator_is_raised_as_itself(time: FakeClock, backend: str) -> None:
+    counted, compute = cached(Expiry(60, errors=10), backend)
+    counted.error = StopIteration("the end")
+    ways: list[Callable[[int], object]] = [compute, compute.call_with_info, compute.fresh(max_age=10)]
+    for way in (*ways, *ways):
+        with pytest.raises(StopIteration, match="the end"):
+            way(1)
+    assert counted.calls == 1
+    assert time.now() > 0
 
 
 def test_an_old_answer_too_old_even_for_errors_is_replaced_by_a_kept_one(time: FakeClock) -> None:

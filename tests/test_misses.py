@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from mlcache import Expiry, events, ml_cache
+from mlcache.entry import Entry
+from mlcache.steps import Outcome, Status
 from mlcache.testing import FakeClock
 
 PATIENCE = 20.0
@@ -111,3 +113,18 @@ async def test_a_fresh_answer_is_given_at_once_while_it_is_refreshed() -> None:
         assert await asyncio.wait_for(score(1), PATIENCE) == 1
     let_go.set()
     assert await renewing == 2
+
+
+async def test_a_task_does_not_take_what_its_leader_had_found_before_it_expired(clock: FakeClock) -> None:
+    @ml_cache(ttl=10)
+    async def score(x: int) -> float:
+        return 2.0 * x
+
+    flights = score._actions.cache.flights
+    flight, _ = flights.join(await score.cache_key(1))
+    found = Entry(1.0, clock.now(), clock.now() + 10, clock.now() + 10)
+    clock.advance(11)
+    asked = asyncio.ensure_future(score(1))
+    await asyncio.sleep(0)
+    flights.land(flight, Outcome(found, Status.HIT, "lru"))
+    assert await asyncio.wait_for(asked, PATIENCE) == 2.0

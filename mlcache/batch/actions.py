@@ -30,11 +30,12 @@ from mlcache.entry import Key
 from mlcache.errors import BatchAnswerError
 from mlcache.explanation import Explanation, count_states
 from mlcache.flight import waiting_for
-from mlcache.flow import Terms, bypass
+from mlcache.flow import bypass
 from mlcache.key_tree import KeyTree
 from mlcache.progress import Progress, how_many
 from mlcache.result import Result
 from mlcache.steps import Outcome, Status
+from mlcache.terms import Terms
 
 
 class BatchActions(BatchParts):

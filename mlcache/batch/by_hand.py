@@ -10,8 +10,9 @@ from mlcache.batch.order import Order
 from mlcache.batch.steps import DropMany, KeepMany, SupersedeMany, TellMany
 from mlcache.entry import Entry, Key
 from mlcache.events import NotKept
-from mlcache.flow import Terms, make_entry
+from mlcache.keeping import make_entry
 from mlcache.steps import Made
+from mlcache.terms import Terms
 
 
 async def put(order: Order, answers: Any, terms: Terms) -> None:

@@ -30,8 +30,8 @@ from mlcache.entry import FOREVER
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Coalesced, Event, Hit, Stale
 from mlcache.flight import Flight
-from mlcache.flow import Use
 from mlcache.steps import Draw, Later, Lead, Outcome, Status, Wait
+from mlcache.terms import Use
 
 Outcomes = dict[int, Outcome]
 """By number of a distinct item."""

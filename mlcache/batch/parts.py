@@ -20,7 +20,7 @@ from mlcache.batch.singles import Singles
 from mlcache.cache import Options
 from mlcache.call import Values
 from mlcache.entry import Key
-from mlcache.flow import Terms
+from mlcache.terms import Terms
 
 
 class BatchParts(Actions):

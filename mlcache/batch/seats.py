@@ -11,8 +11,8 @@ from mlcache.batch.options import Limits
 from mlcache.batch.order import Order
 from mlcache.entry import FOREVER
 from mlcache.flight import Flight
-from mlcache.flow import Terms
 from mlcache.steps import Outcome
+from mlcache.terms import Terms
 
 LOCKED_AT_ONCE = 256
 """Items of one call at most where processes share locks: each lock may be an open file."""

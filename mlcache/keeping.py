@@ -1,0 +1,77 @@
+"""What is kept of a computation: the entry for a value, or for an exception where those are answers, too."""
+
+from __future__ import annotations
+
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+
+from mlcache.backends.tiered import Found
+from mlcache.entry import Entry, Failure, Key, Verdict, judge
+from mlcache.flight import Flight
+from mlcache.flight.carried import bare
+from mlcache.sealing import Sealed, seal_failure
+from mlcache.steps import Drop, Find, Keep, Made, Now
+from mlcache.terms import Terms
+
+UNCOPIABLE = "it cannot be copied"
+_USED_UP = (GeneratorType, CoroutineType, AsyncGeneratorType)
+
+
+async def keep(key: Key, entry: Entry, flight: Flight) -> None:
+    """Write the entry, and take it back if the key was invalidated while it was being written."""
+    await Keep(key, entry)
+    if flight.superseded:
+        await Drop(key)
+
+
+def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]:
+    """The entry for a computed value, and why it must not be kept; empty if it may.
+
+    Args:
+        made: the value.
+        terms: of the function.
+        luck: drawn between 0 and 1, for the jitter of its lifetime.
+    """
+    deadline = terms.expiry.deadline(made.value, made.at, luck)
+    objection = ""
+    if isinstance(made.value, _USED_UP):
+        objection = f"{UNCOPIABLE}, and the first caller uses it up: return a list, or use 'async def'"
+    elif terms.when is not None and not terms.when(made.value):
+        objection = "its 'when' says no"
+    elif deadline <= made.at:
+        objection = "its time was over when it was made"
+    try:
+        sealed = terms.seal(made.value)
+    except Exception as error:  # noqa: BLE001 - copying runs the code of any class
+        sealed = Sealed(made.value, None, 0)
+        objection = objection or f"{UNCOPIABLE} ({error}): returns='reference' keeps it without a copy"
+    until = (deadline, terms.expiry.stale_until(deadline))
+    return Entry(sealed.value, made.at, *until, made.cost, sealed.size, sealed.renew), objection
+
+
+async def keep_error(
+    key: Key, error: Exception, terms: Terms, flight: Flight, old: Found | None = None
+) -> None:
+    """Keep an exception as the answer, for as long as the terms say, unless ``old`` may still be served."""
+    raised = bare(error)
+    if not isinstance(raised, Exception) or (old and terms.expiry.is_served_stale(old.entry, old.at)):
+        return
+    span = terms.expiry.keeps_error(raised)
+    if span and not flight.superseded:
+        at: float = await Now()
+        sealed = seal_failure(Failure(raised))
+        await keep(key, Entry(sealed.value, at, at + span, at + span, 0.0, sealed.size, sealed.renew), flight)
+
+
+async def has_failed(key: Key, terms: Terms, old: Found) -> bool:
+    """Whether an entry that may be served was not to be computed anew, which is not to be tried again yet."""
+    if not terms.expiry.errors or not terms.is_young(old) or not terms.may_outlive_errors(old):
+        return False
+    failure: Found | None = await Find(beside(key))
+    if failure is None or failure.entry.created <= old.entry.created:
+        return False
+    return judge(failure.entry, failure.at) is Verdict.FRESH
+
+
+def beside(key: Key) -> Key:
+    """Where an exception is kept while there is an old answer to serve, which it must not replace."""
+    return Key(key.namespace, bytes((key.digest[0] ^ 0xFF,)) + key.digest[1:])
