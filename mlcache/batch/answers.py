@@ -94,9 +94,16 @@ def sealing(seal: Callable[[Any], Sealed]) -> Callable[[Kept], Sealed]:
         sealed = seal(part)
         renew = sealed.renew
         pair = None if renew is None else lambda kept: (kept[0], renew(kept[1]))
-        return Sealed((form, sealed.value), pair, sealed.size + sys.getsizeof(kept) + len(form))
+        value = _detached(part) if sealed.value is part and form == b"ndarray" else sealed.value
+        return Sealed((form, value), pair, sealed.size + sys.getsizeof(kept) + len(form))
 
     return seal_pair
+
+
+def _detached(row: Any) -> Any:
+    """A row that is kept as it is, without the rows of others, which would stay as long as it does."""
+    whole = row.base
+    return row if whole is None or getattr(whole, "nbytes", 0) <= row.nbytes else row.copy()
 
 
 def _settled(forms: set[bytes]) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -293,6 +295,21 @@ def test_a_row_does_not_hold_on_to_the_rows_of_others() -> None:
     found = rows([3])
     found[0, 0] = 1.0
     assert rows([3])[0, 0] == 0.0
+
+
+def test_nor_does_one_that_is_kept_without_a_copy() -> None:
+    returned: list[weakref.ref[Any]] = []
+
+    @ml_cache(backend=LRU, batch="numbers", returns="reference", ignore=["returned"])
+    def rows(numbers: list[int]) -> Any:
+        made = np.zeros((len(numbers), 100))
+        returned.append(weakref.ref(made))
+        return made
+
+    rows([1, 2, 3])
+    gc.collect()
+    assert [each() for each in returned] == [None]
+    assert rows.cache_info().currsize == 3
 
 
 # Terms
