@@ -157,7 +157,7 @@ def _later(step: Later, parts: Parts) -> None:
     with on_its_own():
         job = Job(partial(_lead_here, step, parts), partial(_give_up, step, parts))
     step.flight.offer(job)
-    crew().submit(job.run, job.drop)
+    crew().submit(job.run_aside, job.drop)
 
 
 def _give_up(step: Later, parts: Parts) -> None:
@@ -247,7 +247,7 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
     try:
         job = Job(partial(_lead_here, step, parts))
         flight.offer(job)
-        start("ship" if parts.offloads else "compute", job.run)
+        start("ship" if parts.offloads else "compute", job.run_aside)
     except BaseException as error:
         parts.flights.crash(flight, error)
         step.flow.close()
@@ -262,7 +262,7 @@ def _lead_here(step: Lead | Later, parts: Parts) -> None:
     if parts.offloads:
         relay(step.flow, parts, lambda step: ACTIONS[type(step)](step, parts))
         return
-    with suppress(BaseException):  # it has landed in the flight, where all callers wait for it
+    with suppress(Exception):  # it has landed in the flight, where all callers wait for it
         blocking(step.flow, parts)
 
 

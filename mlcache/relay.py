@@ -8,6 +8,7 @@ if the loop from which it took off is blocked by somebody who waits for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -45,7 +46,7 @@ def _drive(flow: Flow, parts: Computes, carry_out: Callable[[Step], Any], go_on:
                 _hand_over(reply, partial(_resume, flow, parts, carry_out))
                 return
             go_on = partial(flow.send, reply)
-    except BaseException:  # noqa: BLE001, S110 - it has landed in the flight, where all callers wait for it
+    except Exception:  # noqa: BLE001, S110 - it has landed in the flight, where all callers wait for it
         pass
     finally:
         del step, go_on  # they may hold the error that ends us, whose traceback holds this frame: a circle
@@ -67,7 +68,8 @@ def _hand_over(shipped: Shipped, resume: Callable[[Shipped], None]) -> None:
 
 
 def _resume(flow: Flow, parts: Computes, carry_out: Callable[[Step], Any], shipped: Shipped) -> None:
-    _drive(flow, parts, carry_out, partial(_answer, flow, shipped))
+    with suppress(BaseException):  # as above; whose thread this is has not asked for it
+        _drive(flow, parts, carry_out, partial(_answer, flow, shipped))
 
 
 def _answer(flow: Flow, shipped: Shipped) -> Step:

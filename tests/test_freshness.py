@@ -659,6 +659,36 @@ def test_a_renewal_may_await_one_that_is_queued_behind_it(
     assert (outer(1), inner(1), inner_counted.calls) == (3, 2, 2)
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("batch", [None, "items"])
+def test_what_ends_who_does_a_queued_renewal_himself_is_raised(
+    time: FakeClock, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], batch: str | None
+) -> None:
+    busy = Crew(size=1, linger=0.01)
+    monkeypatch.setattr("mlcache.crew._crew", busy)
+    calls: list[list[int]] = []
+
+    @ml_cache(ttl=Expiry(10, stale=5), batch=batch, ignore=["calls"])
+    def compute(items: list[int]) -> list[int]:
+        calls.append(items)
+        if len(calls) == 2:
+            raise kind
+        return items
+
+    compute([1])
+    time.advance(11)
+    go = threading.Event()
+    busy.submit(lambda: go.wait(TIMEOUT))
+    assert compute([1]) == [1]  # its renewal is queued
+    time.advance(10)
+    with pytest.raises(kind):
+        compute([1])
+    assert len(calls) == 2
+    assert compute([1]) == [1]
+    go.set()
+    settle()
+
+
 def test_renewal_goes_on_when_the_crew_is_full(time: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     counted, compute = cached(Expiry(60, stale=30))
     compute(1)

@@ -185,17 +185,27 @@ class Flight:
         return self.queued is not None and not self.landed and (self.job is None or not self.job.begun)
 
     def take_off(self) -> None:
-        """Do the job here, once it is offered, if nobody has begun it."""
-        if self.queued is not None:
-            self.queued.wait()
-        if self.job is not None:
-            self.job.run()
+        """Do the job here, for those who wait elsewhere, once it is offered, if nobody has begun it."""
+        job = self._offered()
+        if job is not None:
+            job.run_aside()
 
     def wait(self) -> Any:
-        """Block until it has landed, lending a hand if it has not taken off."""
+        """Block until it has landed, lending a hand if it has not taken off.
+
+        Raises:
+            BaseException: what the computation raised; if it was done here, an interrupt, too.
+        """
         with waiting_for(self):
-            self.take_off()
+            job = self._offered()
+            if job is not None:
+                job.run()
             return self.future.result()
+
+    def _offered(self) -> Job | None:
+        if self.queued is not None:
+            self.queued.wait()
+        return self.job
 
 
 def _running() -> Future[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 
 
@@ -36,6 +37,11 @@ class Job:
         work = self._take()
         if work is not None:
             self._context.run(work)
+
+    def run_aside(self) -> None:
+        """As ``run``, in a thread that nobody waits in: not even an interrupt of the work is raised."""
+        with suppress(BaseException):
+            self.run()
 
     def drop(self) -> None:
         """Do what is to be done instead of the work, unless somebody has begun that already."""
