@@ -97,13 +97,15 @@ class Offloading(Computing):
         super().__init__(self._send, parameters)
         self._function = function
         self._engine = engine
+        # Calls come from threads that many functions share: where it can, a call waits for room without one.
+        self._submit = getattr(engine, "enqueue", engine.submit)
         self.workers = getattr(engine, "workers", 1)
         self._local = local
 
     def _send(self, /, *args: Any, **kwargs: Any) -> Any:
         if switch.is_plain():
             return self._local(*args, **kwargs)
-        return Shipped(self._engine.submit(self._function, *args, **kwargs))
+        return Shipped(self._submit(self._function, *args, **kwargs))
 
     def compute(self, step: Compute) -> Made:
         """Give the call to the engine, and wait for its answer."""
@@ -127,7 +129,9 @@ class Offloading(Computing):
         """Give the call to the engine, and await its answer."""
         errand = _Errand(partial(self.ship, step))
         try:
-            shipped = await in_thread("ship", errand.run)  # there may be no room at once
+            shipped = await in_thread(
+                "ship", errand.run
+            )  # packing takes its time, and some engines wait for room
         except BaseException:
             errand.recall()
             raise

@@ -15,6 +15,7 @@ from mlcache.errors import CallTimeoutError, OffloadError, PoolClosedError, Pool
 from mlcache.offload import editions
 from mlcache.offload.arena import Arena
 from mlcache.offload.backoff import Backoff
+from mlcache.offload.lobby import Lobby
 from mlcache.offload.metrics import Meter
 from mlcache.offload.queue import Queue
 from mlcache.offload.wire import Stop
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 GRACE = 0.2
 """Seconds that a worker is given to end by itself."""
+_CLOSED = "the pool is closed, and takes no more calls"
 
 
 class Desk:
@@ -47,49 +49,59 @@ class Desk:
         self.queue = Queue(plan.max_queue, plan.max_queue_bytes)
         self.members: dict[int, Member] = {}
         self.idle: list[Member] = []
+        self.lobby = Lobby(self.queue, self.idle)
         self.closed = False
         self.edition = editions.look()  # workers that start now have the code of now
         self.wakes_at = math.inf
         self.horizon = math.inf
         self._plan = plan
         self._wake = wake
-        self._room = threading.Condition(self.lock)
         self._numbers = itertools.count(1)
         self._late: list[Item] = []
         self._taken_back: deque[Item] = deque()
-        self._admitted = 0
-        self._admitted_bytes = 0
 
-    def admit(self, size: int, *, wait: bool, until: float) -> None:
+    def admit(self, item: Item, come_in: Callable[[], None] | None = None) -> bool:
         """Reserve room for a call, which ``submit`` must follow or ``give_up``.
 
+        Args:
+            item: the call.
+            come_in: is called once there is room, in some thread that holds the lock; or never, if the
+                call is answered before. None: the call does not wait.
+
+        Returns:
+            Whether there is room; if not, the call waits.
+
         Raises:
-            PoolFullError: there is none, and it is not to be waited for, or not any longer.
+            PoolFullError: there is none, and the call does not wait.
             PoolClosedError: no more calls are taken.
         """
         with self.lock:
-            try:
-                while not self._has_room(size):
-                    self._wait_for_room(until if wait else -math.inf)
-                self._admitted += 1
-                self._admitted_bytes += size
-            finally:  # the next one looks, too: there may be more room, or this one was told and gave up
-                self._room.notify()
+            self._check_open()
+            self.clear_taken_back()
+            if self.lobby.enter(item.size):
+                return True
+            if come_in is None:
+                raise PoolFullError(
+                    f"{len(self.queue)} calls with {self.queue.bytes} bytes of arguments wait already: "
+                    "raise max_queue, add workers, or call less often"
+                )
+            item.number, item.submitted = next(self._numbers), clock.ticks()
+            self.lobby.wait(item, come_in)
+            self._mind_deadline(item)
+            return False
 
-    def _wait_for_room(self, until: float) -> None:
-        left = until - clock.ticks()
-        if left <= 0 or not self._room.wait(None if math.isinf(left) else left):
-            raise PoolFullError(
-                f"{len(self.queue)} calls with {self.queue.bytes} bytes of arguments wait already: "
-                "raise max_queue, add workers, or call less often"
-            )
-
-    def give_up(self, size: int) -> None:
-        """Return what ``admit`` reserved."""
+    def give_up(self, item: Item) -> None:
+        """Return what ``admit`` reserved, or ``come_in`` told of."""
         with self.lock:
-            self._admitted -= 1
-            self._admitted_bytes -= size
-            self._room.notify()
+            self.lobby.leave(item.size)
+            self.lobby.let_in()
+
+    def leave(self, item: Item) -> bool:
+        """Have a call wait for room no more; False if it does not."""
+        with self.lock:
+            waited = self.lobby.discard(item)
+            self.lobby.let_in()
+            return waited
 
     def submit(self, item: Item) -> None:
         """Take a call in: it goes to an idle worker at once, else it waits.
@@ -99,22 +111,21 @@ class Desk:
             OffloadError: its code was reloaded, and no worker can have the new one.
         """
         with self.lock:
-            self._admitted -= 1
-            self._admitted_bytes -= item.size
+            self.lobby.leave(item.size)
             try:
                 self._check_open()
                 if self.edition != editions.latest():
                     self._renew()
             except OffloadError:
                 self.release(item)
-                self._room.notify()
+                self.lobby.let_in()
                 raise
-            item.number = next(self._numbers)
-            item.submitted = clock.ticks()
+            item.number = item.number or next(self._numbers)
+            item.submitted = item.submitted or clock.ticks()
             self.meter.count("submitted")
             if self._refuses():
                 error = self.start_error()
-                self._room.notify()
+                self.lobby.let_in()
             else:
                 error = None
                 self._take_or_keep(item)
@@ -124,22 +135,23 @@ class Desk:
     def _take_or_keep(self, item: Item) -> None:
         if self.idle and not len(self.queue):
             self._give(self.idle.pop(), item)
-            self._room.notify()  # the place that was reserved in the queue is not needed
+            self.lobby.let_in()  # the place that was reserved in the queue is not needed
             if len(self.queue):  # that worker is dead
                 self.hand_out()
         else:
             self.queue.push(item)
-            if item.deadline is not None and item.deadline < self.wakes_at:
-                self._wake()
+            self._mind_deadline(item)
             self.hand_out()
+
+    def _mind_deadline(self, item: Item) -> None:
+        if item.deadline is not None and item.deadline < self.wakes_at:
+            self._wake()
 
     def hand_out(self) -> None:
         """Give waiting calls to idle workers. The caller holds the lock."""
         while self.idle and (item := self.queue.pop()) is not None:
-            self._room.notify()
             self._give(self.idle.pop(), item)
-        if self.idle:
-            self._room.notify()
+        self.lobby.let_in()
 
     def _give(self, member: Member, item: Item) -> None:
         now = clock.ticks()
@@ -215,10 +227,10 @@ class Desk:
         while self._taken_back:
             item = self._taken_back.popleft()
             self.meter.count("cancelled")
-            if self.queue.discard(item):
+            if self.queue.discard(item) or self.lobby.discard(item):
                 item.future.set_running_or_notify_cancel()  # for who waits for several futures
                 self.release(item)
-                self._room.notify()
+        self.lobby.let_in()
 
     def fail(self, item: Item, error: BaseException) -> None:
         """Answer a call with an error. The caller does not hold the lock."""
@@ -226,13 +238,18 @@ class Desk:
         if item.future.running() or item.future.set_running_or_notify_cancel():
             item.future.settle(error=error)
 
+    def next_deadline(self) -> float:
+        """When the first of the calls that wait comes too late. The caller holds the lock."""
+        return min(self.queue.next_deadline(), self.lobby.next_deadline())
+
     def fail_late(self) -> None:
         """Answer the calls whose deadline has passed."""
         now = clock.ticks()
         with self.lock:
             self.clear_taken_back()
-            late, self._late = self._late + self.queue.expired(now), []
-            self._room.notify(len(late))
+            late = self._late + self.queue.expired(now) + self.lobby.expired(now)
+            self._late = []
+            self.lobby.let_in()
             self.meter.counts["timed_out"] += len(late)
         for item in late:
             waited = f"waited {now - item.submitted:.3g} s for a worker, longer than its deadline allows"
@@ -242,7 +259,7 @@ class Desk:
         """Answer all calls that wait."""
         with self.lock:
             waiting, self._late = self._late + self.queue.clear(), []
-            self._room.notify_all()
+            self.lobby.let_in()
         for item in waiting:
             self.fail(item, error)
 
@@ -250,7 +267,9 @@ class Desk:
         """Take no more calls."""
         with self.lock:
             self.closed = True
-            self._room.notify_all()
+            outside = self.lobby.clear()
+        for item in outside:
+            self.fail(item, PoolClosedError(_CLOSED))
 
     def start_error(self) -> WorkerStartError:
         """What to answer calls with while no worker can be started."""
@@ -264,13 +283,6 @@ class Desk:
             member.state in ("idle", "busy") for member in self.members.values()
         )
 
-    def _has_room(self, size: int) -> bool:
-        self._check_open()
-        self.clear_taken_back()
-        return len(self.idle) > self._admitted or self.queue.has_room(
-            size, self._admitted, self._admitted_bytes
-        )
-
     def _check_open(self) -> None:
         if self.closed:
-            raise PoolClosedError("the pool is closed, and takes no more calls")
+            raise PoolClosedError(_CLOSED)

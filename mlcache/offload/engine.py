@@ -76,6 +76,9 @@ class Engine(Protocol):
 
     A future that an engine gives may have an attribute ``seconds``: once it is done, how long the
     function itself took, or None where that is not known.
+
+    Where ``submit`` may wait for room, an engine should have a method ``enqueue``, too, which is the same but
+    never waits: the future does. Misses of cached functions are then given to it by that.
     """
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import threading
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from mlcache import clock
+from mlcache.errors import PoolClosedError
 from mlcache.offload import functions, transport
 from mlcache.offload.arena import store
 from mlcache.offload.blame import unsendable
 from mlcache.offload.item import CallFuture, Item, name_of
+from mlcache.threads import start
 
 if TYPE_CHECKING:
     from mlcache.offload.desk import Desk
@@ -20,16 +23,24 @@ if TYPE_CHECKING:
 
 
 def take_in(
-    plan: Plan, desk: Desk, options: CallOptions, call: tuple[Callable[..., Any], Any, Any], *, wait: bool
+    plan: Plan,
+    desk: Desk,
+    options: CallOptions,
+    call: tuple[Callable[..., Any], Any, Any],
+    *,
+    wait: bool,
+    later: object = None,
 ) -> CallFuture:
-    """Take a call in, whose arguments are copied when this returns.
+    """Take a call in, whose arguments are copied when this returns, unless that is done ``later``.
 
     Args:
         plan: of the pool.
         desk: of the pool.
         options: of the call.
         call: function, positional arguments, and keyword arguments.
-        wait: whether to wait for room if there is none.
+        wait: whether the call waits for room if there is none.
+        later: if it is not None, the call waits but this thread does not: another one copies the
+            arguments once there is room. Until then this object is held, lest the pool end.
 
     Raises:
         PoolFullError: there is no room for it.
@@ -51,13 +62,60 @@ def take_in(
         finally:
             del item  # the traceback refers to this frame: such a circle would keep large arrays for a while
     item.size = sum(map(len, parts))
-    until = math.inf if options.deadline is None else clock.ticks() + options.deadline
-    desk.admit(item.size, wait=wait, until=until)
+    item.deadline = None if options.deadline is None else clock.ticks() + options.deadline
+    if not wait:
+        desk.admit(item)
+    elif later is not None:
+        if not desk.admit(item, partial(_have_brought, later, desk, item, parts)):
+            return item.future
+    elif not _wait_for_room(desk, item):
+        return item.future
+    _bring_in(desk, item, parts)
+    return item.future
+
+
+def _wait_for_room(desk: Desk, item: Item) -> bool:
+    """Whether there is room at last; if not, the call has been answered.
+
+    Raises:
+        PoolClosedError: the pool was closed meanwhile.
+    """
+    turn: SimpleQueue[bool] = SimpleQueue()
+    try:
+        if desk.admit(item, partial(turn.put, True)):  # noqa: FBT003 - its signature
+            return True
+        item.future.add_done_callback(lambda _: turn.put(False))  # noqa: FBT003 - as above
+        admitted = turn.get()
+    except BaseException:
+        if not desk.leave(item) and not turn.empty() and turn.get_nowait():
+            desk.give_up(item)
+        raise
+    if not admitted and isinstance(error := item.future.exception(), PoolClosedError):
+        raise error
+    return admitted
+
+
+def _bring_in(desk: Desk, item: Item, parts: list[transport.Buffer]) -> None:
+    """Copy the arguments of a call for which there is room, and queue it."""
     try:
         item.payload, item.slot = store(parts, desk.arena)
     except BaseException:
-        desk.give_up(item.size)
+        desk.give_up(item)
         raise
-    item.deadline = None if options.deadline is None else until
     desk.submit(item)
-    return item.future
+
+
+def _have_brought(held: object, desk: Desk, item: Item, parts: list[transport.Buffer]) -> None:
+    """Have a thread copy the arguments, as whoever made room for them may have no time for that."""
+    work = partial(_bring_in_quietly, held, desk, item, parts)
+    try:
+        start("ship", work)
+    except RuntimeError:  # the program ends, and those threads take nothing any more
+        threading.Thread(target=work, name="mlcache-ship-last", daemon=True).start()
+
+
+def _bring_in_quietly(_: object, desk: Desk, item: Item, parts: list[transport.Buffer]) -> None:
+    try:
+        _bring_in(desk, item, parts)
+    except Exception as error:  # noqa: BLE001 - it is for who waits for the answer
+        desk.fail(item, error.with_traceback(None))  # which would hold the call, and that the error: a circle

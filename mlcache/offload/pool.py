@@ -18,7 +18,6 @@ from mlcache.offload.engine import CallOptions, check_options
 from mlcache.offload.functions import pack
 from mlcache.offload.inline import Inline
 from mlcache.offload.plan import Duration, Plan, fair_share, make_plan
-from mlcache.threads import in_thread
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -109,6 +108,14 @@ class Pool:
         """
         return self._submit(_NOTHING_ASKED, function, args, kwargs)
 
+    def enqueue(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As ``submit``, but where that would wait for room, the future does, and no thread.
+
+        The arguments may then be copied after it returns: do not change them before the future is done.
+        A call for which there is still no room when the pool is closed fails with ``PoolClosedError``.
+        """
+        return self._submit(_NOTHING_ASKED, function, args, kwargs, later=True)
+
     async def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """The result of ``function(*args, **kwargs)``, awaited; the event loop goes on meanwhile.
 
@@ -124,7 +131,8 @@ class Pool:
             ConfigurationError: they are no ``CallOptions``.
         """
         check_options(options)
-        return PoolWithOptions(self, partial(self._submit, options), partial(self._run, options))
+        enqueue = partial(self._submit, options, later=True)
+        return PoolWithOptions(self, partial(self._submit, options), enqueue, partial(self._run, options))
 
     @property
     def workers(self) -> int:
@@ -176,33 +184,39 @@ class Pool:
             supervisor.forget()
 
     def _submit(
-        self, options: CallOptions, function: Callable[..., Any], args: Any, kwargs: Any, *, wait: bool = True
+        self,
+        options: CallOptions,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        *,
+        later: bool = False,
     ) -> Future[Any]:
-        if not callable(function):
-            raise TypeError(f"a pool computes functions, and {function!r} cannot be called")
-        if self._supervisor is None:
-            with suppress(Exception):  # which ``take_in`` will meet again
-                pack(function)  # notices a reload before workers are ordered, which then have the new code
-        supervisor = self._started()
-        when_full = self._plan.when_full
-        wait = wait and when_full == "wait" and supervisor.thread is not threading.current_thread()
         try:
-            return supervisor.take_in(options, (function, args, kwargs), wait=wait)
+            return self._take_in(options, (function, args, kwargs), later=later)
         except PoolFullError:
-            if when_full != "inline":
+            if self._plan.when_full != "inline":
                 raise
             return self._inline.submit(function, *args, **kwargs)
+
+    def _take_in(
+        self, options: CallOptions, call: tuple[Callable[..., Any], Any, Any], *, later: bool
+    ) -> Future[Any]:
+        if not callable(call[0]):
+            raise TypeError(f"a pool computes functions, and {call[0]!r} cannot be called")
+        if self._supervisor is None:
+            with suppress(Exception):  # which ``take_in`` will meet again
+                pack(call[0])  # notices a reload before workers are ordered, which then have the new code
+        supervisor = self._started()
+        wait = self._plan.when_full == "wait" and (
+            later or supervisor.thread is not threading.current_thread()
+        )
+        return supervisor.take_in(options, call, wait=wait, later=self if later else None)
 
     async def _run(self, options: CallOptions, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         import asyncio
 
-        try:
-            future = self._submit(options, function, args, kwargs, wait=False)
-        except PoolFullError:
-            if self._plan.when_full != "wait":
-                raise
-            future = await in_thread("compute", partial(self._submit, options, function, args, kwargs))
-        return await asyncio.wrap_future(future)
+        return await asyncio.wrap_future(self._submit(options, function, args, kwargs, later=True))
 
     def _started(self) -> Supervisor:
         supervisor = self._supervisor
@@ -234,9 +248,10 @@ class Pool:
 class PoolWithOptions:
     """A pool that is asked for the same options in each call; ``Pool.with_options`` makes it."""
 
-    def __init__(self, pool: Pool, submit: Submit, run: Run) -> None:
+    def __init__(self, pool: Pool, submit: Submit, enqueue: Submit, run: Run) -> None:
         self._pool = pool
         self._submit = submit
+        self._enqueue = enqueue
         self._run = run
 
     @property
@@ -252,6 +267,10 @@ class PoolWithOptions:
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As ``Pool.submit``."""
         return self._submit(function, args, kwargs)
+
+    def enqueue(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As ``Pool.enqueue``."""
+        return self._enqueue(function, args, kwargs)
 
     async def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As ``Pool.run``."""

@@ -43,6 +43,12 @@ class Queue:
         if item.deadline is not None:
             heapq.heappush(self._deadlines, (item.deadline, item.number))
 
+    def first(self) -> Item | None:
+        """The one that is next, which goes on to wait; None if there is none."""
+        while self._heap and self._heap[0][1] not in self._waiting:
+            heapq.heappop(self._heap)
+        return self._waiting[self._heap[0][1]] if self._heap else None
+
     def pop(self) -> Item | None:
         """The next one; None if there is none."""
         while self._heap:

@@ -57,10 +57,15 @@ class Supervisor:
             self._bell.send(b"\0")
 
     def take_in(
-        self, options: CallOptions, call: tuple[Callable[..., Any], Any, Any], *, wait: bool
+        self,
+        options: CallOptions,
+        call: tuple[Callable[..., Any], Any, Any],
+        *,
+        wait: bool,
+        later: object = None,
     ) -> Future[Any]:
         """Take a call in, as ``intake.take_in``."""
-        return take_in(self._plan, self.desk, options, call, wait=wait)
+        return take_in(self._plan, self.desk, options, call, wait=wait, later=later)
 
     def retire(self) -> None:
         """End once all calls are answered. It takes no lock, as the pool may be collected at any moment."""
@@ -140,7 +145,7 @@ class Supervisor:
         desk = self.desk
         with desk.lock:
             now = clock.ticks()
-            due = min(desk.queue.next_deadline(), self.staff.next_due())
+            due = min(desk.next_deadline(), self.staff.next_due())
             desk.wakes_at = min(due, now + desk.horizon)
             if not any(member.item for member in desk.members.values()):
                 desk.horizon = math.inf

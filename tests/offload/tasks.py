@@ -32,6 +32,10 @@ def hang() -> NoReturn:
         threading.Event().wait()
 
 
+def hang_for(_: object) -> NoReturn:
+    hang()
+
+
 def tell_and_wait_for(path: str, other: str) -> str:
     """Writes its process down, and waits for another file to be there."""
     tell(path)

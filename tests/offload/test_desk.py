@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
-import math
+import queue
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 
 from mlcache import Pool
 from mlcache.errors import CallTimeoutError, OffloadError, PoolClosedError, PoolFullError, WorkerDied
+from mlcache.offload import intake
+from mlcache.offload.arena import store as arena_store
 from mlcache.offload.desk import Desk
 from mlcache.offload.engine import CallOptions
 from mlcache.offload.intake import take_in
@@ -52,7 +55,7 @@ def test_a_finalizer_that_takes_a_call_back_waits_for_no_lock() -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with desk.lock, desk.arena._lock, desk._room:
+        with desk.lock, desk.arena._lock:
             held.set()
             done.wait(20)
 
@@ -78,36 +81,54 @@ def test_a_call_taken_back_makes_room_at_once() -> None:
     assert not submit(desk, asked, 3).done()
 
 
+def interrupt_who_waits(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[], None]) -> None:
+    """Have this thread, and no other, interrupted as it waits for room."""
+    here = threading.get_ident()
+
+    class Interrupted(queue.SimpleQueue[bool]):
+        def get(self, block: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - as there
+            if threading.get_ident() == here:
+                interrupt()
+            return super().get(block, timeout)
+
+    monkeypatch.setattr(intake, "SimpleQueue", Interrupted)
+
+
 def test_who_waits_for_room_and_is_interrupted_passes_the_news_on(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = plan(max_queue=1)
     desk = Desk(asked, lambda: None)
     first = submit(desk, asked, 1)
-    entered = threading.Event()
     results: list[Any] = []
 
-    def wait_in_line() -> None:
-        entered.set()
-        results.append(submit(desk, asked, 2, wait=True))
-
-    waiting = threading.Thread(target=wait_in_line)
-    waiting.start()
-    entered.wait(20)
-    until(lambda: len(desk._room._waiters))  # type: ignore[attr-defined]
-    original = desk._room.wait
-
-    def interrupted(_: float | None = None) -> bool:
+    def interrupt() -> None:
+        waiting.start()
+        until(lambda: len(desk.lobby) == 2)
         first.cancel()
-        desk.clear_taken_back()  # the news go to the thread that waits already
-        with desk.lock:
-            desk._room._waiters.rotate()  # type: ignore[attr-defined]
+        desk.fail_late()  # the news go to this thread
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(desk._room, "wait", interrupted)
+    waiting = threading.Thread(target=lambda: results.append(submit(desk, asked, 3, wait=True)))
+    interrupt_who_waits(monkeypatch, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        submit(desk, asked, 3, wait=True)
-    monkeypatch.setattr(desk._room, "wait", original)
+        submit(desk, asked, 2, wait=True)
     waiting.join(20)
-    assert len(results) == 1
+    assert len(results) == len(desk.queue) == 1
+    assert not len(desk.lobby)
+
+
+def test_who_is_interrupted_before_there_is_room_waits_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    asked = plan(max_queue=1)
+    desk = Desk(asked, lambda: None)
+    first = submit(desk, asked, 1)
+    interrupt_who_waits(monkeypatch, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        submit(desk, asked, 2, wait=True)
+    assert not len(desk.lobby)
+    first.cancel()
+    assert not submit(desk, asked, 3).done()
 
 
 def test_what_comes_when_the_desk_has_just_closed_leaves_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,17 +226,105 @@ def test_a_call_that_cannot_be_packed_keeps_no_arguments_alive() -> None:
 def test_a_call_that_is_refused_for_a_reload_passes_its_place_on() -> None:
     asked = plan(max_queue=1, start_method="fork")
     desk = Desk(asked, lambda: None)
-    desk.admit(1, wait=False, until=math.inf)  # the one place there is
-    waiting = threading.Thread(target=desk.admit, args=(1,), kwargs={"wait": True, "until": math.inf})
-    waiting.start()
-    until(lambda: len(desk._room._waiters))  # type: ignore[attr-defined]
-    desk.edition = -1
     item = Item("refused", CallOptions())
     item.size = 1
+    assert desk.admit(item)  # the one place there is
+    told = threading.Event()
+    assert not desk.admit(Item("waits", CallOptions()), told.set)
+    desk.edition = -1
     with pytest.raises(OffloadError, match="reloaded"):
         desk.submit(item)
-    waiting.join(5)
-    admitted = not waiting.is_alive()
-    desk.close()  # it ends also if it was not told
-    waiting.join(20)
-    assert admitted
+    assert told.is_set()
+
+
+def enqueue(desk: Desk, asked: Plan, value: Any, **options: Any) -> Any:
+    call = (tasks.echo, (value,), dict[str, Any]())
+    return take_in(asked, desk, CallOptions(**options), call, wait=True, later=asked)
+
+
+def test_calls_come_in_as_there_is_room_by_priority_and_in_order() -> None:
+    asked = plan(max_queue=1)
+    desk = Desk(asked, lambda: None)
+    first = submit(desk, asked, 0)
+    calls = [enqueue(desk, asked, number, priority=priority) for number, priority in enumerate((0, 0, 5))]
+    order = []
+    for _ in calls:
+        first.cancel()
+        desk.fail_late()
+        until(lambda: len(desk.queue))
+        (item,) = desk.queue._waiting.values()
+        first = item.future
+        order.append(calls.index(first))
+    assert order == [2, 0, 1]
+    assert not len(desk.lobby)
+
+
+def test_a_call_that_waits_for_room_can_be_taken_back_and_be_late() -> None:
+    asked = plan(max_queue=1)
+    desk = Desk(asked, lambda: None)
+    submit(desk, asked, 0)
+    back, late, stays = (
+        enqueue(desk, asked, 1),
+        enqueue(desk, asked, 2, deadline=1e-9),
+        enqueue(desk, asked, 3),
+    )
+    assert back.cancel()
+    desk.fail_late()
+    assert concurrent.futures.wait([back], 0).done == {back}
+    assert isinstance(late.exception(0), CallTimeoutError)
+    assert len(desk.lobby) == 1
+    desk.close()
+    assert isinstance(stays.exception(0), PoolClosedError)
+
+
+def test_a_large_call_that_waits_for_room_is_not_overtaken() -> None:
+    asked = plan(max_queue_bytes=2000)
+    desk = Desk(asked, lambda: None)
+    first = submit(desk, asked, b"1" * 1000)
+    large = enqueue(desk, asked, b"2" * 1500)
+    with pytest.raises(PoolFullError):
+        submit(desk, asked, b"3")
+    first.cancel()
+    desk.fail_late()
+    until(lambda: len(desk.queue))
+    assert not large.done()
+    assert not submit(desk, asked, b"4").done()
+
+
+def test_a_call_whose_arguments_find_no_memory_fails_and_passes_its_place_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = plan(max_queue=1)
+    desk = Desk(asked, lambda: None)
+    first = submit(desk, asked, 0)
+    bad, good = enqueue(desk, asked, 1), enqueue(desk, asked, 2)
+    stored: list[Any] = []
+
+    def store(parts: Any, arena: Any) -> Any:
+        stored.append(parts)
+        if len(stored) == 1:
+            raise OSError("no memory")
+        return arena_store(parts, arena)
+
+    monkeypatch.setattr(intake, "store", store)
+    first.cancel()
+    desk.fail_late()
+    assert isinstance(bad.exception(20), OSError)
+    until(lambda: len(desk.queue))
+    assert not good.done()
+
+
+def test_a_call_comes_in_though_no_thread_takes_anything_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the main thread has ended, and others go on."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    asked = plan(max_queue=1)
+    desk = Desk(asked, lambda: None)
+    first = submit(desk, asked, 0)
+    enqueue(desk, asked, 1)
+    monkeypatch.setattr(intake, "start", refuse)
+    first.cancel()
+    desk.fail_late()
+    until(lambda: len(desk.queue))

@@ -63,6 +63,33 @@ def test_a_program_that_closes_nothing_ends(method: str, busy: str, tmp_path: Pa
     until(lambda: not any(is_alive(worker) for worker in {*told(path), *told(second)}), seconds=1.0)
 
 
+FULL = """
+import asyncio
+from mlcache import ml_cache
+pool = Pool(1, max_queue=1)
+slow = ml_cache(offload=pool)(tasks.tell_and_hang)
+async def main():
+    calls = [asyncio.create_task(slow.aio(sys.argv[3] + str(n))) for n in range(4)]
+    calls += [asyncio.create_task(pool.run(tasks.hang)) for _ in range(4)]
+    while not pool.metrics().queued or pool.metrics().submitted < 2:
+        await asyncio.sleep(0.01)
+    await asyncio.wait(calls, timeout=0.1)
+    for call in calls[::2]:
+        call.cancel()
+    await asyncio.wait(calls[::2])
+asyncio.run(main())
+"""
+
+
+def test_a_program_that_waits_for_room_in_a_pool_ends(tmp_path: Path) -> None:
+    with program(FULL, "forkserver", tmp_path / "told", tmp_path / "second") as parent:
+        try:
+            out, err = parent.communicate(timeout=30)
+        finally:
+            parent.kill()
+    assert (parent.returncode, out, err) == (0, "", "")
+
+
 def test_a_fork_of_the_program_has_a_pool_of_its_own(tmp_path: Path) -> None:
     with Pool(1) as pool:
         parents = pool.submit(tasks.pid).result(20)

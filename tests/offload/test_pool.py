@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcache import Pool
+from mlcache import Pool, ml_cache
 from mlcache.errors import CallTimeoutError, ConfigurationError, PoolClosedError, PoolFullError
 from mlcache.offload.engine import CallOptions
 from mlcache.offload.inline import Inline
@@ -247,6 +249,74 @@ async def test_waiting_for_room_leaves_the_event_loop_alone(max_queue: int) -> N
             assert await asyncio.wait_for(asyncio.gather(*calls), 20) == [*range(20)]
 
 
+async def test_a_full_pool_leaves_others_and_their_threads_alone() -> None:
+    with Pool(1, max_queue=1) as full, Pool(1) as other:
+        offloaded = ml_cache(offload=other)(tasks.echo)
+        own = ml_cache(tasks.echo)
+        stuck = ml_cache(offload=full)(tasks.hang_for)
+        waiting = [asyncio.ensure_future(full.run(tasks.hang)) for _ in range(40)]
+        waiting += [asyncio.ensure_future(stuck.aio(number)) for number in range(40)]
+        await asyncio.sleep(0)
+        for number in range(5):
+            assert await asyncio.wait_for(offloaded.aio(number), 10) == number
+            assert await asyncio.wait_for(own.aio(number), 10) == number
+        full.close(0)
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {PoolClosedError}
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_for_room_is_not_computed(tmp_path: Path) -> None:
+    with Pool(1, max_queue=1, timeout=0.5) as pool:
+        pool.submit(tasks.pid).result(20)
+        hanging, last = pool.submit(tasks.hang), pool.submit(tasks.echo, 1)
+        cancelled = asyncio.ensure_future(pool.run(tasks.tell, str(tmp_path / "told")))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert isinstance(hanging.exception(20), CallTimeoutError)
+        assert last.result(20) == 1
+        assert await pool.run(tasks.echo, 2) == 2
+        assert not (tmp_path / "told").exists()
+
+
+async def test_a_deadline_that_passes_while_a_call_waits_for_room_is_a_timeout() -> None:
+    with Pool(1, max_queue=1) as pool:
+        pool.submit(tasks.pid).result(20)
+        hanging = [pool.submit(tasks.hang), pool.submit(tasks.hang)]
+        asked = pool.with_options(CallOptions(deadline=0.05))
+        assert isinstance(asked.submit(tasks.pid).exception(20), CallTimeoutError)
+        assert isinstance(asked.enqueue(tasks.pid).exception(20), CallTimeoutError)
+        with pytest.raises(CallTimeoutError):
+            await asked.run(tasks.pid)
+        pool.close(0)
+        assert all(isinstance(future.exception(0), PoolClosedError) for future in hanging)
+
+
+def test_who_waits_for_room_hears_that_the_pool_is_closed() -> None:
+    with Pool(1, max_queue=1) as pool, ThreadPoolExecutor(1) as threads:
+        pool.submit(tasks.pid).result(20)
+        for _ in range(2):
+            pool.submit(tasks.hang)
+        blocked = threads.submit(pool.submit, tasks.pid)
+        later = pool.enqueue(tasks.pid)
+        supervisor = pool._supervisor
+        assert supervisor is not None
+        until(lambda: len(supervisor.desk.lobby) == 2)
+        pool.close(0)
+        with pytest.raises(PoolClosedError):
+            blocked.result(20)
+        assert isinstance(later.exception(0), PoolClosedError)
+
+
+def test_a_pool_that_is_forgotten_answers_those_who_wait_for_room() -> None:
+    pool = Pool(1, max_queue=1)
+    futures = [pool.enqueue(tasks.echo, np.full(1000, number)) for number in range(30)]
+    del pool
+    gc.collect()
+    assert [future.result(20)[0] for future in futures] == list(range(30))
+
+
 def test_calls_of_a_higher_priority_go_first(tmp_path: Path) -> None:
     with Pool(1, timeout=1) as pool:
         pool.submit(tasks.pid).result(20)
@@ -381,7 +451,7 @@ def test_numbers_of_numpy_are_numbers(pool: Pool) -> None:
 
 @pytest.mark.parametrize("options", [3, None, {"timeout": 3}])
 def test_what_are_no_options_of_a_call_is_refused(options: Any) -> None:
-    for engine in (Pool(1), Inline(), PoolWithOptions(Pool(1), print, print)):  # type: ignore[arg-type]
+    for engine in (Pool(1), Inline(), PoolWithOptions(Pool(1), print, print, print)):  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match=r"options is .*CallOptions"):
             engine.with_options(options)
 
