@@ -16,8 +16,8 @@ batches that overlap cannot wait for each other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -36,29 +36,40 @@ from mlcache.terms import Use
 Outcomes = dict[int, Outcome]
 """By number of a distinct item."""
 
-TakeOff = Callable[[list[Seat]], Awaitable[Outcomes]]
-"""How what we lead is computed; what is missing in its answer is to be asked for once more."""
+
+class Boarding(Protocol):
+    """How a single item is computed in one batch with those of others."""
+
+    renews: bool
+    """Whether it is renewed so, too."""
+
+    async def take_off(self, seat: Seat, /) -> Outcomes:
+        """Its outcome; without one, it is to be asked for once more."""
+        ...
+
+    async def renew(self, seat: Seat, /) -> None:
+        """Have it computed, with nobody waiting for it."""
 
 
 async def answer(
-    order: Order, plan: Plan, take_off: TakeOff | None = None, looked: Sequence[Found | None] = ()
+    order: Order, plan: Plan, boarding: Boarding | None = None, looked: Sequence[Found | None] = ()
 ) -> list[Outcome]:
     """The whole way of the distinct items of ``order``.
 
     Args:
         order: what is asked for.
         plan: how it is to be computed.
-        take_off: how what we lead is computed; None: here and now.
+        boarding: how the item is computed, if it is a single one; None: here and now.
         looked: what was found by item, where they have been looked up already.
     """
-    outcomes, missing = await _look(order, plan, looked or await FindMany(order.keys))
+    outcomes, missing = await _look(order, plan, looked or await FindMany(order.keys), boarding)
     plan.advance(len(outcomes))
     failed: Counter[int] = Counter()
     while missing:
-        joined = await _join(order, missing, failed, offered=False if take_off else None)
+        joined = await _join(order, missing, failed, offered=False if boarding else None)
         led = [Seat(number, flight) for number, (flight, ours) in joined.items() if ours]
         if led:
-            outcomes |= await (take_off(led) if take_off else _take_off(order, plan, led))
+            outcomes |= await (boarding.take_off(led[0]) if boarding else _take_off(order, plan, led))
         followed = {number: flight for number, (flight, ours) in joined.items() if not ours}
         missing = [seat.number for seat in led if seat.number not in outcomes]
         if followed:
@@ -66,7 +77,9 @@ async def answer(
     return [outcomes[number] for number in range(len(order.keys))]
 
 
-async def _look(order: Order, plan: Plan, everything: Sequence[Found | None]) -> tuple[Outcomes, list[int]]:
+async def _look(
+    order: Order, plan: Plan, everything: Sequence[Found | None], boarding: Boarding | None
+) -> tuple[Outcomes, list[int]]:
     """What of ``everything`` that was found may be served, and the numbers of the items that are missing."""
     terms = plan.terms
     outcomes: Outcomes = {}
@@ -84,7 +97,7 @@ async def _look(order: Order, plan: Plan, everything: Sequence[Found | None]) ->
             aging[number] = found.entry.created
         outcomes[number] = served(order, number, found, events)
     if aging:
-        await _renew(order, plan, aging)
+        await _renew(order, plan, aging, boarding)
     if events:
         await TellMany(events)
     return outcomes, missing
@@ -155,21 +168,27 @@ async def _follow(
     return again
 
 
-async def _renew(order: Order, plan: Plan, aging: dict[int, float]) -> None:
+async def _renew(order: Order, plan: Plan, aging: dict[int, float], boarding: Boarding | None) -> None:
     """Have entries computed anew in the background, those that nobody else does.
 
     Args:
         order: that they are of.
         plan: how they are computed.
         aging: by number of the item, when its entry was made.
+        boarding: as for ``answer``.
     """
-    joined: list[tuple[Flight, bool]] = await JoinMany([order.keys[each] for each in aging], offered=True)
+    boards = boarding is not None and boarding.renews
+    keys = [order.keys[each] for each in aging]
+    joined: list[tuple[Flight, bool]] = await JoinMany(keys, offered=not boards)
     led = [
         Seat(number, flight, after=created)
         for (number, created), (flight, ours) in zip(aging.items(), joined, strict=True)
         if ours
     ]
     if not led:
+        return
+    if boarding is not None and boards:
+        await boarding.renew(led[0])
         return
     convoy = convoy_of(led)
     renewal: Any = lead(order, msgspec.structs.replace(plan, advance=unnoticed), led, convoy)

@@ -9,6 +9,7 @@ from mlcache import clock
 from mlcache.batch.options import Batch
 from mlcache.batch.order import Order
 from mlcache.call import Values
+from mlcache.entry import FOREVER
 from mlcache.errors import BatchTimeoutError, ConfigurationError
 from mlcache.flight import Flight, Flights, Job
 from mlcache.flight.carried import CarriedError, carried
@@ -29,24 +30,34 @@ class Rider(Ticket):
         flight: of its key.
         flights: whose it is.
         batch: the options.
+        after: when the entry was created that is to be renewed, of an item that nobody waits for.
     """
 
-    __slots__ = ("batcher", "flight", "flights", "group", "item", "others", "patience", "values")
+    __slots__ = ("after", "batcher", "flight", "flights", "group", "item", "others", "patience", "values")
 
-    def __init__(self, item: Any, order: Order, flight: Flight, flights: Flights, batch: Batch) -> None:
+    def __init__(
+        self,
+        item: Any,
+        order: Order,
+        flight: Flight,
+        flights: Flights,
+        batch: Batch,
+        after: float = -FOREVER,
+    ) -> None:
         bucket: Any = order.group if batch.collate is None else order.others
         if batch.bucket is not None:
             bucket = bucket, _of(batch, "bucket", item)
         weights = batch.limits.weight(item) if batch.limits.weighs else ()
         tenant = None if batch.tenant is None else _of(batch, "tenant", item)
-        super().__init__(bucket, tenant, weights, batch.timeout and clock.ticks() + batch.timeout)
+        self.after = after
+        self.patience = batch.timeout if after == -FOREVER else None
+        super().__init__(bucket, tenant, weights, self.patience and clock.ticks() + self.patience)
         self.item = item
         self.values: Values = order.values
         self.group = order.group
         self.others = order.others
         self.flight = flight
         self.flights = flights
-        self.patience = batch.timeout
         self.batcher: MicroBatcher | None = None
 
     def join(self, batcher: MicroBatcher) -> None:
@@ -60,7 +71,7 @@ class Rider(Ticket):
 
     def is_wanted(self) -> bool:
         """Whether anybody still waits for the answer."""
-        return self.flight.waiters > 0
+        return self.flight.waiters > 0 or self.after > -FOREVER
 
     def leave(self, *, late: bool) -> None:
         """End the flight of an item that will not be computed."""

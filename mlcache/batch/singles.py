@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from mlcache import forks
 from mlcache.batch.collating import Collate, kind_teller
-from mlcache.batch.flow import Outcomes, TakeOff
+from mlcache.batch.flow import Outcomes
 from mlcache.batch.items import Collected
 from mlcache.batch.leading import lead
 from mlcache.batch.options import Batch
 from mlcache.batch.order import Order
 from mlcache.batch.riders import Desk, Rider, Tasks, Turns, landing_of
 from mlcache.batch.seats import Plan, Seat, convoy_of
-from mlcache.batch.steps import CrashMany, recursion
+from mlcache.batch.steps import recursion
 from mlcache.cache import Cache
 from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
 from mlcache.errors import RecursiveCallError
@@ -35,6 +35,34 @@ class Board(Step, frozen=True, eq=False):
 
     rider: Rider
     singles: Singles
+
+
+class Renew(Step, frozen=True, eq=False):
+    """Have an item computed in a batch, and do not wait for it."""
+
+    rider: Rider
+    singles: Singles
+
+
+class Passenger:
+    """How one single item is computed in a batch; see ``flow.Boarding``."""
+
+    def __init__(self, singles: Singles, item: Any, order: Order, *, renews: bool) -> None:
+        self.renews = renews
+        self._singles = singles
+        self._item = item
+        self._order = order
+
+    async def take_off(self, seat: Seat) -> Outcomes:
+        """Its outcome, if it was computed."""
+        rider = self._singles.seated(self._item, self._order, seat)
+        outcome: Outcome | None = await Board(rider, self._singles)
+        return {} if outcome is None else {0: outcome}
+
+    async def renew(self, seat: Seat) -> None:
+        """Have it computed, with nobody waiting for it."""
+        with suppress(Exception):  # of the user's options; whoever asked is served what there is
+            await Renew(self._singles.seated(self._item, self._order, seat), self._singles)
 
 
 class Singles:
@@ -64,20 +92,22 @@ class Singles:
         self._of_loops = weakref.WeakKeyDictionary()
         forks.tend(self)
 
-    def boarding(self, item: Any, order: Order) -> TakeOff:
-        """How an item that is missing is computed."""
+    def boarding(self, item: Any, order: Order) -> Passenger:
+        """How an item is computed in one batch with those of others."""
+        return Passenger(self, item, order, renews=not self._cache.suspends)
 
-        async def take_off(led: list[Seat]) -> Outcomes:
-            flight = led[0].flight
-            try:
-                rider = Rider(item, order, flight, self._cache.flights, self._batch)
-            except BaseException as error:
-                await CrashMany([flight], error)
-                raise
-            outcome: Outcome | None = await Board(rider, self)
-            return {} if outcome is None else {0: outcome}
+    def seated(self, item: Any, order: Order, seat: Seat) -> Rider:
+        """The rider for an item whose flight we lead.
 
-        return take_off
+        Raises:
+            Exception: what an option of the user's raises; the flight has ended with it.
+        """
+        flights = self._cache.flights
+        try:
+            return Rider(item, order, seat.flight, flights, self._batch, after=seat.after)
+        except BaseException as error:
+            flights.crash(seat.flight, error)
+            raise
 
     def rider(self, item: Any, order: Order) -> Rider | None:
         """An item that is missing, and that we have to see to; None if somebody does so already."""
@@ -86,13 +116,13 @@ class Singles:
             flight, ours = flights.join(order.keys[0])
         except RecursiveCallError:
             raise recursion(order.keys[0]) from None
-        if not ours:
-            return None
-        try:
-            return Rider(item, order, flight, flights, self._batch)
-        except BaseException as error:
-            flights.crash(flight, error)
-            raise
+        return self.seated(item, order, Seat(0, flight)) if ours else None
+
+    def renew(self, rider: Rider) -> None:
+        """Have an item computed with others, as soon as a slot is free, with nobody waiting for it."""
+        rider.join(self.batcher)
+        self.batcher.put(rider)
+        self.batcher.open(1)
 
     def wait(self, rider: Rider) -> None:
         """Have an item computed, in this thread where it is idle, and wait for it."""
@@ -169,7 +199,7 @@ class Singles:
         items = Collected([rider.item for rider in riders], self.collate)
         alike = first.group, first.others
         order = Order(self._cache.apply, first.values, self._place, items, keys, numbers, numbers, *alike)
-        seats = [Seat(number, rider.flight) for number, rider in enumerate(riders)]
+        seats = [Seat(number, rider.flight, after=rider.after) for number, rider in enumerate(riders)]
         return lead(order, self._plan, seats, convoy_of(seats))
 
 
@@ -195,5 +225,6 @@ async def _board_suspending(step: Board, parts: Parts) -> Outcome | None:
     return landing_of(flight)
 
 
+ACTIONS[Renew] = lambda step, _: step.singles.renew(step.rider)
 ACTIONS[Board] = _board
 AWAITED[Board] = _board_suspending

@@ -15,7 +15,6 @@ import pytest
 
 from mlcache import Expiry, RecursiveCallError, hook, ml_cache
 from mlcache.backends.memory import Lru
-from mlcache.crew import crew
 from mlcache.entry import Entry, Key
 from mlcache.testing import FakeClock
 
@@ -52,6 +51,12 @@ def clock() -> Iterator[FakeClock]:
         yield clock
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.001)
+
+
 def close(cached: Any) -> None:
     cached._actions.cache.store.close()
 
@@ -77,11 +82,31 @@ def test_what_is_stale_is_served_and_renewed(*, on_loop: bool, clock: FakeClock)
     upper.one("a")
     clock.advance(11)
     assert upper.one("a") == "A"
-    pause = threading.Event()
-    while crew().busy:
-        pause.wait(0.001)
+    wait_until(lambda: not upper.cached._actions.cache.flights)
     assert upper.calls == [["a"], ["a"]]
     assert upper.cached.call_with_info(["a"]).status == "hit"
+
+
+def test_what_is_stale_is_renewed_together_and_waits_for_a_slot(clock: FakeClock) -> None:
+    calls: list[list[int]] = []
+    go = threading.Event()
+    go.set()
+
+    @ml_cache(backend=LRU, batch="numbers", ttl=Expiry(10, stale=60), version="1", ignore=["calls", "go"])
+    def negative(numbers: list[int]) -> list[int]:
+        calls.append(numbers)
+        assert go.wait(20)
+        return [-number for number in numbers]
+
+    assert negative([1, 2, 3]) == [-1, -2, -3]
+    clock.advance(11)
+    go.clear()
+    assert negative.one(1) == -1
+    wait_until(lambda: len(calls) > 1)
+    assert [negative.one(number) for number in (2, 3)] == [-2, -3]
+    go.set()
+    wait_until(lambda: not negative._actions.cache.flights)
+    assert calls == [[1, 2, 3], [1], [2, 3]]
 
 
 @on_both
