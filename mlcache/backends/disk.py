@@ -138,13 +138,21 @@ class Disk:
     def lock(self, key: Key) -> Any:
         from mlcache.backends.filelocks import KeyLock
 
-        folder = self.directory / "locks"
+        file = self._lock_file(key)
         try:
             self._index_in_place()  # nothing is written to a folder that is not ours
-            folder.mkdir(mode=0o700, exist_ok=True)
+            file.parent.mkdir(mode=0o700, exist_ok=True)
         except (BackendError, OSError):
             return None  # the write that follows will say what is wrong with the folder
-        return KeyLock(folder / f"{key.digest.hex()}.lock")
+        return KeyLock(file)
+
+    def supersede(self, key: Key) -> None:
+        from mlcache.backends.filelocks import supersede
+
+        supersede(self._lock_file(key))
+
+    def _lock_file(self, key: Key) -> Path:
+        return self.directory / "locks" / f"{key.digest.hex()}.lock"
 
     def close(self) -> None:
         with self._lock:

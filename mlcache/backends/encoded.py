@@ -16,6 +16,7 @@ from mlcache.backends.protocol import (
     Locks,
     Many,
     Measures,
+    Supersedes,
     Suspends,
     SuspendsMany,
     Usage,
@@ -58,6 +59,8 @@ class Encoded:
             self.entries = self._entries
         if isinstance(inner, Locks):
             self.lock = inner.lock
+        if isinstance(inner, Supersedes):
+            self.supersede = inner.supersede
         if isinstance(inner, Announces):
             self.subscribe = inner.subscribe
         if isinstance(inner, Many):

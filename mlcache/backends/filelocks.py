@@ -7,6 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mlcache.backends.folders import FileId, file_id
+
 OPENING = 30.0
 """Seconds to wait for other processes that open the same folder."""
 
@@ -27,6 +29,9 @@ class KeyLock:
     key there ever was. Whoever has opened the removed file in the meantime finds, once it gets the
     lock, that the file is no longer the one in the folder, and tries again.
 
+    Who invalidates the key removes the file, too. So others need not wait for an answer that rests on
+    older facts, and its holder finds at the end that it is not the one in the folder any more.
+
     Args:
         file: in a folder that exists.
     """
@@ -35,6 +40,7 @@ class KeyLock:
         self._file = file
         # Not the thread's own: on an event loop, one thread may take it and another let go of it.
         self._lock = FileLock(file, thread_local=False, mode=0o600)
+        self._id: FileId = None
 
     def acquire(self) -> bool:
         """Take it, if nobody holds it, without waiting; whether we may go on.
@@ -44,15 +50,25 @@ class KeyLock:
         """
         try:
             self._lock.acquire(blocking=False)
+            self._id = file_id(self._file)
         except Timeout:
             return False
         except OSError:
             pass
         return True
 
-    def release(self) -> None:
-        """Let go of it. It is no error not to hold it."""
-        if self._lock.is_locked:
-            with suppress(OSError):
-                self._file.unlink()
-            self._lock.release()
+    def release(self) -> bool:
+        """Let go of it; whether the key was invalidated meanwhile. It is no error not to hold it."""
+        if not self._lock.is_locked:
+            return False
+        superseded = file_id(self._file) != self._id
+        if not superseded:
+            supersede(self._file)
+        self._lock.release()
+        return superseded
+
+
+def supersede(file: Path) -> None:
+    """Take a lock's file out of the folder, and so the lock from its holder, if it has one."""
+    with suppress(OSError):
+        file.unlink()

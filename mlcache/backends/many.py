@@ -11,7 +11,7 @@ from mlcache import clock
 from mlcache.backends.protocol import Backend
 from mlcache.backends.shared_lock import SharedLock
 from mlcache.backends.tiered import Found, Tiers
-from mlcache.backends.walk import Ask, OnFailure
+from mlcache.backends.walk import Ask, OnFailure, tell_nobody
 from mlcache.entry import Entry, Key, Verdict, judge
 from mlcache.errors import BackendError
 
@@ -68,7 +68,7 @@ class ManyTiers(Tiers):
         if len(keys) == 1:
             return [await self.finding(keys[0], again=again)]
         now, mark = clock.now(), self._recent.mark
-        tell = _tell_nobody if again else self._on_failure
+        tell = tell_nobody if again else self._on_failure
         best: list[Found | None] = [None] * len(keys)
         places: Sequence[int] = range(len(keys))
         for tier, backend in enumerate(self.backends):
@@ -111,6 +111,8 @@ class ManyTiers(Tiers):
 
     async def dropping_many(self, keys: Sequence[Key]) -> bool:
         """``dropping``, of many; whether any was there."""
+        for key in keys:
+            await self._supersede(key)
         return await self._delete_many(self.backends, keys, self._on_failure)
 
     async def locking_many(self, keys: Sequence[Key], *, ours: Collection[Key] = ()) -> Locked:
@@ -154,7 +156,7 @@ class ManyTiers(Tiers):
                     self._on_failure(backend.name, "put", key, reply)
         finally:
             if failed:
-                await self._delete_many([backend], failed, _tell_nobody)
+                await self._delete_many([backend], failed, tell_nobody)
 
     async def _delete_many(self, backends: Sequence[Backend], keys: Sequence[Key], tell: OnFailure) -> bool:
         gone = False
@@ -199,7 +201,3 @@ async def _ask_many(
 def _is_many(backend: Backend) -> bool:
     """What ``isinstance`` would say of ``Many``, for a hundredth of the time."""
     return hasattr(backend, "get_many") and hasattr(backend, "put_many")
-
-
-def _tell_nobody(tier: str, operation: str, key: Key | None, error: Exception) -> None:
-    """For what somebody was told of already."""

@@ -251,6 +251,17 @@ class Locks(Protocol):
 
 
 @runtime_checkable
+class Supersedes(Protocol):
+    """A backend that can let who holds the lock of a key know that the key was invalidated meanwhile.
+
+    The ``release()`` of its locks says whether that was so.
+    """
+
+    def supersede(self, key: Key) -> None:
+        """Let nobody else wait for who holds the lock of ``key``, and him know when he lets go of it."""
+
+
+@runtime_checkable
 class Compresses(Protocol):
     """A backend of bytes that can ask for compressed frames."""
 

@@ -21,9 +21,9 @@ class SharedLock(msgspec.Struct, frozen=True, eq=False):
         """Take it, if nobody holds it; whether we hold it."""
         return bool(self.inner.acquire())
 
-    def unlock(self) -> None:
-        """Let go of it."""
-        self.inner.release()
+    def unlock(self) -> bool:
+        """Let go of it; whether the key was invalidated meanwhile, as far as the tier can tell."""
+        return bool(self.inner.release())
 
     @property
     def lock_async(self) -> Any:

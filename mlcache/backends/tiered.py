@@ -12,7 +12,7 @@ from mlcache import clock
 from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Locks, Measures, Usage
 from mlcache.backends.recent import Recent
 from mlcache.backends.shared_lock import SharedLock
-from mlcache.backends.walk import Ask, Asked, OnFailure, run
+from mlcache.backends.walk import Ask, Asked, OnFailure, run, tell_nobody
 from mlcache.entry import Entry, Key, Verdict, judge
 from mlcache.errors import BackendError
 from mlcache.skew import as_seen
@@ -94,7 +94,7 @@ class Tiers:
     async def finding(self, key: Key, *, again: bool = False) -> Found | None:
         """``find``, for either driver."""
         now = clock.now()
-        tell = _tell_nobody if again else self._on_failure
+        tell = tell_nobody if again else self._on_failure
         best: Found | None = None
         mark = self._recent.mark
         for place, backend in enumerate(self.backends):
@@ -134,7 +134,7 @@ class Tiers:
             try:
                 self._on_failure(self._nearest.name, "put", key, error)
             finally:
-                Ask(self._nearest, "delete", (key,), _tell_nobody).carry_out()
+                Ask(self._nearest, "delete", (key,), tell_nobody).carry_out()
 
     def _due(self, entry: Entry, now: float) -> Entry | None:
         """``entry``, with deadlines that hold here; None if none do."""
@@ -171,11 +171,17 @@ class Tiers:
             await Ask(backend, "put", (key, entry), fail)
         finally:
             if failed:
-                await Ask(backend, "delete", (key,), _tell_nobody)
+                await Ask(backend, "delete", (key,), tell_nobody)
 
     async def dropping(self, key: Key) -> bool:
-        """``drop``, for either driver."""
+        """``drop``, for either driver. What other processes are computing is not to be there after."""
+        await self._supersede(key)
         return await self._delete(self.backends, key)
+
+    async def _supersede(self, key: Key) -> None:
+        for backend in self.backends:
+            if hasattr(backend, "supersede"):  # whether it is ``Supersedes``
+                await self._try(backend, "supersede", key)
 
     async def _delete(self, backends: Sequence[Backend], key: Key) -> bool:
         gone = False
@@ -224,8 +230,9 @@ class Tiers:
         return taken is None or bool(taken)
 
     async def unlocking(self, lock: SharedLock) -> None:
-        """``unlock``, for either driver."""
-        await self._try_with(lock, "unlock")
+        """``unlock``, for either driver. What was invalidated meanwhile is not to be there after."""
+        if await self._try_with(lock, "unlock"):
+            await self._delete(self.backends, lock.key)
 
     def _try_with(self, lock: SharedLock, operation: str) -> Ask:
         def fail(tier: str, operation: str, _: Key | None, error: Exception) -> None:
@@ -290,7 +297,3 @@ def _is_entry(found: object, backend: Backend, key: Key, tell: OnFailure) -> boo
         return True
     tell(backend.name, "get", key, BackendError(f"it returned {found!r:.80}, which is no entry"))
     return False
-
-
-def _tell_nobody(tier: str, operation: str, key: Key | None, error: Exception) -> None:
-    """For what somebody was told of already."""

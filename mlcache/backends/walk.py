@@ -76,6 +76,10 @@ class Ask(msgspec.Struct, frozen=True):
         self.on_failure(self.backend.name, self.operation, key, error)
 
 
+def tell_nobody(tier: str, operation: str, key: Key | None, error: Exception) -> None:
+    """For what somebody was told of already."""
+
+
 def run(walk: Coroutine[Ask, Any, T]) -> T:
     """Walk through the tiers in this thread."""
     try:

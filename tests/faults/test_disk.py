@@ -168,7 +168,8 @@ print(case.load.peek(1), case.load.cache_info().currsize, case.disk.usage().item
 
 @pytest.mark.skipif(not can_be_refused(), reason="this user may write everywhere")
 def test_a_folder_that_may_be_written_again_is_written(case: Case) -> None:
-    case.answers(SMALL, LARGE)
+    with FakeClock():
+        case.answers(SMALL, LARGE)
     case.disk.close()
     printed = run(
         """

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlcache import ml_cache
-from mlcache.backends.filelocks import KeyLock
+from mlcache.backends.filelocks import KeyLock, supersede
 from mlcache.flight.shared import GRACE, WAIT, pauses
 from mlcache.testing import FakeClock
 
@@ -65,6 +67,64 @@ def test_a_lock_is_one_holders_and_its_file_goes_with_it(tmp_path: Path) -> None
     assert file.exists()
     other.release()
     assert list(tmp_path.iterdir()) == []
+
+
+class Facts:
+    """What an answer rests on, and a moment in which it has been read and the answer is not there yet."""
+
+    def __init__(self) -> None:
+        self.now = "old"
+        self.read, self.may_go = threading.Event(), threading.Event()
+
+    def look(self) -> str:
+        """What is the case; the old is told late."""
+        seen = self.now
+        self.read.set()
+        assert seen != "old" or self.may_go.wait(10)
+        return seen
+
+
+@pytest.mark.parametrize("row", ["disk://{}", "lru, disk://{}"])
+@pytest.mark.parametrize("asks_between", [False, True])
+def test_what_another_process_invalidates_while_it_is_computed_is_not_kept(
+    tmp_path: Path,
+    row: str,
+    asks_between: bool,  # noqa: FBT001 - of a test
+) -> None:
+    facts = Facts()
+
+    def process() -> Any:
+        @ml_cache(backend=row.format(tmp_path), name="one", version="1", ignore="facts")
+        def compute(x: int) -> str:
+            return facts.look() * x
+
+        return compute
+
+    here, there = process(), process()
+    with ThreadPoolExecutor(1) as threads:
+        old = threads.submit(here, 1)
+        assert facts.read.wait(10)
+        facts.now = "new"
+        there.invalidate(1)
+        assert not asks_between or there(1) == "new", "it does not wait for who computes from older facts"
+        facts.may_go.set()
+        assert old.result(10) == "old"
+    assert here.peek(1) is None or here.peek(1).value == "new"
+    assert here(1) == there(1) == "new"
+    assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_a_lock_whose_file_was_taken_leaves_that_of_the_next_holder(tmp_path: Path) -> None:
+    file = tmp_path / "key.lock"
+    mine, other = KeyLock(file), KeyLock(file)
+    assert mine.acquire()
+    supersede(file)
+    supersede(file)
+    assert other.acquire()
+    assert mine.release() is True
+    assert file.exists()
+    assert not mine.acquire()
+    assert other.release() is False
 
 
 def test_a_lock_that_cannot_be_written_holds_nobody_back(tmp_path: Path) -> None:
