@@ -12,6 +12,7 @@ import msgspec
 from mlcache.backends.many import Locked
 from mlcache.backends.tiered import Found
 from mlcache.batch.answers import take_apart
+from mlcache.batch.elsewhere import Watch
 from mlcache.batch.order import Order
 from mlcache.batch.seats import LOCKED_AT_ONCE, Outcomes, Plan, Seat, chunks, flights_of
 from mlcache.batch.steps import (
@@ -34,8 +35,8 @@ from mlcache.events import Computed, Event, Hit, NotKept, Raised, Stale
 from mlcache.flight import Flight
 from mlcache.flight.carried import bare
 from mlcache.flight.shared import pauses
-from mlcache.flow import UNCOPIABLE, keep_error, make_entry
-from mlcache.steps import Compute, Draw, Made, Outcome, Pause, Status
+from mlcache.keeping import UNCOPIABLE, keep_error, make_entry
+from mlcache.steps import Compute, Draw, Made, Outcome, Status
 
 
 async def lead(order: Order, plan: Plan, seats: Sequence[Seat], convoy: Flight) -> Outcomes:
@@ -88,10 +89,11 @@ class _Begun(msgspec.Struct, frozen=True, eq=False):
 
 async def _lead(order: Order, plan: Plan, seats: Sequence[Seat], leg: _Leg) -> None:
     elsewhere = await _lead_chunks(order, plan, seats, leg)
+    watch = Watch()
     for pause in pauses(plan.terms.wait):
         if not elsewhere:
             return
-        await Pause(pause)
+        await watch.wait(order.keys[elsewhere[0].number], pause)
         elsewhere = await _lead_chunks(order, plan, await _look_again(order, plan, elsewhere, leg), leg)
     for chunk in chunks(order, plan, elsewhere):
         await _compute(order, plan, chunk, leg)
