@@ -155,7 +155,16 @@ class ModelInputError(ModelError, ValueError):
 
 
 class NoRoomError(ModelError):
-    """A model that is larger than all the room for models, or for which none became free in time."""
+    """A model that is larger than all the room for models, or for which none became free in time.
+
+    Args:
+        message: what was missing.
+        passing: whether others were using the room, so that there may be some later.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class RemoteError(MlcacheError):

@@ -108,6 +108,6 @@ def is_ours(purpose: str = "") -> bool:
 
 def close() -> None:
     """End all threads; new ones are made when they are needed."""
-    for purpose in ("compute", "store", "ship", "land", "close"):
+    for purpose in ("compute", "store", "ship", "land", "close", "users"):
         pool(purpose).shutdown()
     _made.cache_clear()

@@ -70,8 +70,7 @@ class CachedModelRepository:
         on_close: Callable[[str, Any], object] | None = None,
     ) -> None:
         for what, number in (("max_models", max_models), ("loaders", loaders)):
-            if number is not None and number < 1:
-                raise ConfigurationError(f"{what} is {number!r}: it must be above zero")
+            _check_count(number, what)
         self.repository = repository
         self._check_every = _optional(check_every, "check_every")
         bound = units.size(max_bytes, what="max_bytes")
@@ -95,7 +94,12 @@ class CachedModelRepository:
             InvalidModelError: what is stored is no whole model that may be loaded.
             ModelStoreError: the store does not answer.
             NoRoomError: it is too large, or others use the room for longer than ``wait``.
+
+        Raises:
+            TypeError: the id is no text.
         """
+        if not isinstance(model_id, str):
+            raise TypeError(f"the id of a model is a text, not {model_id!r}")
         return Lease(self._leases, model_id)
 
     def get_model(self, model_id: str, /) -> LeasedModel:
@@ -215,6 +219,13 @@ class CachedModelRepository:
     def __repr__(self) -> str:
         room = self._shelf.room
         return f"<CachedModelRepository: {len(room)} models, {show_size(room.bytes)} of {room}>"
+
+
+def _check_count(number: object, what: str) -> None:
+    if number is None and what == "max_models":
+        return
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ConfigurationError(f"{what} is {number!r}: give a whole number above zero")
 
 
 def _optional(span: Span | None, what: str) -> float | None:

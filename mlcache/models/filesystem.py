@@ -7,7 +7,7 @@ import os
 import threading
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -99,27 +99,34 @@ class FileSystem:
 
         self._do(write)
 
-    def remove(self, path: str) -> None:
-        """Remove a file; it is no error if there is none."""
-        with suppress(FileNotFoundError):
+    def remove(self, path: str) -> bool:
+        """Remove a file; whether it was there."""
+        try:
+            self.version_and_size(path)  # S3 removes what is not there without a word
             self._do(lambda fs, root: fs.rm_file(f"{root}/{path}"))
+        except FileNotFoundError:
+            return False
+        return True
 
-    def remove_folder(self, path: str) -> None:
-        """Remove a folder with all that it holds; it is no error if there is none."""
+    def remove_folder(self, path: str) -> bool:
+        """Remove a folder with all that it holds; whether it held anything."""
+        held = bool(self.paths(path))
         with suppress(FileNotFoundError):
             self._do(lambda fs, root: fs.rm(f"{root}/{path}", recursive=True))
+        return held
 
-    def names(self, folder: str) -> Iterator[tuple[str, bool]]:
-        """The names of what is in a folder, which need not exist, and whether each is a folder."""
+    def paths(self, folder: str = "") -> list[str]:
+        """The paths, within a folder that need not exist, of all files in it and in the folders in it."""
 
         def look(fs: Any, root: str) -> Any:
             fs.invalidate_cache()
+            start = f"{root}/{folder}".rstrip("/")
             with suppress(FileNotFoundError):
-                return fs.ls(f"{root}/{folder}".rstrip("/"), detail=True)
+                return [path[len(start) + 1 :] for path in fs.find(start)]
             return []
 
-        for info in self._do(look):
-            yield info["name"].rstrip("/").rpartition("/")[2], info["type"] == "directory"
+        found: list[str] = self._do(look)
+        return found
 
     def check_root(self) -> None:
         """Find out, when a file is missing, whether the folder of a local disk is: it may not be mounted."""

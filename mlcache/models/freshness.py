@@ -11,6 +11,7 @@ from mlcache.events import Counter
 from mlcache.flight import on_its_own
 from mlcache.models.gate import Gate
 from mlcache.models.loading import Loader
+from mlcache.models.refusals import too_large
 from mlcache.models.shelf import Shelf
 from mlcache.models.slot import Slot
 
@@ -81,6 +82,9 @@ class Freshness:
         self._loader.versions.note(slot.model_id, version)
         if version == slot.version:
             return False
+        grown, room = self._loader.sizes.grown(slot.model_id, there), self._shelf.room.max_bytes
+        if grown > room:  # the older one would have to go before that is certain
+            raise too_large(slot.model_id, grown, room)
         self._replace(slot)
         return True
 
@@ -88,8 +92,10 @@ class Freshness:
         new = Slot(old.model_id)
         try:
             model = self._loader.load(new, clock.ticks() + SWAP_WAIT)
-        except NoRoomError:
+        except NoRoomError as error:
             self._shelf.take_down(new)
+            if not error.passing:
+                raise
             self._shelf.retire(old)  # whoever asks next waits for the newer one
         except BaseException:
             self._shelf.take_down(new)

@@ -156,16 +156,17 @@ class FsspecModelRepository:
         return manifest.version
 
     def delete_model(self, model_id: str) -> bool:
-        """Remove a model; whether it was there."""
+        """Remove all that is stored of a model, whole or not; whether there was anything."""
         try:
-            stored = self._find(model_id)
+            name = name_of_model(model_id)
         except UnknownModelError:
             return False
-        if stored.manifest is None:
-            self._files.remove(stored.path)
-        else:
-            self._files.remove_folder(name_of_model(model_id))
-        return True
+        # The plain files first: else one of them would be the model for a moment.
+        gone = [self._files.remove(name + ending) for ending in self._readers]
+        gone.append(self._files.remove_folder(name))
+        if not any(gone):
+            self._files.check_root()
+        return any(gone)
 
     def model_ids(self) -> Iterator[str]:
         """The ids of all models, in no order.
@@ -174,10 +175,7 @@ class FsspecModelRepository:
             ModelStoreError: the file system does not answer.
         """
         self._files.check_root()
-        for name, is_folder in self._files.names(""):
-            ending = _ending(name)
-            if is_folder or ending in self._readers:
-                yield id_of_name(name if is_folder else name.removesuffix(ending))
+        yield from {id_of_name(name) for path in self._files.paths() if (name := self._name_in(path))}
 
     def ping(self) -> None:
         """Ask for a sign of life.
@@ -190,6 +188,14 @@ class FsspecModelRepository:
     def close(self) -> None:
         """Close connections; they are opened anew when they are needed."""
         self._files.close()
+
+    def _name_in(self, path: str) -> str:
+        """The name of the model that lies at a path; empty if none does."""
+        folder, _, file = path.rpartition("/")
+        if not folder:
+            ending = _ending(file)
+            return file.removesuffix(ending) if ending in self._readers else ""
+        return folder if file == MANIFEST and "/" not in folder else ""
 
     def _find(self, model_id: str) -> Stored:
         manifest = self._manifest(model_id)

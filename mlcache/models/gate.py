@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from mlcache import clock
-from mlcache.errors import ModelStoreError, UnknownModelError
+from mlcache.errors import InvalidModelError, ModelError, ModelStoreError, UnknownModelError
 
-UNKNOWN_REMEMBERED = 10_000
-"""Ids of models that are not there; of more, those asked for first are forgotten."""
+REFUSALS_REMEMBERED = 10_000
+"""Ids of models that are not there or are damaged; of more, those asked for first are forgotten."""
 
 
 class Gate:
@@ -18,17 +18,17 @@ class Gate:
 
     One failure closes it: for ``pause`` seconds nobody waits for a store that may still be down,
     then one tries, and the others do not wait for that either, however long it takes. Ids that the
-    store does not know are refused for ``unknown_for`` seconds.
+    store does not know, or whose models are damaged, are refused for ``unknown_for`` seconds.
 
     Args:
         pause: seconds between two tries.
-        unknown_for: seconds for which an unknown id is remembered.
+        unknown_for: seconds for which it is remembered that an id has no model that can be used.
     """
 
     def __init__(self, pause: float, unknown_for: float) -> None:
         self._pause = pause
         self._unknown_for = unknown_for
-        self._unknown: dict[str, float] = {}
+        self._refused: dict[str, tuple[float, ModelError]] = {}
         self._reason = ""
         self._closed_until = 0.0
         self._tries_in = 0  # the process that has a try under way: a child that was forked then has none
@@ -48,11 +48,13 @@ class Gate:
 
         Raises:
             UnknownModelError: the store did not know the model a moment ago.
+            InvalidModelError: it was damaged a moment ago.
             ModelStoreError: the store did not answer a moment ago.
         """
         now = clock.ticks()
-        if now < self._unknown.get(model_id, now):
-            raise UnknownModelError(f"there is no model {model_id!r}")
+        until, refusal = self._refused.get(model_id, (now, None))
+        if refusal is not None and now < until:
+            raise type(refusal)(*refusal.args)
         if not self.would_ask:
             left = self._closed_until - now
             raise ModelStoreError(self._reason, left if left > 0 else self._pause)
@@ -78,12 +80,12 @@ class Gate:
             error.retry_after = error.retry_after or self._pause
             return
         self._reason = ""
-        if isinstance(error, UnknownModelError):
-            while len(self._unknown) >= UNKNOWN_REMEMBERED:
+        if isinstance(error, UnknownModelError | InvalidModelError):
+            while len(self._refused) >= REFUSALS_REMEMBERED:
                 with suppress(RuntimeError, StopIteration):  # another thread changes it
-                    self._unknown.pop(next(iter(self._unknown)), None)
-            self._unknown[model_id] = clock.ticks() + self._unknown_for
+                    self._refused.pop(next(iter(self._refused)), None)
+            self._refused[model_id] = clock.ticks() + self._unknown_for, type(error)(*error.args)
 
     def forget(self, model_id: str) -> None:
-        """Ask for a model again, if it was unknown."""
-        self._unknown.pop(model_id, None)
+        """Ask for a model again, if it was refused."""
+        self._refused.pop(model_id, None)

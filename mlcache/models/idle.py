@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from typing import Protocol
+
+_log = logging.getLogger(__name__)
 
 SWEEPS = 4
 """Looks in the time after which a model is idle."""
@@ -57,5 +60,8 @@ def _run(owner: weakref.ref[Sweeps], stop: threading.Event, pause: float) -> Non
         alive = owner()
         if alive is None:
             return
-        alive.sweep()
+        try:
+            alive.sweep()
+        except Exception:  # noqa: BLE001 - of a model's own code, or a warning that is an error here
+            _log.exception("closing idle models failed")
         del alive

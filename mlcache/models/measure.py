@@ -52,6 +52,11 @@ class Sizes:
         least = int(description.size * self._lowest) if description.size > SMALL else 0
         return max(min(likely, room), least)
 
+    def grown(self, model_id: str, description: Description) -> int:
+        """Bytes that another version will take if it has grown as it has in the store; 0 if nobody knows."""
+        _, stored, size = self._known.get(model_id, (None, None, 0))
+        return int(size * description.size / stored) if stored and description.size else 0
+
     def learn(self, model_id: str, description: Description, size: int) -> None:
         """Note what a model took."""
         with self._lock:

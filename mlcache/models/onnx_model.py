@@ -108,7 +108,24 @@ def _array(frame: Any, place: Any) -> Any:
         wanted = place.shape[1]
         if isinstance(wanted, int) and values.shape[1] != wanted:
             raise ModelInputError(f"the frame has {values.shape[1]} columns: the model takes {wanted}")
-    return np.ascontiguousarray(values, dtype=_TYPES[place.type])
+    return np.ascontiguousarray(_cast(values, np.dtype(_TYPES[place.type]), place.name))
+
+
+def _cast(values: Any, dtype: np.dtype[Any], name: str) -> Any:
+    """The values as the model takes them; none may become another one on the way, but for its precision.
+
+    Raises:
+        ModelInputError: one would.
+    """
+    with np.errstate(all="ignore"):
+        cast = values.astype(dtype)
+    if dtype.kind == "f":
+        kept = not (np.isinf(cast) & np.isfinite(values.astype(np.float64))).any()
+    else:
+        kept = dtype.kind == "O" or np.array_equal(cast, values)
+    if not kept:
+        raise ModelInputError(f"the input {name!r} takes {dtype}, and not all of its values are")
+    return cast
 
 
 def _open(data: bytes, threads: int) -> Any:

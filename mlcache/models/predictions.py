@@ -149,7 +149,8 @@ class Predictor:
     async def _model_id(self, user_id: str) -> str:
         if isinstance(self.infos, CachedModelInfoRepository):
             return await self.infos.get_model_id_async(user_id)
-        return await in_thread("store", lambda: self.infos.get_model_id(user_id))
+        # In threads of their own: a database that hangs must not keep the stores of answers, or the metrics.
+        return await in_thread("users", lambda: self.infos.get_model_id(user_id))
 
 
 def _is_wide(frame: Any) -> bool:

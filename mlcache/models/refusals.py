@@ -18,5 +18,6 @@ def in_use(model_id: str, size: int, models: int, used: int) -> NoRoomError:
     """A model whose room others were using for too long: ``models`` of them, of ``used`` bytes."""
     return NoRoomError(
         f"model {model_id!r} needs {show_size(size)}, and when its time to wait was over "
-        f"{models} models of {show_size(used)} were still in use: raise max_bytes, max_models or wait"
+        f"{models} models of {show_size(used)} were still in use: raise max_bytes, max_models or wait",
+        passing=True,
     )

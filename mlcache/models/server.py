@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,16 +12,7 @@ import numpy as np
 
 from mlcache import clock, units
 from mlcache.entry import Expiry, Ttl
-from mlcache.errors import (
-    ConfigurationError,
-    MissingExtraError,
-    ModelError,
-    ModelInputError,
-    ModelStoreError,
-    UnknownModelError,
-    UnknownUserError,
-    UntrustedModelError,
-)
+from mlcache.errors import ConfigurationError, MissingExtraError, ModelError
 from mlcache.models.bodies import (
     MAX_COLUMNS,
     SHAPES,
@@ -35,6 +25,7 @@ from mlcache.models.cached_repository import CachedModelRepository
 from mlcache.models.metrics import Metrics
 from mlcache.models.predictions import MANY_COLUMNS, Prediction, Predictor
 from mlcache.models.protocols import ModelInfoRepository, Pings
+from mlcache.models.replies import json_of, refusal_of
 from mlcache.stores import BackendSpec
 from mlcache.threads import in_thread
 
@@ -44,9 +35,6 @@ if TYPE_CHECKING:
     from mlcache.batch import Batch
 
 T = TypeVar("T")
-
-RETRY_AFTER = 5
-"""Seconds after which a client may ask again, where nothing better is known."""
 
 LARGE_BODY = 32 << 10
 """Bytes of a body above which it takes a millisecond or more to read it."""
@@ -202,33 +190,17 @@ async def _read(takes_long: bool, read: Callable[[], T]) -> T:  # noqa: FBT001 -
 
 
 def _predicted(prediction: Prediction) -> Any:
+    from starlette.responses import Response
+
     result = prediction.result
-    answer = {
-        "model_id": prediction.model_id,
-        "version": prediction.version,
-        "predictions": _listed(np.asarray(result.value)),
-    }
-    return _json(200, answer, {**result.http_headers(), "X-Cache": result.status})
-
-
-def _listed(values: Any) -> Any:
-    if values.dtype.kind == "M":  # nanoseconds would become numbers
-        values = values.astype("datetime64[us]")
-    return values.tolist()
+    body = json_of(prediction.model_id, prediction.version, result.value)
+    headers = {"Cache-Control": "no-store", **result.http_headers(), "X-Cache": result.status}
+    return Response(body, 200, headers, "application/json")
 
 
 def _failed(error: ModelError) -> Any:
-    """What the client is told; what only the operator can use goes into the log."""
-    if isinstance(error, ModelInputError):
-        return _json(422, {"detail": str(error)})
-    if isinstance(error, UnknownUserError | UnknownModelError):
-        return _json(404, {"detail": "there is no model for this user"})
-    _log.warning("a prediction failed: %s", error)
-    if isinstance(error, UntrustedModelError):
-        return _json(500, {"detail": "the model of this user cannot be loaded"})
-    after = error.retry_after if isinstance(error, ModelStoreError) else None
-    retry = {"Retry-After": str(max(math.ceil(after), 1) if after is not None else RETRY_AFTER)}
-    return _json(503, {"detail": "the model of this user cannot be had now: try again later"}, retry)
+    refusal = refusal_of(error)
+    return _json(refusal.status, {"detail": refusal.detail}, refusal.headers)
 
 
 def _broken(error: Exception) -> Any:
@@ -276,7 +248,7 @@ def _openapi(title: str) -> dict[str, Any]:
         "404": "there is no model for this user",
         "413": "the body is too large",
         "422": "the rows are not understood, or the model does not take them",
-        "500": "the model may not be loaded, or has failed",
+        "500": "the model is damaged, too large, may not be loaded, or has failed",
         "503": "the model cannot be had now; Retry-After says when to ask again",
     }
     user = {"name": "user_id", "in": "path", "required": True, "schema": {"type": "string"}}

@@ -55,8 +55,7 @@ class Shelf:
             ModelError: the shelf was closed.
         """
         with self.changed:
-            if self._closed:
-                raise ModelError("the cache of models was closed")
+            self._check_open()
             slot = self.slots.get(model_id)
             if slot is None:
                 slot = self.slots[model_id] = Slot(model_id, queued=queued)
@@ -104,6 +103,7 @@ class Shelf:
         Raises:
             NoRoomError: it is larger than all the room there is, or the room is still in use
                 at the moment ``ends``.
+            ModelError: the shelf was closed meanwhile.
         """
         if size > self.room.max_bytes:
             raise too_large(slot.model_id, size, self.room.max_bytes)
@@ -181,6 +181,7 @@ class Shelf:
         """Give no more leases on anything; close all models, those in use when their last lease ends."""
         with self.changed:
             self._closed = True
+            self.changed.notify_all()  # who waits for room
             slots = list(self.slots.values())
         for slot in slots:
             self.retire(slot)
@@ -229,14 +230,20 @@ class Shelf:
         """Take the room and return None, or a model that has to be closed first."""
         with self.changed:
             in_time = self.changed.wait_for(
-                lambda: self._queue[0] is turn and self._can_fit(size, 1), max(ends - clock.ticks(), 0)
+                lambda: self._closed or (self._queue[0] is turn and self._can_fit(size, 1)),
+                max(ends - clock.ticks(), 0),
             )
+            self._check_open()
             if not in_time:
                 raise in_use(slot.model_id, size, len(self.room), self.room.bytes)
             if self.room.fits(size, 1):
                 self._charge(slot, size)
                 return None
             return self._take_victim()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ModelError("the cache of models was closed")
 
     def _use(self, slot: Slot, holder: object) -> None:
         slot.hold(holder)

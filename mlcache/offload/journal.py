@@ -109,12 +109,7 @@ class _Book:
 
 _book = _Book()
 
-
-def _nothing() -> None:
-    """What is done where nobody is told at once."""
-
-
-_on_urgent: Callable[[], object] = _nothing
+_on_urgent: Callable[[], object] | None = None
 
 
 def terms() -> bytes:
@@ -125,7 +120,7 @@ def terms() -> bytes:
     return msgspec.msgpack.encode(Terms(levels, logging.root.manager.disable, filters_here()))
 
 
-def start(data: bytes = b"", on_urgent: Callable[[], object] = _nothing) -> None:
+def start(data: bytes = b"", on_urgent: Callable[[], object] | None = None) -> None:
     """In a worker: write down what is logged and warned of from now on.
 
     Args:
@@ -188,7 +183,7 @@ def _write_down(logger: logging.Logger, record: logging.LogRecord) -> None:
     passed: Any = logger.filter(record)
     if passed:
         _book.write(_describe(passed if isinstance(passed, logging.LogRecord) else record))
-        if record.levelno >= URGENT and _book.urgent < MOST_URGENT:
+        if _on_urgent is not None and record.levelno >= URGENT and _book.urgent < MOST_URGENT:
             _book.urgent += 1
             _on_urgent()
 

@@ -738,3 +738,54 @@ def test_a_forked_child_has_the_models_and_none_of_the_leases_and_loads_of_other
 def _hold(models: CachedModelRepository, model_id: str, until: threading.Event) -> None:
     with models.lease(model_id):
         until.wait(10)
+
+
+def test_closing_tells_those_who_wait_for_room() -> None:
+    store = a_store(2)
+    told = threading.Event()
+    with ThreadPoolExecutor(1) as threads_here, cached(store, max_models=1, wait="1h") as models:
+        held = models.lease("0")
+        with held:
+            waiting = threads_here.submit(use, models, "1")
+            while not models._shelf._queue:
+                told.wait(0.001)
+            closing = threading.Thread(target=models.close)
+            closing.start()
+            assert isinstance(waiting.exception(20), ModelError)
+        closing.join(20)
+        with pytest.raises(ModelError, match="closed"):
+            models.lease("0").__enter__()
+
+
+@pytest.mark.parametrize("wrong", ["10", 2.5, True, 0, -1])
+@pytest.mark.parametrize("what", ["max_models", "loaders"])
+def test_numbers_are_whole_and_above_zero(what: str, wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"{what} is .*whole number above zero"):
+        CachedModelRepository(a_store(1), **{what: wrong})
+
+
+def test_an_id_is_a_text() -> None:
+    with cached(a_store(1)) as models, pytest.raises(TypeError, match="a text, not 7"):
+        models.lease(7)  # type: ignore[arg-type]
+
+
+def test_models_that_are_idle_go_on_being_closed_where_warnings_are_errors(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gone: list[str] = []
+
+    def on_close(model_id: str, _: object) -> None:
+        gone.append(model_id)
+        raise ValueError("it cannot be closed")
+
+    with (
+        warnings.catch_warnings(),
+        CachedModelRepository(a_store(2), idle=0.02, on_close=on_close, check_every=None) as models,
+    ):
+        warnings.simplefilter("error")
+        for model_id in ("0", "1"):
+            models.get_model(model_id)
+            while model_id not in gone:
+                threading.Event().wait(0.002)
+        warnings.simplefilter("ignore")
+    assert "closing idle models failed" in caplog.text

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mlcache.crew import SIZE, crew
-from mlcache.errors import InvalidModelError, ModelStoreError, UnknownModelError
+from mlcache.errors import InvalidModelError, ModelStoreError, NoRoomError, UnknownModelError
 from mlcache.models import CachedModelRepository, Description
 from mlcache.testing.clock import FakeClock
 from tests.models.samples import Store, a_store, cached
@@ -48,6 +48,23 @@ def test_a_new_version_is_noticed_in_the_background_and_takes_over(time: FakeClo
         assert models.known_version("0") == "2"
         assert models.info().refreshes == 1
         assert len(store.alive) == 1
+
+
+def test_a_newer_version_that_can_never_fit_leaves_the_older_one(time: FakeClock) -> None:
+    store = a_store(1)
+    with cached(store, check_every="30s", max_bytes=1000) as models:
+        assert version_in_use(models) == "1"
+        store.versions["0"], store.sizes["0"] = "2", 5000
+        with pytest.raises(NoRoomError, match="more than the"):
+            models.refresh("0")
+        assert version_in_use(models) == "1"
+        time.advance(31)
+        version_in_use(models)
+        settle()
+        assert version_in_use(models) == "1"
+        store.versions["0"], store.sizes["0"] = "3", 100
+        assert models.refresh("0")
+        assert version_in_use(models) == "3"
 
 
 def test_versions_are_looked_at_no_more_often_than_asked(time: FakeClock) -> None:

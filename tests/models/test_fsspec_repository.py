@@ -194,8 +194,7 @@ def test_older_files_are_removed_but_the_last_one() -> None:
     repository = texts("memory://older/models")
     for letter in b"abcd":
         repository.put_model("a", bytes([letter]) * 3, ending=".txt")
-    names = [name for name, _ in repository._files.names("a")]
-    assert len(names) == 3
+    assert len(repository._files.paths("a")) == 3
     repository.delete_model("a")
 
 
@@ -443,3 +442,48 @@ def test_a_url_that_nobody_opens_is_refused() -> None:
         FsspecModelRepository("nonsense://models")
     with pytest.raises(ConfigurationError, match="endings"):
         FsspecModelRepository("memory://models", readers={"txt": text_model})
+
+
+def test_what_is_left_of_an_upload_that_was_cut_short_is_no_model_and_can_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = texts(tmp_path)
+    put = repository._files.put
+
+    def cut(path: str, data: bytes) -> None:
+        if path.endswith("model.json"):
+            raise ModelStoreError("the line was cut")
+        put(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repository._files, "put", cut)
+        with pytest.raises(ModelStoreError):
+            repository.put_model("a", b"aaa", ending=".txt")
+    assert list(repository.model_ids()) == []
+    assert repository.delete_model("a")
+    assert [*tmp_path.iterdir()] == []
+    assert not repository.delete_model("a")
+
+
+def test_a_model_whose_manifest_is_torn_can_be_deleted(tmp_path: Path) -> None:
+    repository = texts(tmp_path)
+    repository.put_model("b", b"bbb", ending=".txt")
+    (tmp_path / "b" / "model.json").write_text("{")
+    assert repository.delete_model("b")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_deleting_a_model_brings_no_plain_file_of_before_back(repository: FsspecModelRepository) -> None:
+    texts_too = FsspecModelRepository(
+        repository._files._url, storage_options=repository._files._options, readers={".txt": text_model}
+    )
+    texts_too._files.put("c.txt", b"old")
+    with pytest.raises(AssertionError, match="torn"):  # as the letters differ: it is found, that is
+        texts_too.get_model("c")
+    texts_too.put_model("c", b"ccc", ending=".txt")
+    assert list(texts_too.model_ids()) == ["c"]
+    assert texts_too.delete_model("c")
+    with pytest.raises(UnknownModelError):
+        texts_too.get_model("c")
+    assert not texts_too.delete_model("c")
+    texts_too.close()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlcache.errors import ModelStoreError, UnknownModelError
+from mlcache.errors import InvalidModelError, ModelStoreError, UnknownModelError
 from mlcache.models.gate import Gate
 from mlcache.testing.clock import FakeClock
 
@@ -62,5 +62,18 @@ def test_what_was_unknown_a_moment_ago_is_refused(time: FakeClock) -> None:
     with pytest.raises(UnknownModelError):
         gate.check("a")
     gate.check("b")
+    time.advance(5)
+    gate.check("a")
+
+
+def test_a_damaged_model_is_not_asked_for_again_and_again(time: FakeClock) -> None:
+    gate = Gate(1.0, 5.0)
+    gate.note("a", InvalidModelError("torn"))
+    gate.check("b")
+    with pytest.raises(InvalidModelError, match="torn"):
+        gate.check("a")
+    gate.forget("a")
+    gate.check("a")
+    gate.note("a", InvalidModelError("torn"))
     time.advance(5)
     gate.check("a")

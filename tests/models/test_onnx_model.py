@@ -73,3 +73,43 @@ def test_a_torn_file_is_refused(trained: tuple[Any, Any, bytes], share: float) -
     data = trained[2]
     with pytest.raises(InvalidModelError, match="no whole ONNX model"):
         OnnxModel(data[: int(len(data) * share)])
+
+
+def _of_type(kind: Any) -> OnnxModel:
+    """A model that answers what it is given."""
+    from onnx import TensorProto, helper
+
+    kind = getattr(TensorProto, kind)
+    node = helper.make_node("Identity", ["x"], ["y"])
+    place = [helper.make_tensor_value_info(name, kind, [None, 1]) for name in "xy"]
+    graph = helper.make_graph([node], "same", place[:1], place[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return OnnxModel(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        *(("INT64", value) for value in (1.9, np.nan, np.inf, 2.0**63, "1")),
+        *(("INT32", value) for value in (1.5, 2**40)),
+        *(("BOOL", value) for value in ("no", 2, 0.5)),
+        ("FLOAT", 1e300),
+    ],
+)
+def test_no_value_becomes_another_one_on_the_way_in(kind: str, value: object) -> None:
+    with pytest.raises(ModelInputError):
+        _of_type(kind).predict(pd.DataFrame({"x": [value]}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        *(("INT64", value) for value in (2.0, True, 2**53 + 1, -3)),
+        *(("BOOL", value) for value in (True, 0, 1.0)),
+        *(("FLOAT", value) for value in (0.1, np.nan, np.inf, 7, True)),
+        ("DOUBLE", 1e300),
+    ],
+)
+def test_values_that_fit_are_taken(kind: str, value: Any) -> None:
+    answer = _of_type(kind).predict(pd.DataFrame({"x": [value]}))
+    assert np.allclose(answer.astype(float), float(value), equal_nan=True)

@@ -241,7 +241,7 @@ async def test_more_columns_than_may_be_are_refused_before_a_frame_is_made(
 async def test_a_large_answer_is_written_beside_the_loop(
     models: CachedModelRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlcache.models.server import _listed
+    from mlcache.models.replies import _listed
 
     written_in: list[threading.Thread] = []
 
@@ -249,7 +249,7 @@ async def test_a_large_answer_is_written_beside_the_loop(
         written_in.append(threading.current_thread())
         return _listed(values)
 
-    monkeypatch.setattr("mlcache.models.server._listed", noting)
+    monkeypatch.setattr("mlcache.models.replies._listed", noting)
     large = pd.concat([FRAME] * 4000)
     async with service(models) as client:
         for frame in (FRAME, large, large):
