@@ -106,7 +106,11 @@ class Inline:
         return self._held.bind(function)
 
     def submit(self, function: Function, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """``function(*args, **kwargs)``, computed before this returns."""
+        """``function(*args, **kwargs)``, computed before this returns.
+
+        What is no ``Exception``, such as ``SystemExit``, comes as a ``RemoteError``, as from a worker; but
+        for ``KeyboardInterrupt``, which goes to the caller.
+        """
         from concurrent.futures import Future
 
         future: Future[Any] = Future()
@@ -114,8 +118,12 @@ class Inline:
         try:
             result = self.bind(function)(*args, **kwargs)
             result = _run(result) if is_coroutine_function(function) else result
-        except Exception as error:  # noqa: BLE001 - it is the caller's; what ends a thread ends this one
+        except KeyboardInterrupt:  # it is meant for the caller
+            raise
+        except Exception as error:  # noqa: BLE001 - it is the caller's
             future.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - it must not end the caller, as it would not from a worker
+            future.set_exception(_from_afar(error))
         else:
             future.set_result(result)
         future.seconds = clock.ticks() - started  # type: ignore[attr-defined]
@@ -148,6 +156,12 @@ def refuse_options(what: str, options: CallOptions) -> None:
                 f"{name}={getattr(options, name)!r} is more than can be asked of {what}: use a Pool, "
                 "whose workers can be ended"
             )
+
+
+def _from_afar(error: BaseException) -> BaseException:
+    from mlcache.offload import failures
+
+    return failures.unpack(failures.pack(error))
 
 
 def _run(coroutine: Any) -> Any:

@@ -12,6 +12,7 @@ import msgspec
 
 from mlcache import units
 from mlcache.errors import ConfigurationError
+from mlcache.offload.engine import CallOptions
 
 Duration: TypeAlias = float | str | timedelta
 METHODS = ("forkserver", "spawn", "fork")
@@ -52,6 +53,29 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
         **{name: _bytes(options[name], name) for name in ("max_queue_bytes", "max_memory")},
         **{name: _seconds(options[name], name) for name in ("timeout", "recycle", "load_timeout")},
     )
+
+
+def options_of(plan: Plan, workers: int) -> dict[str, Any]:
+    """The options from which ``make_plan`` makes the same for another number of workers."""
+    options = {
+        name: None if value == math.inf else value for name, value in msgspec.structs.asdict(plan).items()
+    }
+    threads = None if plan.threads == fair_share(plan.workers) else plan.threads
+    return {**options, "workers": workers, "threads": threads}
+
+
+def check_inline(plan: Plan, options: CallOptions) -> None:
+    """Refuse to ask for what a pool cannot do that computes calls in their callers' threads if it is full.
+
+    Raises:
+        ConfigurationError: a timeout or a retry, and the pool is such a one.
+    """
+    for name in ("timeout", "retry"):
+        if plan.when_full == "inline" and getattr(options, name):
+            raise ConfigurationError(
+                f"{name}={getattr(options, name)!r} cannot be kept by a Pool with when_full='inline', which "
+                "computes some calls in their callers' own threads: give it when_full='wait' or 'raise'"
+            )
 
 
 def _default_threads(workers: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,14 +9,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-import msgspec
-
 from mlcache import forks
 from mlcache.errors import PoolClosedError, PoolFullError
 from mlcache.offload.engine import CallOptions, check_options
 from mlcache.offload.functions import pack
 from mlcache.offload.inline import Inline
-from mlcache.offload.plan import Duration, Plan, fair_share, make_plan
+from mlcache.offload.plan import Duration, Plan, check_inline, make_plan, options_of
+from mlcache.threads import in_thread
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -46,7 +44,8 @@ class Pool:
         max_queue: calls that may wait for a worker.
         max_queue_bytes: bytes of arguments that may wait (or ``"1GiB"``).
         when_full: what ``submit`` does if there is no room: ``"wait"``, ``"raise"`` a ``PoolFullError``,
-            or compute the call ``"inline"``, in the caller's own thread.
+            or compute the call ``"inline"``, in the caller's own thread (in one beside the event loop, if it
+            is awaited): with his own arguments, which it may change, and for as long as it takes.
         start_method: ``"forkserver"`` (the default): workers are forks of a clean process; ``"spawn"``:
             each is a fresh interpreter; ``"fork"``: they are forks of this process, as it is at the
             first call.
@@ -128,9 +127,11 @@ class Pool:
         """This pool, asked for ``options`` in each of its calls.
 
         Raises:
-            ConfigurationError: they are no ``CallOptions``.
+            ConfigurationError: they are no ``CallOptions``, or ask of a pool that may compute ``"inline"``
+                for a timeout or a retry, which only workers can give.
         """
         check_options(options)
+        check_inline(self._plan, options)
         enqueue = partial(self._submit, options, later=True)
         return PoolWithOptions(self, partial(self._submit, options), enqueue, partial(self._run, options))
 
@@ -216,7 +217,13 @@ class Pool:
     async def _run(self, options: CallOptions, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         import asyncio
 
-        return await asyncio.wrap_future(self._submit(options, function, args, kwargs, later=True))
+        try:
+            future = self._take_in(options, (function, args, kwargs), later=True)
+        except PoolFullError:
+            if self._plan.when_full != "inline":
+                raise
+            return await in_thread("compute", lambda: self._inline.submit(function, *args, **kwargs).result())
+        return await asyncio.wrap_future(future)
 
     def _started(self) -> Supervisor:
         supervisor = self._supervisor
@@ -287,8 +294,4 @@ class PoolWithOptions:
 
 def _again(plan: Plan, workers: int) -> Pool:
     """A pool of so many workers with the options of ``plan``."""
-    options = msgspec.structs.asdict(plan)
-    same: dict[str, Any] = {name: None if value == math.inf else value for name, value in options.items()}
-    threads = None if plan.threads == fair_share(plan.workers) else plan.threads
-    same["workers"], same["threads"] = workers, threads
-    return Pool(**same)
+    return Pool(**options_of(plan, workers))

@@ -140,6 +140,10 @@ def exit_softly() -> NoReturn:
     raise SystemExit(3)
 
 
+def stop() -> NoReturn:
+    raise StopIteration
+
+
 def interrupt() -> NoReturn:
     raise KeyboardInterrupt
 

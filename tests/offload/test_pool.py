@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from mlcache import Pool, ml_cache
-from mlcache.errors import CallTimeoutError, ConfigurationError, PoolClosedError, PoolFullError
+from mlcache.errors import CallTimeoutError, ConfigurationError, PoolClosedError, PoolFullError, RemoteError
 from mlcache.offload.engine import CallOptions
 from mlcache.offload.inline import Inline
 from mlcache.offload.pool import PoolWithOptions
@@ -239,6 +239,38 @@ def test_a_full_queue_is_waited_for_or_bypassed() -> None:
         places = {future.result(20) for future in [pool.submit(tasks.pid) for _ in range(200)]}
         assert os.getpid() in places
         assert len(places) == 2
+
+
+async def test_what_is_computed_inline_leaves_the_event_loop_alone() -> None:
+    def compute(value: Any) -> tuple[Any, int, int]:
+        return value, os.getpid(), threading.get_ident()
+
+    async def suspending(value: Any) -> tuple[Any, int, int]:
+        await asyncio.sleep(0)
+        return compute(value)
+
+    with Pool(1, max_queue=1, when_full="inline") as pool:
+        pool.submit(tasks.pid).result(20)
+        waiting = [pool.submit(tasks.hang), pool.submit(tasks.hang)]
+        for function in (compute, suspending):
+            value, process, thread = await pool.run(function, 1)
+            assert (value, process) == (1, os.getpid())
+            assert thread != threading.get_ident()
+        for raised in (tasks.exit_softly, tasks.stop):
+            with pytest.raises(RemoteError if raised is tasks.exit_softly else RuntimeError):
+                await pool.run(raised)
+        with pytest.raises(RemoteError, match="SystemExit"):
+            pool.submit(tasks.exit_softly).result(0)
+        pool.close(0)
+        assert all(isinstance(future.exception(0), PoolClosedError) for future in waiting)
+
+
+@pytest.mark.parametrize("asked", [{"timeout": 5}, {"retry": True}])
+def test_what_only_workers_can_do_is_not_asked_of_a_pool_that_computes_inline(asked: dict[str, Any]) -> None:
+    pool = Pool(1, when_full="inline")
+    with pytest.raises(ConfigurationError, match=f"{next(iter(asked))}=.*when_full='inline'"):
+        pool.with_options(CallOptions(**asked))
+    pool.with_options(CallOptions(items=3, priority=2, deadline=4))
 
 
 @pytest.mark.parametrize("max_queue", [1, 2])
