@@ -59,8 +59,9 @@ class Predictor:
         name: under which predictions are kept.
 
     Raises:
-        ConfigurationError: an option that cannot be understood, or a ``ttl`` that renews in the background,
-            where nobody holds the model: and the predictions of one version do not change.
+        ConfigurationError: an option that cannot be understood, repositories that are none or not in memory,
+            or a ``ttl`` that renews in the background, where nobody holds the model: and the predictions of
+            one version do not change.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Predictor:
         offload: Any = None,
         name: str = "mlcache.models.predict",
     ) -> None:
+        _check_repositories(models, infos)
         if isinstance(ttl, Expiry) and (ttl.stale or ttl.early):
             raise ConfigurationError(
                 "ttl has stale or early: what one version of a model predicts does not change, so there is "
@@ -151,6 +153,19 @@ class Predictor:
             return await self.infos.get_model_id_async(user_id)
         # In threads of their own: a database that hangs must not keep the stores of answers, or the metrics.
         return await in_thread("users", lambda: self.infos.get_model_id(user_id))
+
+
+def _check_repositories(models: object, infos: object) -> None:
+    if not isinstance(models, CachedModelRepository):
+        raise ConfigurationError(
+            f"models is {models!r}: models have to be in memory while they predict, so give "
+            "CachedModelRepository(repository)"
+        )
+    if not isinstance(infos, ModelInfoRepository):
+        raise ConfigurationError(
+            f"infos is {infos!r}: give what says which model answers for a user, such as an "
+            "SQLAlchemyModelInfoRepository, or any object with get_model_id(user_id)"
+        )
 
 
 def _is_wide(frame: Any) -> bool:

@@ -229,7 +229,8 @@ async def _ask(repository: object) -> str:
         return "unknown"
     try:
         await asyncio.wait_for(run_sync(repository.ping, abandon_on_cancel=True), PING_PATIENCE)
-    except (ModelError, TimeoutError):
+    except Exception as error:  # noqa: BLE001 - whatever a repository of the user's raises
+        _log.warning("%r does not answer: %r", repository, error)
         return "down"
     return "ok"
 

@@ -423,6 +423,18 @@ async def test_health_says_what_is_down_and_whether_it_can_go_on(tmp_path: Path)
             assert ready.json()["status"] == "degraded"
 
 
+async def test_a_ping_that_raises_what_it_likes_says_that_the_store_is_down() -> None:
+    class Refused(Store):
+        def ping(self) -> None:
+            raise ConnectionRefusedError
+
+    with cached(Refused({})) as models:
+        async with service(models) as client:
+            ready = await client.get("/health/ready")
+            assert ready.status_code == 503
+            assert ready.json() == {"status": "down", "store": "down", "database": "ok"}
+
+
 async def test_metrics_count_what_happened(models: CachedModelRepository) -> None:
     async with service(models) as client:
         for user in ("3", "3", "4", "nobody"):
@@ -603,6 +615,7 @@ WRONG: list[dict[str, Any]] = [
     {"ttl": -1},
     {"ttl": Expiry("1m", stale="1m")},  # it would be renewed with a model that nobody holds
     {"backend": "nonsense"},
+    {"batch": Batch("rows")},
 ]
 
 
@@ -610,3 +623,13 @@ WRONG: list[dict[str, Any]] = [
 def test_wrong_options_are_refused(options: dict[str, Any], models: CachedModelRepository) -> None:
     with pytest.raises(ConfigurationError):
         make_app(models, Users(), **options)
+
+
+def test_repositories_that_cannot_be_used_are_refused(
+    tmp_path: Path, store: Store, models: CachedModelRepository
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"give CachedModelRepository\(repository\)"):
+        make_app(FsspecModelRepository(tmp_path), Users())  # type: ignore[arg-type]  # what is tested
+    for infos in (None, models, store):
+        with pytest.raises(ConfigurationError, match=r"any object with get_model_id\(user_id\)"):
+            make_app(models, infos)  # type: ignore[arg-type]  # what is tested
