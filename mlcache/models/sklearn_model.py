@@ -32,7 +32,7 @@ class SklearnModel:
         self.version = version
 
     def predict(self, frame: Any, /) -> Any:
-        """What the estimator answers.
+        """What the estimator answers; a sparse matrix, as many transformers give, as an array.
 
         Raises:
             ModelInputError: columns are missing or unknown, or the estimator refuses the values.
@@ -40,11 +40,12 @@ class SklearnModel:
         """
         rows = self._rows(frame)
         try:
-            return getattr(self.estimator, self.method)(rows)
+            answer = getattr(self.estimator, self.method)(rows)
         except (ValueError, TypeError) as error:
             if type(error).__name__ == "NotFittedError":
                 raise InvalidModelError(f"the estimator was never fitted: {error}") from error
             raise ModelInputError(f"the model refuses the rows: {error}") from error
+        return answer.toarray() if hasattr(answer, "toarray") else answer
 
     def size(self) -> int:
         """Bytes in memory: those of its arrays, to which compiled trees belong, and roughly of the rest."""

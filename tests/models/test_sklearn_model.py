@@ -98,3 +98,12 @@ def test_the_size_counts_arrays_and_compiled_trees() -> None:
     assert SklearnModel(forest).size() == size
     forest.callback = lambda: None  # which cannot be pickled
     assert SklearnModel(forest).size() > 0
+
+
+def test_a_sparse_answer_is_an_array() -> None:
+    from sklearn.preprocessing import OneHotEncoder
+
+    frame = pd.DataFrame({"a": ["x", "y", "x"]})
+    answer = SklearnModel(OneHotEncoder().fit(frame), method="transform").predict(frame)
+    assert isinstance(answer, np.ndarray)
+    assert answer.tolist() == [[1, 0], [0, 1], [1, 0]]
