@@ -17,9 +17,11 @@ class SQLAlchemyModelInfoRepository:
 
     Args:
         database: its URL, such as ``"sqlite:///models.db"`` or ``"postgresql+psycopg://host/app"``, or an
-            ``Engine``, which stays the caller's to dispose of.
+            ``Engine``, which stays the caller's to dispose of. ``"sqlite://"`` is in memory, and gone once
+            this was closed.
         table: its name.
-        user_column: the column of user ids, which is its primary key.
+        user_column: the column of user ids, which is its primary key: texts, or numbers, which are looked
+            for by how they are written.
         model_column: the column of model ids.
         options: of ``sqlalchemy.create_engine``, where a URL is given.
 
@@ -41,6 +43,7 @@ class SQLAlchemyModelInfoRepository:
         self._engine = _open(database, options or {}) if isinstance(database, str) else database
         self._table = _table(table, user_column, model_column)
         self._user, self._model = self._table.c[user_column], self._table.c[model_column]
+        self._question = _question(self._user, self._model)
         forks.tend(self)
 
     def create(self) -> None:
@@ -58,12 +61,13 @@ class SQLAlchemyModelInfoRepository:
             UnknownUserError: there is no such user.
             ModelStoreError: the database does not answer.
         """
-        from sqlalchemy import select
         from sqlalchemy.exc import DataError
 
-        question = select(self._model).where(self._user == user_id)
+        asked = {"asked": user_id}
         try:
-            found = self._do(lambda connection: connection.execute(question).scalar_one_or_none())
+            found = self._do(
+                lambda connection: connection.execute(self._question, asked).scalar_one_or_none()
+            )
         except ModelStoreError as error:
             if not isinstance(error.__cause__, DataError):
                 raise
@@ -138,11 +142,36 @@ def _open(url: str, options: Mapping[str, Any]) -> Engine:
         raise MissingExtraError("a repository in a database", "sqlalchemy", "models") from None
     try:
         # A connection that the database has closed is replaced before it is used.
-        return sqlalchemy.create_engine(url, **{"pool_pre_ping": True, **options})
+        pool = {} if "poolclass" in options else _one_connection(url)
+        return sqlalchemy.create_engine(url, **{"pool_pre_ping": True, **pool, **options})
     except ImportError as error:
         raise MissingExtraError("the database", str(error.name), "models") from error
     except (ArgumentError, NoSuchModuleError, TypeError, ValueError) as error:
         raise ConfigurationError(f"no database can be opened with these: {error}") from error
+
+
+def _one_connection(url: str) -> dict[str, Any]:
+    """Options for SQLite in memory, where each connection has a database of its own: threads share one."""
+    from sqlalchemy import QueuePool, make_url
+
+    asked = make_url(url)
+    if asked.get_backend_name() != "sqlite" or asked.database not in (None, "", ":memory:"):
+        return {}
+    one_for_all = {"check_same_thread": False}
+    return {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "connect_args": one_for_all}
+
+
+def _question(user: Any, model: Any) -> Any:
+    """The query for the model of the user ``asked``."""
+    from sqlalchemy import bindparam, select
+    from sqlalchemy.types import UserDefinedType
+
+    class AsInTheTable(UserDefinedType[str]):
+        """Of a parameter that is not said to be a text: PostgreSQL compares no number with one."""
+
+        cache_ok = True
+
+    return select(model).where(user == bindparam("asked", type_=AsInTheTable()))
 
 
 def _table(name: str, user_column: str, model_column: str) -> Table:

@@ -67,6 +67,34 @@ def test_a_table_of_the_users_own(tmp_path: Path) -> None:
     infos.close()
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_the_same_for_all_threads(url: str) -> None:
+    infos = SQLAlchemyModelInfoRepository(url)
+    infos.create()
+    with ThreadPoolExecutor(8) as pool:
+        numbers = [str(number) for number in range(100)]
+        list(pool.map(infos.put_model_id, numbers, numbers))
+        assert list(pool.map(infos.get_model_id, numbers)) == numbers
+    infos.close()
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_users_may_be_numbers(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    from sqlalchemy import create_engine, text
+
+    by_file = f"sqlite:///{tmp_path}/numbers.db"
+    engine = create_engine(request.getfixturevalue("postgres").url if database == "postgres" else by_file)
+    with engine.begin() as connection:
+        connection.execute(text("create table numbered (id integer primary key, model text)"))
+        connection.execute(text("insert into numbered values (7, 'm')"))
+    infos = SQLAlchemyModelInfoRepository(engine, table="numbered", user_column="id", model_column="model")
+    assert infos.get_model_id("7") == "m"
+    for nobody in ("8", "ann", "7; drop table numbered"):
+        with pytest.raises(UnknownUserError):
+            infos.get_model_id(nobody)
+    engine.dispose()
+
+
 def test_an_engine_stays_its_owners(tmp_path: Path) -> None:
     from sqlalchemy import create_engine
 
