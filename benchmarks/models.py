@@ -66,7 +66,7 @@ def run(*, quick: bool) -> Report:
         f"{tenants.EXPONENT}; seconds are those that a request takes of the whole.\n"
         f"What a model takes in memory, and what CPU time it takes to load: {work.about}"
     )
-    more = policies.compare(work.costs, POLICIES, quick=quick)
+    more = policies.compare(work.costs, POLICIES, policies.QUICK if quick else policies.FULL)
     return ModelsReport("models", about, [*cases, *more], shares=size.shares)
 
 

@@ -40,15 +40,14 @@ FULL = Size(3, 4000)
 QUICK = Size(1, 200)
 
 
-def compare(costs: Costs, policies: Sequence[str], *, quick: bool) -> list[Case]:
+def compare(costs: Costs, policies: Sequence[str], size: Size = FULL) -> list[Case]:
     """The seconds of loading for each request, one sample an order of popularity.
 
     Args:
         costs: of each model.
         policies: by their names.
-        quick: to see that it works.
+        size: how much is measured.
     """
-    size = QUICK if quick else FULL
     mean = Cost(*(statistics.mean(each) for each in zip(*costs.values(), strict=True)))
     kinds = {"these models": costs, "models all alike": dict.fromkeys(costs, mean)}
     return [
