@@ -77,10 +77,15 @@ class Batch:
         )
         self.max_wait = units.seconds(max_wait, what="max_wait") if max_wait != 0 else 0.0
         self.axis = _axis(axis)
-        self.bucket = shape_of if bucket == "shape" else _function("bucket", bucket)
+        self.bucket = shape_of if bucket == "shape" else _function("bucket", bucket, "'shape', ")
         self.collate = _function("collate", collate)
         self.tenant = _function("tenant", tenant)
         self.timeout = None if timeout is None else units.seconds(timeout, what="timeout")
+        if self.timeout is not None and self.timeout <= self.max_wait:
+            raise ConfigurationError(
+                f"timeout is {timeout!r} and max_wait {max_wait!r}: an item that waits for company would be "
+                "too late for its batch; make timeout longer than max_wait"
+            )
         self.concurrency = _count("concurrency", concurrency)
         self.isolate = _flag("isolate", isolate)
         self.progress = None if progress is None else _flag("progress", progress)
@@ -88,7 +93,7 @@ class Batch:
     def __repr__(self) -> str:
         given = {**msgspec.structs.asdict(self.limits), **vars(self)}
         del given["items"], given["limits"]
-        shown = {name: value for name, value in given.items() if value not in (None, 0)}
+        shown = {name: value for name, value in given.items() if value is False or value not in (None, 0)}
         if self.isolate:
             del shown["isolate"]
         return f"Batch({self.items!r}{''.join(f', {name}={value!r}' for name, value in shown.items())})"
@@ -168,10 +173,10 @@ def _axis(axis: Any) -> int | None:
     raise ConfigurationError(f"axis is {axis!r}: give the number of the axis along which the items lie")
 
 
-def _function(what: str, function: Any) -> Any:
+def _function(what: str, function: Any, others: str = "") -> Any:
     if function is None or callable(function):
         return function
-    raise ConfigurationError(f"{what} is {function!r}: give a function, or None")
+    raise ConfigurationError(f"{what} is {function!r}: give {others}a function, or None")
 
 
 def _flag(what: str, value: Any) -> bool:

@@ -31,6 +31,7 @@ class Rider(Ticket):
         flights: whose it is.
         batch: the options.
         after: when the entry was created that is to be renewed, of an item that nobody waits for.
+        begun: the reading of ``clock.ticks`` at which it was asked for; None: now.
     """
 
     __slots__ = ("after", "batcher", "flight", "flights", "group", "item", "others", "patience", "values")
@@ -43,6 +44,7 @@ class Rider(Ticket):
         flights: Flights,
         batch: Batch,
         after: float = -FOREVER,
+        begun: float | None = None,
     ) -> None:
         bucket: Any = order.group if batch.collate is None else order.others
         if batch.bucket is not None:
@@ -51,7 +53,8 @@ class Rider(Ticket):
         tenant = None if batch.tenant is None else _of(batch, "tenant", item)
         self.after = after
         self.patience = batch.timeout if after == -FOREVER else None
-        super().__init__(bucket, tenant, weights, self.patience and clock.ticks() + self.patience)
+        ends = self.patience and (clock.ticks() if begun is None else begun) + self.patience
+        super().__init__(bucket, tenant, weights, ends)
         self.item = item
         self.values: Values = order.values
         self.group = order.group
@@ -69,17 +72,24 @@ class Rider(Ticket):
         if self.batcher is not None:
             self.batcher.hurry(self)
 
+    @property
+    def remaining(self) -> float | None:
+        """Seconds for which it may go on waiting for its batch to begin; None: for ever."""
+        return None if self.ends is None else max(self.ends - clock.ticks(), 0.0)
+
     def is_wanted(self) -> bool:
         """Whether anybody still waits for the answer."""
         return self.flight.waiters > 0 or self.after > -FOREVER
 
     def leave(self, *, late: bool) -> None:
-        """End the flight of an item that will not be computed."""
+        """End the flight of an item that will not be computed.
+
+        If it is too late that is raised in whoever asked first, while those who came later have time left.
+        """
         if late:
             about = f"no batch began within {self.patience:g} s: all were busy with others"
-            self.flights.crash(self.flight, BatchTimeoutError(about))
-        else:
-            self.flights.land(self.flight, None)
+            self.flight.error = BatchTimeoutError(about)
+        self.flights.land(self.flight, None)
 
     def fail(self, error: BaseException) -> None:
         """End the flight of an item that cannot be computed."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mlcache import forks
+from mlcache import clock, forks
 from mlcache.batch.collating import Collate, kind_teller
 from mlcache.batch.flow import Outcomes
 from mlcache.batch.items import Collected
@@ -52,10 +52,11 @@ class Passenger:
         self._singles = singles
         self._item = item
         self._order = order
+        self._begun = clock.ticks()
 
     async def take_off(self, seat: Seat) -> Outcomes:
         """Its outcome, if it was computed."""
-        rider = self._singles.seated(self._item, self._order, seat)
+        rider = self._singles.seated(self._item, self._order, seat, begun=self._begun)
         outcome: Outcome | None = await Board(rider, self._singles)
         return {} if outcome is None else {0: outcome}
 
@@ -96,15 +97,15 @@ class Singles:
         """How an item is computed in one batch with those of others."""
         return Passenger(self, item, order, renews=not self._cache.suspends)
 
-    def seated(self, item: Any, order: Order, seat: Seat) -> Rider:
-        """The rider for an item whose flight we lead.
+    def seated(self, item: Any, order: Order, seat: Seat, begun: float | None = None) -> Rider:
+        """The rider for an item whose flight we lead; see ``Rider``.
 
         Raises:
             Exception: what an option of the user's raises; the flight has ended with it.
         """
         flights = self._cache.flights
         try:
-            return Rider(item, order, seat.flight, flights, self._batch, after=seat.after)
+            return Rider(item, order, seat.flight, flights, self._batch, seat.after, begun)
         except BaseException as error:
             flights.crash(seat.flight, error)
             raise
@@ -132,9 +133,9 @@ class Singles:
             rider.join(batcher)
             if batcher.add(rider):
                 batcher.serve(until=lambda: flight.landed)
-            if rider.patience is not None:
+            if rider.ends is not None:
                 with suppress(TimeoutError):
-                    flight.future.exception(rider.patience)
+                    flight.future.exception(rider.remaining)
                 if not flight.landed and batcher.withdraw(rider):
                     rider.leave(late=True)
             if not flight.landed:
@@ -152,7 +153,7 @@ class Singles:
         arrival = flight.arrival()
         desk = self.of_loop(suspends=suspends)
         desk.add(rider)
-        return arrival.wait() if rider.patience is None else _patiently(rider, desk, arrival)
+        return arrival.wait() if rider.ends is None else _patiently(rider, desk, arrival)
 
     def of_loop(self, *, suspends: bool) -> Desk:
         """Where tasks of the running event loop hand in what they ask for."""
@@ -207,7 +208,7 @@ async def _patiently(rider: Rider, desk: Desk, arrival: Arrival) -> None:
     import asyncio
 
     with suppress(TimeoutError):
-        await asyncio.wait_for(arrival.wait(), rider.patience)
+        await asyncio.wait_for(arrival.wait(), rider.remaining)
     if not rider.flight.landed and desk.withdraw(rider):
         rider.leave(late=True)
     await arrival.wait()

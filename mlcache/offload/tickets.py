@@ -127,13 +127,14 @@ class Queue:
         if not self._size:
             return [], gone, 0.0
         bucket = min(self._buckets, key=self._oldest)
+        most = -(-self._size // among)
         wait = self._oldest(bucket) + self._rules.max_wait - now if self._rules.max_wait else 0.0
         if wait > 0:
             full = [each for each in self._buckets if self._is_full(each, now)]
             if not full:
                 return [], gone, wait
-            bucket = full[0]
-        return self._fill(bucket, -(-self._size // among), now, gone), gone, 0.0
+            bucket, most = full[0], self._size  # which it was waited for to be
+        return self._fill(bucket, most, now, gone), gone, 0.0
 
     def _shed(self, now: float) -> list[Ticket]:
         """Take out whoever is gone of those that are next in line: to look at all would take too long."""

@@ -70,7 +70,8 @@ def clock() -> Iterator[FakeClock]:
         ({"timeout": 0}, "timeout is 0"),
         ({"concurrency": 1.5}, "concurrency is 1.5"),
         ({"axis": "rows"}, "axis is 'rows'"),
-        ({"bucket": "size"}, "bucket is 'size'"),
+        ({"bucket": "size"}, "bucket is 'size': give 'shape', a function"),
+        ({"timeout": "1s", "max_wait": 2}, "timeout is '1s' and max_wait 2: .* longer than max_wait"),
         ({"collate": 3}, "collate is 3"),
         ({"tenant": "me"}, "tenant is 'me'"),
         ({"isolate": 1}, "isolate is 1"),
@@ -101,6 +102,12 @@ def test_the_items_must_be_a_parameter_of_their_own_and_count() -> None:
             ml_cache(batch=name)(function)
     with pytest.raises(ConfigurationError, match="is in ignore"):
         ml_cache(batch="texts", ignore="texts")(function)
+
+
+def test_options_are_shown_as_they_were_given() -> None:
+    assert repr(Batch("x")) == "Batch('x')"
+    assert repr(Batch("x", isolate=False, progress=False)) == "Batch('x', isolate=False, progress=False)"
+    assert repr(Batch("x", max_size=8, progress=True)) == "Batch('x', max_size=8, progress=True)"
 
 
 def test_it_says_how_it_was_set_up(upper: Upper) -> None:

@@ -15,9 +15,20 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from mlcache import Batch, BatchTimeoutError, ConfigurationError, RecursiveCallError, disabled, ml_cache
+from mlcache import (
+    Batch,
+    BatchTimeoutError,
+    ConfigurationError,
+    RecursiveCallError,
+    clock,
+    disabled,
+    ml_cache,
+)
 from mlcache.batch import parts
+from mlcache.batch.seats import Seat
 from mlcache.batch.singles import Singles
+from mlcache.flight import Flight
+from mlcache.testing import FakeClock
 
 LRU = "lru?max_bytes=8MiB"
 
@@ -158,6 +169,38 @@ def test_an_item_does_not_wait_longer_than_asked() -> None:
         gate.open()
         assert first.result(20) == "FIRST"
     assert calls == [["first"]]
+
+
+def test_who_asked_later_for_an_item_that_is_too_late_has_his_own_time() -> None:
+    gate, calls = Gate(), list[Any]()
+    upper = held_up(gate, calls, timeout="1h")
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(upper.one, "first")
+        assert gate.came.wait(20)
+        late = pool.submit(upper.one, "x")
+        wait_until(lambda: waiting(upper))
+        (rider,) = upper._actions.singles.batcher._queue.clear()
+        batch = pool.submit(upper, ["x"])
+        wait_until(lambda: rider.flight.waiters > 1)
+        rider.leave(late=True)
+        with pytest.raises(BatchTimeoutError, match="within 3600 s"):
+            late.result(20)
+        gate.open()
+        assert batch.result(20) == ["X"]
+        assert first.result(20) == "FIRST"
+
+
+def test_who_has_to_ask_again_does_not_begin_to_wait_anew() -> None:
+    with FakeClock() as fake:
+        upper = held_up(Gate(), [], timeout="10s")
+        actions: Any = upper._actions
+        order = actions.order_of_one("x", (), {})
+        begun = clock.ticks()
+        fake.advance(4)
+        rider = actions.singles.seated("x", order, Seat(0, Flight(order.keys[0])), begun)
+        assert rider.remaining == pytest.approx(6)
+        fake.advance(7)
+        assert rider.remaining == 0
 
 
 async def test_on_an_event_loop_plain_functions_are_batched_without_a_thread_each() -> None:

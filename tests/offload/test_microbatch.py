@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlcache import clock
 from mlcache.offload.microbatch import LoopBatcher, MicroBatcher
 from mlcache.offload.tickets import Queue, Rules, Ticket
 from mlcache.testing import FakeClock
@@ -224,6 +225,29 @@ async def test_tasks_gather_while_a_batch_is_awaited() -> None:
     while not all(request.done.is_set() for request in requests):
         await asyncio.sleep(0)
     assert batches == ["a", "bc", "d"]
+
+
+def test_a_full_batch_is_not_shared_among_those_who_waited_for_it_to_fill() -> None:
+    queue = fill(Queue(Rules(max_size=4, max_wait=60.0, slots=2)), *map(Request, "abcd"))
+    batch, _, wait = queue.take(clock.ticks(), 2)
+    assert (names(batch), wait) == ("abcd", 0.0)
+
+
+async def test_news_reach_every_task_that_waits_for_company() -> None:
+    batches: list[str] = []
+
+    async def compute(batch: list[Any]) -> None:
+        batches.append(names(batch))
+        await asyncio.sleep(0)
+
+    batcher = LoopBatcher(compute, Rules(max_size=2, max_wait=60.0, slots=2))
+    tasks: list[Any] = []
+    for name in "abcd":
+        batcher.add(Request(name, bucket=name in "ad"))
+        tasks.append(batcher.task)
+        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(*tasks), 20)
+    assert sorted(batches) == ["ad", "bc"]
 
 
 @pytest.mark.parametrize("wanted", [True, False])
