@@ -105,7 +105,9 @@ def _pack(error: BaseException, seen: set[int]) -> _Packed:
 
 
 def _is_for_the_worker(error: BaseException) -> bool:
-    return not isinstance(error, Exception) or type(error).__name__ == "CancelledError"
+    from concurrent.futures import CancelledError  # that of asyncio is no Exception
+
+    return not isinstance(error, Exception) or isinstance(error, CancelledError)
 
 
 def _pickled(error: BaseException) -> bytes:

@@ -165,7 +165,8 @@ def part_of(memory: Array, start: int, stop: int) -> Array:
 
 
 def _reduce_tensor(tensor: Any) -> Any:
-    if tensor.device.type != "cpu" or tensor.layout != _torch().strided or tensor.requires_grad:
+    plain = tensor.device.type == "cpu" and tensor.layout == _torch().strided
+    if not plain or tensor.requires_grad or tensor.is_quantized:  # which has scales beside its bytes
         return tensor.__reduce_ex__(5)
     flat = tensor.contiguous().view(-1).view(_torch().uint8).numpy()
     return make_tensor, (pickle.PickleBuffer(flat), tensor.dtype, tuple(tensor.shape))

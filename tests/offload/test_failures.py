@@ -189,6 +189,16 @@ def test_what_would_end_or_cancel_the_caller_is_represented(error: BaseException
     assert other.kind.endswith(type(error).__name__)
 
 
+class CancelledError(ValueError):
+    """What a user may call an error of an order, say."""
+
+
+def test_an_error_that_is_only_called_so_cancels_nobody_and_comes_home() -> None:
+    other = sent(CancelledError("order 3"))
+    assert type(other) is CancelledError
+    assert other.args == ("order 3",)
+
+
 @pytest.mark.parametrize("error", [StopIteration(4), StopAsyncIteration()])
 def test_no_future_of_asyncio_could_take_a_stop_iteration(error: Exception) -> None:
     other = sent(error)

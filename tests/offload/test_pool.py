@@ -104,6 +104,21 @@ def test_frames_and_tensors_come_back(pool: Pool) -> None:
         back += 1  # is the caller's own
 
 
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation:UserWarning")
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")
+def test_quantized_tensors_keep_their_scales(pool: Pool) -> None:
+    torch = pytest.importorskip("torch")
+    values = torch.arange(2000.0).view(2, 1000) / 10
+    whole = torch.quantize_per_tensor(values, 0.1, 3, torch.quint8)
+    by_row = torch.quantize_per_channel(
+        values, torch.tensor([0.1, 0.2]), torch.tensor([0, 1]), 0, torch.qint8
+    )
+    for tensor in (whole, by_row):
+        back = pool.submit(tasks.echo, tensor).result(60)
+        assert back.qscheme() == tensor.qscheme()
+        assert torch.equal(back.dequantize(), tensor.dequantize())
+
+
 def test_a_worker_cannot_write_to_what_it_is_given(pool: Pool) -> None:
     with pytest.raises(ValueError, match="read-only"):
         pool.submit(tasks.write_to, np.zeros(100_000)).result(20)
