@@ -166,7 +166,7 @@ def _give_up(step: Later, parts: Parts) -> None:
 
 
 ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
-    Find: lambda step, parts: parts.store.find(step.key, again=step.again),
+    Find: lambda step, parts: parts.store.find(step.key, **step.how),
     Join: _join,
     Lead: lambda step, _: step.flow,
     Later: _later,
@@ -271,7 +271,7 @@ def _spawn(step: Lead | Later, parts: Parts) -> asyncio.Task[Any]:
 
 
 AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
-    Find: lambda step, parts: run_suspending(parts.store.finding(step.key, again=step.again)),
+    Find: lambda step, parts: run_suspending(parts.store.finding(step.key, **step.how)),
     Join: _join_suspending,
     Lead: _lead,
     Later: _later_suspending,

@@ -145,14 +145,14 @@ async def _enter(key: Key, terms: Terms, after: float) -> tuple[Lock | None, Fou
             await Pause(pause)
             if await TryLock(lock):
                 break
-            found: Found | None = await Find(key, again=True)
+            found: Found | None = await Find(key, again=True, after=after, max_age=terms.max_age)
             if found is not None and terms.is_fresh(found) and found.entry.created > after:
                 return None, found
         else:
             lock = None
     try:
         # Somebody may have landed between our lookup and our taking the lead.
-        return lock, await Find(key, again=True)
+        return lock, await Find(key, again=True, after=after, max_age=terms.max_age)
     except BaseException:
         if lock is not None:
             await Unlock(lock)

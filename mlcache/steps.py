@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from mlcache.call import Call
-from mlcache.entry import Entry, Key
+from mlcache.entry import FOREVER, Entry, Key
 from mlcache.events import Event
 from mlcache.flight import Flight
 from mlcache.flight.shared import Lock
@@ -28,10 +28,19 @@ class Find(Step, frozen=True, eq=False):
     Args:
         key: to look up.
         again: whether the flow has done so just now, so that what fails need not be told once more.
+        after: what was made then or before is sought only where there is nothing younger.
+        max_age: as above, of what is older than so many seconds.
     """
 
     key: Key
     again: bool = False
+    after: float = -FOREVER
+    max_age: float = FOREVER
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What to look for."""
+        return {"again": self.again, "after": self.after, "max_age": self.max_age}
 
 
 class Join(Step, frozen=True, eq=False):

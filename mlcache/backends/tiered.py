@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from mlcache import clock
+from mlcache.backends.names import apart
 from mlcache.backends.protocol import Backend, Clears, Closes, InMemory, Lists, Locks, Measures, Usage
 from mlcache.backends.recent import Recent
 from mlcache.backends.shared_lock import SharedLock
 from mlcache.backends.walk import Ask, Asked, OnFailure, run, tell_nobody
-from mlcache.entry import Entry, Key, Verdict, judge
+from mlcache.entry import FOREVER, Entry, Key, Verdict, judge
 from mlcache.errors import BackendError
 from mlcache.skew import as_seen
 
@@ -53,7 +54,7 @@ class Tiers:
         cap: Callable[[Entry], Entry] = lambda entry: entry,
     ) -> None:
         self.backends = tuple(backends)
-        self.names = _apart([backend.name for backend in self.backends])
+        self.names = apart([backend.name for backend in self.backends])
         self._cap = cap
         self._recent = Recent()
         self._on_failure = on_failure
@@ -67,14 +68,12 @@ class Tiers:
         nearest = self.backends[0] if self.backends else None
         return (nearest.find, nearest.touch) if isinstance(nearest, InMemory) else None
 
-    def find(self, key: Key, *, again: bool = False) -> Found | None:
+    def find(self, key: Key, **how: Any) -> Found | None:
         """The first fresh entry, or else the last to become stale of those that are not dead.
 
-        Args:
-            key: to look up.
-            again: whether the same call has looked just now, and what failed was told then.
+        ``how`` is as for ``finding``.
         """
-        return self._find_at_hand(key) if self.at_hand else run(self.finding(key, again=again))
+        return self._find_at_hand(key) if self.at_hand else run(self.finding(key, **how))
 
     def keep(self, key: Key, entry: Entry) -> None:
         """Write to all tiers."""
@@ -91,8 +90,17 @@ class Tiers:
         """Delete all entries of a namespace; the largest number that a tier had."""
         return run(self.clearing(namespace))
 
-    async def finding(self, key: Key, *, again: bool = False) -> Found | None:
-        """``find``, for either driver."""
+    async def finding(
+        self, key: Key, *, again: bool = False, after: float = -FOREVER, max_age: float = FOREVER
+    ) -> Found | None:
+        """``find``, for either driver.
+
+        Args:
+            key: to look up.
+            again: whether the same call has looked just now, and what failed was told then.
+            after: a fresh entry that was made then or before counts as stale: there may be a younger one.
+            max_age: as above, if it is older than so many seconds.
+        """
         now = clock.now()
         tell = tell_nobody if again else self._on_failure
         best: Found | None = None
@@ -105,11 +113,11 @@ class Tiers:
             if entry is None:
                 continue
             verdict = judge(entry, now)
-            if verdict is Verdict.FRESH:
+            if verdict is Verdict.FRESH and entry.created > after and now - entry.created <= max_age:
                 if place:
                     await self._promote(key, entry, self.backends[:place], mark)
                 return Found(entry, self.names[place], now)
-            if verdict is Verdict.STALE and (best is None or best.entry.fresh_until < entry.fresh_until):
+            if verdict is not Verdict.DEAD and (best is None or best.entry.fresh_until < entry.fresh_until):
                 best = Found(entry, self.names[place], now)
         return best
 
@@ -282,14 +290,6 @@ class Tiers:
 
     def __repr__(self) -> str:
         return " → ".join(map(repr, self.backends)) or "<no tier>"
-
-
-def _apart(names: Sequence[str]) -> list[str]:
-    """The names, with a number behind those that have come before: ``disk``, ``disk 2``."""
-    return [
-        f"{name} {number}" if (number := names[: place + 1].count(name)) > 1 else name
-        for place, name in enumerate(names)
-    ]
 
 
 def _is_entry(found: object, backend: Backend, key: Key, tell: OnFailure) -> bool:

@@ -128,6 +128,29 @@ def test_what_is_further_from_the_future_is_passed_over() -> None:
         assert [found and found.entry.value for found in many] == ["far", None]
 
 
+def test_who_wants_a_younger_one_finds_it_farther_off() -> None:
+    with FakeClock() as time:
+        tiers, (near, far) = row()
+        near.put(KEY, entry("old"))
+        time.advance(10)
+        wanted: list[dict[str, float]] = [{"after": time.now() - 10}, {"max_age": 9}]
+        for how in wanted:
+            found = tiers.find(KEY, **how)
+            assert found is not None
+            assert found.entry.value == "old", "there is none"
+        far.put(KEY, entry("young"))
+        assert (found := tiers.find(KEY, max_age=10)) is not None
+        assert (found.entry.value, found.tier) == ("old", "tier 0")
+        for how in wanted:
+            near.put(KEY, Entry("old", time.now() - 10, time.now() + 90))
+            found = tiers.find(KEY, **how)
+            assert found is not None
+            assert (found.entry.value, found.tier) == ("young", "tier 1")
+            kept = near.get(KEY)
+            assert kept is not None
+            assert kept.value == "young"
+
+
 def test_all_tiers_are_written_and_emptied() -> None:
     tiers, stores = row(3)
     tiers.keep(KEY, entry("kept"))

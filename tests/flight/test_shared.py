@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from mlcache import ml_cache
+from mlcache import Expiry, ml_cache
 from mlcache.backends.filelocks import KeyLock, supersede
+from mlcache.backends.memory import Lru
+from mlcache.crew import crew
 from mlcache.flight.shared import GRACE, WAIT, pauses
 from mlcache.testing import FakeClock
 
@@ -84,17 +86,19 @@ class Facts:
         return seen
 
 
-@pytest.mark.parametrize("row", ["disk://{}", "lru, disk://{}"])
+@pytest.mark.parametrize("memory", [False, True])
 @pytest.mark.parametrize("asks_between", [False, True])
 def test_what_another_process_invalidates_while_it_is_computed_is_not_kept(
     tmp_path: Path,
-    row: str,
+    memory: bool,  # noqa: FBT001 - of a test
     asks_between: bool,  # noqa: FBT001 - of a test
 ) -> None:
     facts = Facts()
 
     def process() -> Any:
-        @ml_cache(backend=row.format(tmp_path), name="one", version="1", ignore="facts")
+        near = [Lru(max_bytes=2**20)] if memory else []
+
+        @ml_cache(backend=[*near, f"disk://{tmp_path}"], name="one", version="1", ignore="facts")
         def compute(x: int) -> str:
             return facts.look() * x
 
@@ -112,6 +116,36 @@ def test_what_another_process_invalidates_while_it_is_computed_is_not_kept(
     assert here.peek(1) is None or here.peek(1).value == "new"
     assert here(1) == there(1) == "new"
     assert list((tmp_path / "locks").iterdir()) == []
+
+
+@pytest.mark.parametrize("way", ["max_age", "early"])
+def test_what_one_process_renews_the_others_find_behind_their_memory(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+
+    def process() -> Any:
+        terms = Expiry("1h", early=1 if way == "early" else None)
+
+        row: list[Any] = [Lru(max_bytes=2**20), f"disk://{tmp_path}"]
+
+        @ml_cache(ttl=terms, backend=row, name="one", version="1", ignore="runs")
+        def compute(x: int) -> int:
+            runs.append(x)
+            return len(runs)
+
+        return compute
+
+    with FakeClock() as time:
+        every = [process() for _ in range(3)]
+        assert [each(1) for each in every] == [1, 1, 1]
+        time.advance(10)
+        monkeypatch.setattr(Expiry, "is_due", lambda *_: way == "early")
+        for each in every:
+            assert each.fresh(max_age=5)(1) == 2 if way == "max_age" else each(1) == 1
+            while crew().busy:
+                threading.Event().wait(0.001)
+        assert len(runs) == 2
 
 
 def test_a_lock_whose_file_was_taken_leaves_that_of_the_next_holder(tmp_path: Path) -> None:
