@@ -26,9 +26,9 @@ async def put(key: Key, made: Made, terms: Terms) -> None:
         await Tell(NotKept(key, objection))
         await Drop(key)
         return
-    await Supersede(key)
+    await Supersede(key, entry)
     await Keep(key, entry)
-    await Supersede(key)  # those that took off meanwhile
+    await Supersede(key, entry)  # those that took off meanwhile
 
 
 async def peek(key: Key) -> Outcome | None:

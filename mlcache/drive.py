@@ -47,6 +47,7 @@ from mlcache.steps import (
 )
 from mlcache.threads import in_thread, start
 from mlcache.waiting import result_of, spawn, wait
+from mlcache.writing import write, write_suspending
 
 if TYPE_CHECKING:
     import asyncio
@@ -174,14 +175,14 @@ ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     Draw: lambda _step, _parts: chance.draw(),
     Now: lambda _step, _parts: clock.now(),
     Compute: lambda step, parts: parts.compute(step),
-    Keep: lambda step, parts: parts.store.keep(step.key, step.entry),
+    Keep: lambda step, parts: write(step, parts.store, parts.flights),
     # A lock of a key that we run for may be our own, and we would wait for it in vain.
     GetLock: lambda step, parts: None if step.key in keys_computed_here() else parts.store.lock(step.key),
     TryLock: lambda step, parts: parts.store.try_lock(step.lock),
     Unlock: lambda step, parts: parts.store.unlock(step.lock),
     Pause: lambda step, _: threading.Event().wait(step.seconds),
     Drop: _drop,
-    Supersede: lambda step, parts: parts.flights.supersede(step.key),
+    Supersede: lambda step, parts: parts.flights.supersede(step.key, step.newest),
     Share: _share,
     Land: _land,
     Tell: lambda step, parts: parts.tell(step.event),
@@ -277,7 +278,7 @@ AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Later: _later_suspending,
     Wait: lambda step, parts: wait(step.flight, parts.flights),
     Compute: _compute,
-    Keep: lambda step, parts: run_suspending(parts.store.keeping(step.key, step.entry)),
+    Keep: lambda step, parts: write_suspending(step, parts.store, parts.flights),
     GetLock: lambda step, parts: in_thread("store", partial(ACTIONS[GetLock], step, parts)),
     TryLock: lambda step, parts: run_suspending(parts.store.locking(step.lock)),
     Unlock: lambda step, parts: run_suspending(parts.store.unlocking(step.lock)),

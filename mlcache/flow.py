@@ -29,13 +29,14 @@ from mlcache.events import Bypassed, Coalesced, Computed, Hit, NotKept, Raised, 
 from mlcache.flight import Flight
 from mlcache.flight.carried import bare
 from mlcache.flight.shared import Lock, pauses
-from mlcache.keeping import UNCOPIABLE, beside, has_failed, keep, keep_error, make_entry
+from mlcache.keeping import UNCOPIABLE, beside, has_failed, keep_error, make_entry
 from mlcache.steps import (
     Compute,
     Draw,
     Find,
     GetLock,
     Join,
+    Keep,
     Land,
     Later,
     Lead,
@@ -186,7 +187,7 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
     if objection:
         await Tell(NotKept(call.key, objection))
         return Outcome(entry, Status.MISS, kept=False, shareable=UNCOPIABLE not in objection)
-    await keep(call.key, entry, flight)
+    await Keep(call.key, entry, flight)
     return outcome
 
 

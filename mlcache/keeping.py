@@ -9,18 +9,11 @@ from mlcache.entry import Entry, Failure, Key, Verdict, judge
 from mlcache.flight import Flight
 from mlcache.flight.carried import bare
 from mlcache.sealing import Sealed, seal_failure
-from mlcache.steps import Drop, Find, Keep, Made, Now
+from mlcache.steps import Find, Keep, Made, Now
 from mlcache.terms import Terms
 
 UNCOPIABLE = "it cannot be copied"
 _USED_UP = (GeneratorType, CoroutineType, AsyncGeneratorType)
-
-
-async def keep(key: Key, entry: Entry, flight: Flight) -> None:
-    """Write the entry, and take it back if the key was invalidated while it was being written."""
-    await Keep(key, entry)
-    if flight.superseded:
-        await Drop(key)
 
 
 def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]:
@@ -59,7 +52,9 @@ async def keep_error(
     if span and not flight.superseded:
         at: float = await Now()
         sealed = seal_failure(Failure(raised))
-        await keep(key, Entry(sealed.value, at, at + span, at + span, 0.0, sealed.size, sealed.renew), flight)
+        entry = Entry(sealed.value, at, at + span, at + span, 0.0, sealed.size, sealed.renew)
+        # Beside an answer it is of no account once that is replaced.
+        await Keep(key, entry, flight if key == flight.key else None)
 
 
 async def has_failed(key: Key, terms: Terms, old: Found) -> bool:

@@ -125,10 +125,17 @@ class Pause(Step, frozen=True, eq=False):
 
 
 class Keep(Step, frozen=True, eq=False):
-    """Write the entry to all tiers."""
+    """Write the entry to all tiers.
+
+    Args:
+        key: of the entry.
+        entry: to be written.
+        flight: for the key, whose result it is: it is not written, or not for long, if that is superseded.
+    """
 
     key: Key
     entry: Entry
+    flight: Flight | None = None
 
 
 class Drop(Step, frozen=True, eq=False):
@@ -138,9 +145,10 @@ class Drop(Step, frozen=True, eq=False):
 
 
 class Supersede(Step, frozen=True, eq=False):
-    """Let nobody else join the flight for the key, and keep no result of it."""
+    """Let nobody else join the flight for the key, and keep no result of it, but ``newest``."""
 
     key: Key
+    newest: Entry | None = None
 
 
 class Land(Step, frozen=True, eq=False):

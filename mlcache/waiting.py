@@ -112,7 +112,7 @@ def _abandon(flight: Flight, flights: Flights) -> None:
     import asyncio
 
     task = flight.task
-    flight.superseded = True  # no invalidation reaches it any more, should its loop go on
+    flight.supersede()  # no invalidation reaches it any more, should its loop go on
     flights.crash(flight, asyncio.CancelledError())
     if task is None or not task.get_loop().is_closed():
         return  # its loop has stopped, and may go on later

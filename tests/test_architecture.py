@@ -37,7 +37,7 @@ LAYERS = [
     ["terms"],
     ["keeping"],
     ["flow"],
-    ["by_hand", "computing", "waiting"],
+    ["by_hand", "computing", "waiting", "writing"],
     ["relay"],
     ["drive"],
     ["settings"],

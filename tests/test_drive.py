@@ -204,6 +204,28 @@ def test_what_is_forgotten_while_it_is_written_is_not_kept() -> None:
     assert score.peek(1) is None
 
 
+@pytest.mark.parametrize("suspends", [False, True])
+def test_what_is_put_while_an_answer_is_slowly_written_stays(*, suspends: bool) -> None:
+    gate, store = Gate(), SlowToWrite()
+
+    @ml_cache(backend=store)
+    def score(x: int) -> int:
+        gate.hold(x)
+        return x
+
+    gate.let_go.set()
+    with ThreadPoolExecutor(2) as threads:
+        leader = threads.submit(asyncio.run, score.aio(1)) if suspends else threads.submit(score, 1)
+        assert store.writing.wait(PATIENCE)
+        store.writing.clear()
+        putting = threads.submit(score.put, 7, 1)
+        assert store.writing.wait(PATIENCE)
+        store.may_write.set()
+        assert leader.result(PATIENCE) == 1
+        putting.result(PATIENCE)
+    assert score(1) == 7
+
+
 @pytest.mark.parametrize("backend", ["lru", "disk"])
 @pytest.mark.parametrize("use", ["put", "refresh"])
 async def test_what_an_answer_prompts_to_write_is_not_undone_by_its_flight(

@@ -360,19 +360,6 @@ def test_what_was_superseded_while_being_computed_is_delivered_but_not_kept() ->
     assert (outcome.entry.value, outcome.kept) == ("made", False)
 
 
-def test_what_was_superseded_while_being_written_is_taken_back() -> None:
-    flight = Flight(KEY)
-    play = Play(flow.lead(CALL, TERMS, flight))
-    play.next(Find, None)
-    play.next(Compute, MADE)
-    play.told(Computed)
-    flight.superseded = True
-    play.next(Keep)
-    assert play.next(Drop, True).key == KEY
-    play.next(Land)
-    assert play.result().entry.value == "made"
-
-
 def _cannot_be_copied(value: object) -> Sealed:
     raise TypeError(f"{value} has a handle")
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlcache.entry import Key
+from mlcache.entry import Entry, Key
 from mlcache.flight.aboard import waiting_for
 from mlcache.flight.job import Job
 from mlcache.flight.waking import Arrival, wake
@@ -27,6 +27,7 @@ class Flight:
         task: the asyncio task of the computation, where it is one, until that has ended.
         superseded: whether the key was written or invalidated meanwhile, so that the result,
             which may rest on older facts, must not be kept.
+        newest: what the key is to hold in the end, once the result is being written; None: nothing.
         needs: the flights that the computation waits for now, and how many of its tasks wait for each.
         own: what the leader made, where it cannot be shared with those who wait.
         watched: whether anybody but a leading thread waits for the result.
@@ -47,6 +48,7 @@ class Flight:
         "job",
         "key",
         "needs",
+        "newest",
         "own",
         "queued",
         "superseded",
@@ -63,6 +65,7 @@ class Flight:
         self.job: Job | None = None
         self.task: asyncio.Task[Any] | None = None
         self.superseded = False
+        self.newest: Entry | None = None
         self.needs: dict[Flight, int] = {}
         self.own: Any = None
         self.watched = False
@@ -132,6 +135,11 @@ class Flight:
             _set(future, *end)
         for loop, event in self._arrivals.items():  # to which nothing is added any more
             wake(loop, event)
+
+    def supersede(self, newest: Entry | None = None) -> None:
+        """Keep no result; if one is being written, leave ``newest`` in its place, or nothing."""
+        self.superseded = True
+        self.newest = newest
 
     def after_fork(self) -> None:
         """Be of use in a child that was forked while another thread held the lock."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
-from mlcache.entry import Key
+from mlcache.entry import Entry, Key
 from mlcache.flight.aboard import is_led_here, recursion
 from mlcache.flight.carried import carried
 from mlcache.flight.flight import Flight
@@ -23,6 +24,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[bytes, Flight] = {}
+        self._written: set[Flight] = set()
         self._lock = threading.RLock()  # a finalizer may come at any time, and call a cached function
         _alive.add(self)
 
@@ -67,8 +69,11 @@ class Flights:
             flight = self._flights[key.digest] = Flight(key, queued=queued)
         return flight
 
-    def supersede(self, key: Key | None = None) -> None:
-        """Let nobody else join the flight for ``key``, or any flight, and keep no result of it."""
+    def supersede(self, key: Key | None = None, newest: Entry | None = None) -> None:
+        """Let nobody else join the flight for ``key``, or any flight, and keep no result of it.
+
+        Where one is being written, ``newest`` is written after it, or it is deleted.
+        """
         with self._lock:
             if key is None:
                 gone = list(self._flights.values())
@@ -77,7 +82,29 @@ class Flights:
                 flight = self._flights.pop(key.digest, None)
                 gone = [] if flight is None else [flight]
         for flight in gone:
-            flight.superseded = True
+            flight.supersede()
+        for flight in tuple(self._written):
+            if key in (None, flight.key):
+                flight.supersede(newest)
+
+    def writing(self, flight: Flight | None, entry: Entry) -> Iterator[Entry | None]:
+        """What to write for ``flight``: ``entry``, and then what its key was given meanwhile, if anything.
+
+        None is for what was forgotten meanwhile. A write may take its time, and must not undo what is put or
+        invalidated while it does. Without a flight ``entry`` is all.
+        """
+        if flight is None:
+            yield entry
+            return
+        written: Any = flight
+        flight.newest = entry
+        self._written.add(flight)  # whoever supersedes it from here on says what is newest
+        try:
+            while not (flight.superseded and written is flight) and written is not flight.newest:
+                written = flight.newest
+                yield written
+        finally:
+            self._written.discard(flight)
 
     def land(self, flight: Flight, result: Any) -> None:
         """Give ``result`` to all who wait; None sends them back to find another leader.
@@ -113,6 +140,7 @@ class Flights:
         """Forget the flights of threads that a forked child does not have, and would wait for in vain."""
         self._lock = threading.RLock()
         self._flights = {digest: flight for digest, flight in self._flights.items() if is_led_here(flight)}
+        self._written = set()
         for flight in self._flights.values():
             flight.after_fork()
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mlcache import ml_cache
-from mlcache.entry import Key
+from mlcache.entry import Entry, Key
 from mlcache.errors import RecursiveCallError
 from mlcache.flight import Flight, Flights, Job, aboard, on_its_own, waiting_for
 from mlcache.flight.carried import CarriedError
@@ -164,6 +164,39 @@ def test_superseding_nothing_leaves_what_comes_later_alone() -> None:
     assert leading
     assert not flight.superseded
     flights.land(flight, None)
+
+
+OLD, NEW = Entry("old", 0.0), Entry("new", 1.0)
+
+
+def test_what_is_superseded_while_it_is_written_is_replaced_by_what_is_newest() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    writes = flights.writing(flight, OLD)
+    assert next(writes) is OLD
+    flights.supersede(KEY)
+    flights.supersede(KEY, NEW)
+    assert next(writes) is NEW
+    flights.supersede(OTHER)
+    flights.supersede()
+    assert next(writes) is None, "all was forgotten"
+    assert list(writes) == []
+    flights.supersede(KEY, NEW)
+    assert list(flights.writing(flight, OLD)) == [], "it is not to be kept"
+
+
+def test_what_is_written_to_its_end_is_left_alone() -> None:
+    flights = Flights()
+    flight, _ = flights.join(KEY)
+    assert list(flights.writing(flight, OLD)) == [OLD]
+    given_up, _ = flights.join(OTHER)
+    for _ in flights.writing(given_up, OLD):
+        break
+    for each in (flight, given_up):
+        flights.land(each, None)
+    flights.supersede()
+    assert (flight.newest, given_up.newest) == (OLD, OLD)
+    assert list(flights.writing(None, NEW)) == [NEW]
 
 
 def test_leading_anew_supersedes_what_is_under_way() -> None:
