@@ -35,7 +35,10 @@ def closing_over(estimator: Estimator) -> Callable[[Any], Any]:
 
 
 def with_default(estimator: Estimator) -> Callable[[Any], Any]:
-    return lambda frame, use=estimator.predict: use(frame)
+    def predict(frame: Any, use: Callable[[Any], Any] = estimator.predict) -> Any:
+        return use(frame)
+
+    return predict
 
 
 def with_keyword(estimator: Estimator) -> Callable[[Any], Any]:
