@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
-from mlcache import switch, units
+from mlcache import switch
 from mlcache.actions import Actions
 from mlcache.cache import CacheInfo
 from mlcache.cached_async import AsyncCachedFunction
@@ -22,6 +22,7 @@ from mlcache.face import Face, Method
 from mlcache.key_tree import KeyTree
 from mlcache.result import Result
 from mlcache.steps import Step
+from mlcache.terms import max_age_seconds
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -78,7 +79,7 @@ class CachedFunction(Face[P, R]):
             max_age: an answer that was computed longer ago is computed anew: seconds, ``"5s"`` or a
                 timedelta.
         """
-        bound = units.seconds(max_age, what="max_age")
+        bound = max_age_seconds(max_age)
 
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             return cast("R", self._run(self._actions.within(bound, self._bound + args, kwargs)))
@@ -86,7 +87,11 @@ class CachedFunction(Face[P, R]):
         return call
 
     def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
-        """What is kept for this call, if it is not dead; nothing is computed. A kept exception is None."""
+        """What is kept for this call, if it is not dead; nothing is computed. A kept exception is None.
+
+        Its status is ``stale`` also where only ``stale_if_error`` holds it, which a call serves only once
+        computing has failed.
+        """
         return self._run(self._actions.peek(self._bound + args, kwargs))
 
     def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:

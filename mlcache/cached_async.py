@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
-from mlcache import switch, units
+from mlcache import switch
 from mlcache.actions import Actions
 from mlcache.cache import Cache, CacheInfo
 from mlcache.drive import suspending
@@ -19,6 +19,7 @@ from mlcache.face import Face, Method
 from mlcache.key_tree import KeyTree
 from mlcache.result import Result
 from mlcache.steps import Step
+from mlcache.terms import max_age_seconds
 from mlcache.threads import in_thread
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class AsyncCachedFunction(Face[P, R]):
             max_age: an answer that was computed longer ago is computed anew: seconds, ``"5s"`` or a
                 timedelta.
         """
-        bound = units.seconds(max_age, what="max_age")
+        bound = max_age_seconds(max_age)
 
         async def call(*args: P.args, **kwargs: P.kwargs) -> R:
             return cast("R", await self._run(self._actions.within(bound, self._bound + args, kwargs)))
@@ -97,7 +98,11 @@ class AsyncCachedFunction(Face[P, R]):
         return call
 
     async def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
-        """What is kept for this call, if it is not dead; nothing is computed. A kept exception is None."""
+        """What is kept for this call, if it is not dead; nothing is computed. A kept exception is None.
+
+        Its status is ``stale`` also where only ``stale_if_error`` holds it, which a call serves only once
+        computing has failed.
+        """
         return await self._run(self._actions.peek(self._bound + args, kwargs))
 
     async def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:

@@ -294,4 +294,4 @@ def _deadline(lifetime: Lifetime, now: float) -> float:
                 "give an aware one, such as datetime.now(UTC) + timedelta(hours=1)"
             )
         return lifetime.timestamp()
-    return now + units.seconds(lifetime, what="ttl")
+    return now + units.seconds(lifetime, what="ttl", instead="None is for what never expires")

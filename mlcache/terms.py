@@ -8,11 +8,17 @@ from typing import Any
 
 import msgspec
 
+from mlcache import units
 from mlcache.backends.tiered import Found
-from mlcache.entry import FOREVER, Expiry, Verdict, judge
+from mlcache.entry import FOREVER, Expiry, Span, Verdict, judge
 from mlcache.flight.shared import WAIT
 from mlcache.sealing import Sealed
 from mlcache.steps import Outcome, Status
+
+
+def max_age_seconds(max_age: Span) -> float:
+    """How old an answer may be for a caller who asks for a fresher one, in seconds."""
+    return units.seconds(max_age, what="max_age", instead="refresh() computes anew whatever is kept")
 
 
 class Use(enum.Enum):

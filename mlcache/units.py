@@ -21,12 +21,13 @@ _PART = re.compile(rf"({_NUMBER})\s*(ms|s|m|h|d|w)\s*")
 _SIZE = re.compile(rf"({_NUMBER})\s*([a-z]*)")
 
 
-def seconds(value: float | str | timedelta, *, what: str) -> float:
+def seconds(value: float | str | timedelta, *, what: str, instead: str = "") -> float:
     """A duration in seconds.
 
     Args:
         value: seconds, a timedelta, or text such as ``"90"``, ``"1h30m"``, ``"250ms"``.
         what: the option or variable it was given for, for the error.
+        instead: what to give or to call for no duration or an endless one, for the error.
 
     Raises:
         ConfigurationError: it is no duration, or not above zero.
@@ -38,9 +39,8 @@ def seconds(value: float | str | timedelta, *, what: str) -> float:
             f"text ('90s', '1h30m', '250ms', '7d') or a timedelta"
         )
     if not number > 0 or math.isinf(number):
-        raise ConfigurationError(
-            f"{what} is {value!r}: a duration must be above zero and finite; None is for what never expires"
-        )
+        hint = f"; {instead}" if instead else ""
+        raise ConfigurationError(f"{what} is {value!r}: a duration must be above zero and finite{hint}")
     return number
 
 

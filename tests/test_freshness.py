@@ -385,8 +385,23 @@ async def test_fresher_on_an_event_loop(time: FakeClock) -> None:
 @pytest.mark.parametrize("wrong", [0, -1, "soon", None])
 def test_a_wrong_max_age_says_so(wrong: Any) -> None:
     _, compute = cached(Expiry(60))
-    with pytest.raises(ConfigurationError, match="max_age"):
+    with pytest.raises(ConfigurationError, match="max_age") as raised:
         compute.fresh(max_age=wrong)
+    assert "never expires" not in str(raised.value), "a max_age of None is refused"
+
+
+def test_a_max_age_of_zero_is_told_of_refresh() -> None:
+    _, compute = cached(Expiry(60))
+    with pytest.raises(ConfigurationError, match=r"above zero and finite; refresh\(\)"):
+        compute.fresh(max_age=0)
+
+
+def test_a_peek_shows_what_only_an_error_would_bring_back(time: FakeClock) -> None:
+    _, compute = cached(Expiry(10, stale_if_error=60))
+    compute(1)
+    time.advance(20)
+    assert compute.peek(1).status == "stale"
+    assert compute.call_with_info(1).status == "miss"
 
 
 @pytest.mark.parametrize(
