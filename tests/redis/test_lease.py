@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
 from mlcache import open_backend
 from mlcache.backends.redis import lease as leasing
+from mlcache.backends.redis.bell import Bell
 from mlcache.backends.redis.lease import LEASE
 from mlcache.backends.redis.store import Redis
 from mlcache.entry import Key
 from tests.redis.servers import Server
 
 KEY = Key("app.f@1", b"1" * 16)
+TIMEOUT = 10.0
 
 
 @pytest.fixture
@@ -148,6 +151,49 @@ def test_leases_are_renewed_after_a_thread_could_not_be_started(
     heart.add(lease)
     assert len(hearts()) == 1
     assert heart.remove(lease)
+
+
+class FakeWire:
+    """To a server that is sent renewals, and may not answer."""
+
+    spread = False
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.sent, self.answers = threading.Semaphore(0), threading.Event()
+
+    def send(self, commands: Sequence[object]) -> list[Any]:
+        """Wait until there is an answer."""
+        self.sent.release()
+        assert self.answers.wait(TIMEOUT)
+        return [1] * len(commands)
+
+    async def send_async(self, commands: Sequence[object]) -> list[Any]:
+        """As above."""
+        return self.send(commands)
+
+    def bell(self) -> Bell:
+        """There is none."""
+        raise NotImplementedError
+
+
+def test_a_server_that_does_not_answer_holds_up_no_lease_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leasing, "BEAT", 0.01)
+    wires = [FakeWire("silent"), FakeWire("well")]
+    silent, well = wires
+    well.answers.set()
+    leases = [leasing.Lease("key", wire, "channel") for wire in wires]
+    for lease in leases:
+        leasing._heart_of(lease.wire).add(lease)
+    assert silent.sent.acquire(timeout=TIMEOUT)
+    for _ in range(3):
+        assert well.sent.acquire(timeout=TIMEOUT), "its leases are renewed"
+    silent.answers.set()
+    threads = hearts()
+    for lease in leases:
+        assert leasing._heart_of(lease.wire).remove(lease)
+    for thread in threads:
+        thread.join(TIMEOUT)
 
 
 class Unstartable(threading.Thread):

@@ -14,40 +14,16 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mlcache import clock
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Event
 
-    from mlcache.backends.redis.bell import Bell
-
-Commands = Sequence[tuple[Any, ...]]
-
-
-class Wire(Protocol):
-    """What carries commands to a server and brings the replies, errors among them."""
-
-    @property
-    def spread(self) -> bool:
-        """Whether keys lie on several nodes, so that one command cannot have many of them."""
-        ...
-
-    def send(self, commands: Commands) -> list[Any]:
-        """In one round trip."""
-        ...
-
-    async def send_async(self, commands: Commands) -> list[Any]:
-        """As ``send``, on the running event loop."""
-        ...
-
-    def bell(self) -> Bell:
-        """What tells of the end of leases."""
-        ...
-
+    from mlcache.backends.redis.wire import Wire
 
 BEAT = 1.0
 """Seconds between two renewals."""
@@ -141,12 +117,12 @@ class Lease:
 
     def release(self) -> None:
         """Let go of it. It is no error not to hold it."""
-        if _heart.remove(self):
+        if _heart_of(self.wire).remove(self):
             self.wire.send([self._leaving()])
 
     async def release_async(self) -> None:
         """As ``release``, on the running event loop."""
-        if _heart.remove(self):
+        if _heart_of(self.wire).remove(self):
             await self.wire.send_async([self._leaving()])
 
     def _take(self) -> bool:
@@ -164,12 +140,12 @@ class Lease:
         On a busy event loop the reply may be read seconds after Redis has sent it.
         """
         self._is_ours = False
-        _heart.add(self)
+        _heart_of(self.wire).add(self)
         try:
             yield
         finally:
             if not self._is_ours:
-                _heart.remove(self, refused=True)
+                _heart_of(self.wire).remove(self, refused=True)
 
     def _taking(self) -> tuple[Any, ...]:
         return "SET", self.name, self.token, "NX", "PX", _MILLISECONDS
@@ -222,7 +198,7 @@ def _set_on(loop: AbstractEventLoop, event: Event) -> None:
 
 
 class Heart:
-    """Renews the leases that this process holds, in a thread that is there while there are any.
+    """Renews the leases that this process holds on a server, in a thread that is there while there are any.
 
     After a try that was refused, the thread stays for a beat: who was refused tries again soon.
     """
@@ -277,13 +253,13 @@ class Heart:
             return list(self._held)
 
 
-_heart = Heart()
+_hearts: dict[Hashable, Heart] = {}
+"""One for each server: one that does not answer must not hold up the leases of another."""
 
 
-def _after_fork() -> None:
-    global _heart  # noqa: PLW0603 - one for the process; the child holds no lease and has no such thread
-    _heart = Heart()
+def _heart_of(wire: Wire) -> Heart:
+    return _hearts.get(wire.target) or _hearts.setdefault(wire.target, Heart())
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_hearts.clear)  # the child holds no lease and has no such threads
