@@ -51,8 +51,8 @@ async def test_a_repository_that_returns_none_is_told_apart_from_a_model() -> No
     with cached(absent) as models:
         with pytest.raises(InvalidModelError, match="returned None for model '7'"):
             use(models, "7")
-        with pytest.raises(InvalidModelError, match="returned None"):
-            await use_in_task(models, "7")
+        with pytest.raises(InvalidModelError, match="returned None for model '8'"):
+            await use_in_task(models, "8")
         assert absent.loads == 2
         assert models.info().models == 0
 
