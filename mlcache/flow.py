@@ -29,7 +29,7 @@ from mlcache.events import Bypassed, Coalesced, Computed, Hit, NotKept, Raised, 
 from mlcache.flight import Flight
 from mlcache.flight.carried import bare
 from mlcache.flight.shared import Lock, pauses
-from mlcache.keeping import UNCOPIABLE, beside, has_failed, keep_error, make_entry
+from mlcache.keeping import UNCOPIABLE, has_failed, keep_error, make_entry
 from mlcache.steps import (
     Compute,
     Draw,
@@ -167,8 +167,7 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
     except Exception as error:
         await Tell(Raised(call.key, bare(error)))
         old = old and await _by_now(old)
-        in_place = old is None or not terms.may_outlive_errors(old)
-        await keep_error(call.key if in_place else beside(call.key), error, terms, flight)
+        await keep_error(call.key, error, terms, flight, old)
         if old is not None and terms.outlives_errors(old):
             return await _hit(call.key, old)
         raise

@@ -42,19 +42,40 @@ def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]
 
 
 async def keep_error(
-    key: Key, error: Exception, terms: Terms, flight: Flight, old: Found | None = None
+    key: Key,
+    error: Exception,
+    terms: Terms,
+    flight: Flight,
+    old: Found | None = None,
+    *,
+    or_beside: bool = True,
 ) -> None:
-    """Keep an exception as the answer, for as long as the terms say, unless ``old`` may still be served."""
+    """Keep an exception as the answer, for as long as the terms say, but not in place of one of use.
+
+    Args:
+        key: of the call.
+        error: what it raised.
+        terms: of the function.
+        flight: that we lead.
+        old: what was found; None: nothing, or nobody has looked.
+        or_beside: whether to keep it beside an answer that is still of use; else it is not kept then.
+    """
     raised = bare(error)
-    if not isinstance(raised, Exception) or (old and terms.expiry.is_served_stale(old.entry, old.at)):
+    if not isinstance(raised, Exception) or flight.superseded:
         return
     span = terms.expiry.keeps_error(raised)
-    if span and not flight.superseded:
-        at: float = await Now()
-        sealed = seal_failure(Failure(raised))
-        entry = Entry(sealed.value, at, at + span, at + span, 0.0, sealed.size, sealed.renew)
-        # Beside an answer it is of no account once that is replaced.
-        await Keep(key, entry, flight if key == flight.key else None)
+    if not span:
+        return
+    if old is None:
+        old = await Find(key, again=True)
+    of_use = old is not None and not isinstance(old.entry.value, Failure) and terms.may_outlive_errors(old)
+    if of_use and not or_beside:
+        return
+    at: float = await Now()
+    sealed = seal_failure(Failure(raised))
+    entry = Entry(sealed.value, at, at + span, at + span, 0.0, sealed.size, sealed.renew)
+    # Beside an answer it is of no account once that is replaced.
+    await (Keep(beside(key), entry) if of_use else Keep(key, entry, flight))
 
 
 async def has_failed(key: Key, terms: Terms, old: Found) -> bool:

@@ -620,6 +620,7 @@ def test_an_error_is_kept_for_its_time_where_that_is_asked_for() -> None:
     play.next(Find, None)
     play.next(Compute, FAILURE)
     play.told(Raised)
+    play.next(Find, None)  # a refresh has not looked yet
     play.next(Now, 1000.0)
     entry = play.next(Keep).entry
     assert isinstance(entry.value, Failure)

@@ -265,6 +265,29 @@ def test_an_old_answer_too_old_even_for_errors_is_replaced_by_a_kept_one(time: F
 
 
 @pytest.mark.parametrize("backend", ["lru?max_items=10", "disk"])
+def test_a_refresh_that_fails_leaves_the_answer(time: FakeClock, backend: str) -> None:
+    counted, compute = cached(Expiry(60, stale=30, errors=20), backend)
+    assert compute(1) == 1
+    counted.error = ValueError("no")
+    for seconds in (0, 70):  # while it is fresh, and while it may be served stale
+        time.advance(seconds)
+        with pytest.raises(ValueError, match="no"):
+            compute.refresh(1)
+        calls = counted.calls
+        assert compute(1) == 1
+        settle()
+        assert counted.calls == calls, "while the error is kept, there is no other try"
+    compute.invalidate(1)
+    for _ in range(2):  # now that there is none, the error is kept, and kept anew
+        with pytest.raises(ValueError, match="no"):
+            compute.refresh(1)
+        time.advance(15)
+    with pytest.raises(ValueError, match="no"):
+        compute(1)
+    assert counted.calls == 5
+
+
+@pytest.mark.parametrize("backend", ["lru?max_items=10", "disk"])
 def test_an_error_is_kept_for_its_time_by_its_type(time: FakeClock, backend: str) -> None:
     counted, compute = cached(Expiry(60, errors={ValueError: 10, LookupError: 20}), backend)
     counted.error = KeyError("gone")

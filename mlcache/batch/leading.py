@@ -292,7 +292,7 @@ async def _fail(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, error: E
         return
     flights = flights_of(chunk)
     if len(chunk) == 1:
-        await keep_error(flights[0].key, error, plan.terms, flights[0], chunk[0].old)
+        await keep_error(flights[0].key, error, plan.terms, flights[0], chunk[0].old, or_beside=False)
     await CrashMany(flights, error)
     if not plan.isolate:
         raise error

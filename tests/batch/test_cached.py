@@ -362,6 +362,25 @@ def test_old_answers_are_served_where_computing_them_anew_fails(clock: FakeClock
         upper(["a", "c"])
 
 
+def test_a_refresh_that_fails_leaves_the_answer_of_an_item(clock: FakeClock) -> None:
+    broken: list[bool] = []
+
+    @ml_cache(backend=LRU, batch="texts", ttl=Expiry(10, errors=60), ignore=["broken"])
+    def upper(texts: list[str]) -> list[str]:
+        if broken:
+            raise ValueError("broken")
+        return [text.upper() for text in texts]
+
+    upper(["a"])
+    broken.append(True)
+    with pytest.raises(ValueError, match="broken"):
+        upper.refresh(["a"])
+    assert upper(["a"]) == ["A"]
+    clock.advance(11)
+    with pytest.raises(ValueError, match="broken"):
+        upper(["a"])
+
+
 def test_an_error_is_kept_for_the_item_that_it_is_surely_about(clock: FakeClock) -> None:
     calls: list[list[str]] = []
 
