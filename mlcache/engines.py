@@ -78,10 +78,11 @@ def names_passed(function: Callable[..., Any], spec: Checked) -> tuple[str, ...]
     """
     if not spec:
         return ()
-    from mlcache.offload import functions
+    from mlcache.offload import functions, passing
 
     check: Callable[[Any], None] = getattr(spec, "check_function", functions.check)
     check(function)
+    passing.warn_of_misspelt(function, resources_of(spec))
     return functions.resource_names(function, resources_of(spec))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import timedelta
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, cast
 
 import msgspec
 
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
+Duration: TypeAlias = float | str | timedelta
+
+
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of an engine for one call.
 
     Args:
-        timeout: seconds that the call may compute; then it is ended, and fails with ``CallTimeoutError``.
-            None: the engine's own.
-        deadline: seconds from submission within which the call must have begun; later nobody wants its
-            answer, so it is not computed, and fails with ``CallTimeoutError``.
+        timeout: seconds (or ``"30s"``) that the call may compute; then it is ended, and fails with
+            ``CallTimeoutError``. None: the engine's own.
+        deadline: seconds (or ``"2s"``) from submission within which the call must have begun; later nobody
+            wants its answer, so it is not computed, and fails with ``CallTimeoutError``.
         priority: calls with a higher one are computed first.
         retry: whether the call is computed once more if its worker dies.
         items: how many items of a batch the call is for, which is only counted.
@@ -32,15 +36,17 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
         ConfigurationError: one of them is not what it should be.
     """
 
-    timeout: float | None = None
-    deadline: float | None = None
+    timeout: Duration | None = None
+    deadline: Duration | None = None
     priority: int = 0
     retry: bool = False
     items: int = 1
 
     def __post_init__(self) -> None:
         for name in ("timeout", "deadline"):
-            _check_seconds(name, getattr(self, name))
+            given = getattr(self, name)
+            if given is not None:
+                msgspec.structs.force_setattr(self, name, _seconds(name, given))
         if not _is_number(self.priority) or math.isnan(self.priority):
             raise ConfigurationError(f"priority is {self.priority!r}: give a number, such as 1")
         if not isinstance(self.retry, bool):
@@ -59,12 +65,12 @@ def check_options(options: object) -> None:
         raise ConfigurationError(f"options is {options!r}: give CallOptions(timeout=..., retry=..., ...)")
 
 
-def _check_seconds(name: str, value: object) -> None:
-    if value is None:
-        return
-    if not _is_number(value):
-        raise ConfigurationError(f"{name} is {value!r}: give seconds, such as 1.5, or None")
-    units.seconds(value, what=name)
+def _seconds(name: str, value: object) -> float:
+    if not isinstance(value, Real | str | timedelta) or isinstance(value, bool):
+        raise ConfigurationError(
+            f"{name} is {value!r}: give seconds, such as 1.5, or text, such as '30s', or None"
+        )
+    return units.seconds(cast("Duration", value), what=name)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlcache import clock
 from mlcache.errors import PoolClosedError
-from mlcache.offload import functions, transport
+from mlcache.offload import functions, passing, transport
 from mlcache.offload.arena import store
 from mlcache.offload.blame import unsendable
 from mlcache.offload.item import CallFuture, Item, name_of
@@ -45,8 +45,11 @@ def take_in(
     Raises:
         PoolFullError: there is no room for it.
         PoolClosedError: the pool is closed.
+        TypeError: the call passes what the pool does.
     """
     function, args, kwargs = call
+    if plan.resources:
+        passing.warn_of_misspelt(function, plan.resources)
     item = Item(name_of(function), options)
     item.future = CallFuture(partial(desk.cancel, item))
     try:
@@ -61,8 +64,11 @@ def take_in(
             return item.future
         finally:
             del item  # the traceback refers to this frame: such a circle would keep large arrays for a while
+    if item.names:
+        passing.check_passed(function, item.names, args, kwargs)
     item.size = sum(map(len, parts))
-    item.deadline = None if options.deadline is None else clock.ticks() + options.deadline
+    if options.deadline is not None:
+        item.deadline = clock.ticks() + options.deadline  # type: ignore[operator] # it is in seconds by now
     if not wait:
         desk.admit(item)
     elif later is not None:

@@ -110,7 +110,7 @@ class Item:
     def __init__(self, name: str, options: CallOptions) -> None:
         self.name = name
         self.priority = options.priority
-        self.timeout = options.timeout
+        self.timeout: float | None = options.timeout  # type: ignore[assignment] # it is in seconds by now
         self.retry = options.retry
         self.items = options.items
         self.number = 0

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
 from mlcache import units
 from mlcache.errors import ConfigurationError
-from mlcache.offload.engine import CallOptions
+from mlcache.offload.engine import CallOptions, Duration
 
-Duration: TypeAlias = float | str | timedelta
 METHODS = ("forkserver", "spawn", "fork")
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mlcache import forks
 from mlcache.errors import PoolClosedError, PoolFullError
-from mlcache.offload.engine import CallOptions, check_options
+from mlcache.offload.engine import CallOptions, Duration, check_options
 from mlcache.offload.functions import pack
 from mlcache.offload.inline import Inline
-from mlcache.offload.plan import Duration, Plan, check_inline, make_plan, options_of
+from mlcache.offload.plan import Plan, check_inline, make_plan, options_of
 from mlcache.threads import in_thread
 
 if TYPE_CHECKING:
