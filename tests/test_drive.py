@@ -76,6 +76,7 @@ def when_joined(
         return join_and_count
 
     flights.join = counting(flights.join)  # type: ignore[method-assign]
+    flights.begin = counting(flights.begin)  # type: ignore[method-assign]
     flights.under_way = counting(flights.under_way)  # type: ignore[method-assign]
     return all_there
 

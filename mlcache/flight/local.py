@@ -49,6 +49,14 @@ class Flights:
             flight.watched = True
         return _joined(flight), False
 
+    def begin(self, key: Key) -> Flight | None:
+        """A flight for ``key``, which the caller leads, unless there is one already."""
+        with self._lock:
+            if key.digest in self._flights:
+                return None
+            flight = self._flights[key.digest] = Flight(key)
+        return flight
+
     def under_way(self, key: Key) -> Flight | None:
         """The flight for ``key``, which the caller joins, if there is one.
 

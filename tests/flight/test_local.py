@@ -39,6 +39,17 @@ def test_the_first_leads_and_the_next_join() -> None:
     assert len(flights) == 2
 
 
+def test_who_need_not_follow_leads_only_where_nobody_does() -> None:
+    flights = Flights()
+    flight = flights.begin(KEY)
+    assert flight is not None
+    assert flights.begin(KEY) is None
+    assert not flight.watched
+    assert flights.join(KEY) == (flight, False)
+    flights.land(flight, "result")
+    assert flights.begin(KEY) not in (None, flight)
+
+
 def test_who_need_not_lead_joins_only_what_is_under_way() -> None:
     flights = Flights()
     assert flights.under_way(KEY) is None
