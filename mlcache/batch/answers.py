@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -19,15 +19,27 @@ from mlcache.batch.items import Items
 from mlcache.errors import BatchAnswerError
 from mlcache.sealing import Sealed
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 Kept = tuple[bytes, Any]
 """A form and a part."""
+
+_SHORT_ROW = 4096
+"""Bytes of a row up to which copying it takes less than dealing with it by itself."""
 
 RETURNED, GIVEN = "the function returned", "put() was given"
 """Where answers come from."""
 
 
 def take_apart(
-    answers: Any, items: Items, places: Sequence[int], batch: Any, *, source: str = RETURNED
+    answers: Any,
+    items: Items,
+    places: Sequence[int],
+    batch: Any,
+    *,
+    source: str = RETURNED,
+    cut: bool = False,
 ) -> list[Kept]:
     """By item, what is to be kept of what the function returned.
 
@@ -37,11 +49,15 @@ def take_apart(
         places: those of the items that it was given.
         batch: the container in which it was given them.
         source: where the answers come from, as an error begins.
+        cut: whether short rows of an array are to be copied now, in one go, as each will be anyway.
 
     Raises:
         BatchAnswerError: it is not one answer for each of them.
     """
     try:
+        if type(answers) is np.ndarray:
+            _check(len(answers) if answers.ndim else None, len(places))
+            return _rows_of(answers, cut=cut)
         return _take_apart(answers, items, places, batch)
     except BatchAnswerError as error:
         raise BatchAnswerError(f"{source} {error}") from None
@@ -55,9 +71,6 @@ def _take_apart(answers: Any, items: Items, places: Sequence[int], batch: Any) -
         _check(len(answers), len(places))
         form = kind.__name__.encode()
         return [(form, answer) for answer in answers]
-    if kind is np.ndarray:
-        _check(len(answers) if answers.ndim else None, len(places))
-        return [(b"ndarray", answers[place : place + 1]) for place in range(len(places))]
     library = kind.__module__.partition(".")[0]
     if library == "torch" and hasattr(answers, "unbind"):
         return _from_tensor(answers, len(places))
@@ -67,6 +80,17 @@ def _take_apart(answers: Any, items: Items, places: Sequence[int], batch: Any) -
         _check(len(answers), len(places))
         return from_table(answers, getattr(batch, "index", None))
     return _refuse(kind)
+
+
+def _rows_of(answers: npt.NDArray[Any], *, cut: bool) -> list[Kept]:
+    """The rows of an array: views of it, or each in bytes of its own, which nobody can change."""
+    dtype, number = answers.dtype, len(answers)
+    width = answers.nbytes // number if number else 0
+    if not cut or dtype.hasobject or dtype.kind == "T" or not 0 < width <= _SHORT_ROW:
+        return [(b"ndarray", answers[place : place + 1]) for place in range(number)]
+    raw, shape = answers.tobytes(), (1, *answers.shape[1:])
+    rows = (np.ndarray(shape, dtype, raw[start : start + width]) for start in range(0, len(raw), width))
+    return [(b"ndarray", row) for row in rows]
 
 
 def put_together(kept: Sequence[Kept], items: Items) -> Any:
@@ -150,11 +174,13 @@ class _ByItem:
 class _Array:
     def join(self, parts: Sequence[Any], _items: Items | None, /) -> Any:
         first = parts[0]
-        fitting = _fits(list({part.dtype for part in parts}))
+        dtypes = list({part.dtype for part in parts})
+        fitting = _fits(dtypes)
         for part in parts:
             if not fitting or part.shape != first.shape:
                 raise DifferentForms(f"rows are {first.shape[1:]} of {first.dtype}, and others are not")
-        return np.concatenate(parts)
+        # Numpy by itself would turn numbers into the byte order of this machine.
+        return np.concatenate(parts, dtype=first.dtype if len(dtypes) == 1 else None)
 
     def own(self, part: Any) -> Any:
         return part[0]

@@ -197,7 +197,7 @@ async def _finish(order: Order, plan: Plan, begun: _Begun, leg: _Leg) -> None:
     try:
         made = await _made(begun, leg)
         places = [order.firsts[seat.number] for seat in chunk]
-        rows = take_apart(made.value, order.items, places, begun.batch)
+        rows = take_apart(made.value, order.items, places, begun.batch, cut=plan.copies)
     except Exception as error:  # noqa: BLE001 - whatever the function raises
         await _fail(order, plan, chunk, leg, error)
         return

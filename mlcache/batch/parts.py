@@ -87,7 +87,8 @@ class BatchParts(Actions):
             when=None if when is None else lambda kept: when(own_answer(kept)),
             seal=sealing(terms.seal),
         )
-        return Plan(own, self.batch.limits, isolate=isolate, workers=self.cache.workers)
+        copies = self.options.returns != "reference"
+        return Plan(own, self.batch.limits, isolate=isolate, workers=self.cache.workers, copies=copies)
 
     @cached_property
     def own_plan(self) -> Plan:

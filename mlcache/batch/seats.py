@@ -33,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
         isolate: whether a call that fails is tried item by item, and no error raised here.
         advance: told of the number of items that have been answered.
         workers: calls that are computed at a time.
+        copies: whether what is kept are copies of what the function returned.
     """
 
     terms: Terms
@@ -40,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     isolate: bool = False
     advance: Callable[[int], object] = unnoticed
     workers: int = 1
+    copies: bool = True
 
 
 class Seat(msgspec.Struct, frozen=True, eq=False):

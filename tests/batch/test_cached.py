@@ -319,6 +319,37 @@ def test_nor_does_one_that_is_kept_without_a_copy() -> None:
     assert rows.cache_info().currsize == 3
 
 
+ROWS = [
+    np.arange(12, dtype=">i2").reshape(3, 4),
+    np.asfortranarray(np.arange(24.0).reshape(3, 2, 4)),
+    np.arange(12.0).reshape(4, 3).T[:, ::2],
+    np.array([True, False, True]),
+    np.array(["a", "bcd", ""]),
+    np.array([(1, 2.5), (3, 4.5), (5, 6.5)], [("a", "i4"), ("b", "f8")]),
+    np.array(["2026-01-01", "NaT", "2026-01-03"], "M8[D]"),
+    np.array([[1, "x"], [2, "y"], [3, "z"]], object),
+    np.zeros((3, 0)),
+    np.arange(3 * 5000.0).reshape(3, 5000),
+]
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)))
+def test_rows_of_any_kind_come_back_as_they_were(number: int) -> None:
+    expected = ROWS[number]
+
+    @ml_cache(backend=LRU, batch="numbers", version="1", ignore=["expected"])
+    def rows(numbers: list[int]) -> Any:
+        return expected[numbers]
+
+    for numbers in ([2, 0], [0, 1, 2]):
+        found = rows(numbers)
+        assert (found.dtype, found.shape) == (expected.dtype, (len(numbers), *expected.shape[1:]))
+        np.testing.assert_array_equal(found, expected[numbers])
+    one = rows.one(1)
+    assert type(one) is type(expected[1])
+    np.testing.assert_array_equal(one, expected[1])
+
+
 # Terms
 
 
