@@ -181,8 +181,12 @@ class BatchActions(BatchParts):
         """Answer a single item on an event loop."""
         begun = self._begin_one(item, args, kwargs)
         if isinstance(begun, Rider):
-            with waiting_for(begun.flight):
-                await self.singles.arrival(begun, suspends=self.suspends)
+            try:
+                with waiting_for(begun.flight):
+                    await self.singles.arrival(begun, suspends=self.suspends)
+            except BaseException:
+                begun.left = True
+                raise
             begun = outcome_of(begun.flight)
         if begun is None:
             return await suspending(self.one(item, args, kwargs), self.cache)

@@ -13,14 +13,13 @@ from mlcache.backends.many import Locked
 from mlcache.backends.tiered import Found
 from mlcache.batch.answers import take_apart
 from mlcache.batch.elsewhere import Watch
+from mlcache.batch.landing import changed, keep, serve
 from mlcache.batch.order import Order
 from mlcache.batch.seats import LOCKED_AT_ONCE, Outcomes, Plan, Seat, chunks, flights_of
 from mlcache.batch.steps import (
     CrashMany,
     Disband,
-    DropMany,
     FindMany,
-    KeepMany,
     LandMany,
     LockMany,
     Sent,
@@ -30,13 +29,13 @@ from mlcache.batch.steps import (
 )
 from mlcache.call import Call
 from mlcache.computing import Shipped
-from mlcache.entry import FOREVER, Entry
-from mlcache.events import Computed, Event, Hit, NotKept, Raised, Stale
+from mlcache.entry import FOREVER
+from mlcache.events import Raised
 from mlcache.flight import Flight
 from mlcache.flight.carried import bare
 from mlcache.flight.shared import pauses
-from mlcache.keeping import UNCOPIABLE, keep_error, make_entry
-from mlcache.steps import Compute, Draw, Made, Outcome, Status
+from mlcache.keeping import keep_error
+from mlcache.steps import Compute, Made
 
 
 async def lead(order: Order, plan: Plan, seats: Sequence[Seat], convoy: Flight) -> Outcomes:
@@ -201,7 +200,7 @@ async def _finish(order: Order, plan: Plan, begun: _Begun, leg: _Leg) -> None:
     except Exception as error:  # noqa: BLE001 - whatever the function raises
         await _fail(order, plan, chunk, leg, error)
         return
-    await _keep(order, plan, chunk, leg, [Made(row, made.at, made.cost / len(rows)) for row in rows])
+    await keep(order, plan, chunk, leg.outcomes, [Made(row, made.at, made.cost / len(rows)) for row in rows])
     plan.advance(len(chunk))
 
 
@@ -225,48 +224,9 @@ async def _look_again(order: Order, plan: Plan, seats: list[Seat], leg: _Leg) ->
         else:
             left.append(seat if found is None else msgspec.structs.replace(seat, old=found))
     if there:
-        await _serve(order, there, leg)
+        await serve(order, there, leg.outcomes)
         plan.advance(len(there))
     return left
-
-
-async def _serve(order: Order, there: Sequence[tuple[Seat, Found]], leg: _Leg) -> None:
-    """Land seats with entries that are kept."""
-    events: list[Event] = []
-    for seat, found in there:
-        key, entry, age = order.keys[seat.number], found.entry, found.at - found.entry.created
-        fresh = found.at < entry.fresh_until
-        events.append((Hit if fresh else Stale)(key, found.tier, age, entry.cost, entry.size))
-        status = Status.HIT if fresh else Status.STALE
-        leg.outcomes[seat.number] = Outcome(entry, status, found.tier)
-    await TellMany(events)
-    await LandMany([(seat.flight, leg.outcomes[seat.number]) for seat, _ in there])
-
-
-async def _keep(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, made: Sequence[Made]) -> None:
-    events: list[Event] = []
-    entries: list[tuple[Flight, Entry]] = []
-    for seat, each in zip(chunk, made, strict=True):
-        flight, key = seat.flight, order.keys[seat.number]
-        luck = await Draw() if plan.terms.expiry.jitter else 0.0
-        entry, objection = make_entry(each, plan.terms, luck)
-        events.append(Computed(key, each.cost, entry.size))
-        if flight.superseded:
-            objection = "it was invalidated or written while being computed"
-        if objection:
-            events.append(NotKept(key, objection))
-        else:
-            entries.append((flight, entry))
-        shareable = UNCOPIABLE not in objection
-        outcome = Outcome(entry, Status.MISS, kept=not objection, shareable=shareable)
-        leg.outcomes[seat.number] = outcome
-    await TellMany(events)
-    if entries:
-        await KeepMany([(flight.key, entry) for flight, entry in entries])
-        gone = [flight.key for flight, _ in entries if flight.superseded]
-        if gone:
-            await DropMany(gone)
-    await LandMany([(seat.flight, leg.outcomes[seat.number]) for seat in chunk])
 
 
 async def _fail(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, error: Exception) -> None:
@@ -282,12 +242,11 @@ async def _fail(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, error: E
         if (found := seat.old) is not None and expiry.is_served_on_error(found.entry, found.at)
     ]
     if plan.isolate and len(chunk) > max(len(old), 1):
-        for seat in chunk:
-            await _compute(order, plan, [seat], leg)
+        await _one_by_one(order, plan, chunk, leg, error)
         return
     await TellMany([Raised(order.keys[seat.number], bare(error)) for seat in chunk])
     if len(old) == len(chunk):
-        await _serve(order, old, leg)
+        await serve(order, old, leg.outcomes)
         plan.advance(len(old))
         return
     flights = flights_of(chunk)
@@ -296,3 +255,15 @@ async def _fail(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, error: E
     await CrashMany(flights, error)
     if not plan.isolate:
         raise error
+
+
+async def _one_by_one(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, error: Exception) -> None:
+    """Try each item by itself; one that the function has changed before it failed cannot be tried."""
+    spoiled = changed(order, chunk)
+    gone = [seat for seat in chunk if seat.number in spoiled]
+    if gone:
+        await TellMany([Raised(order.keys[seat.number], bare(error)) for seat in gone])
+        await CrashMany(flights_of(gone), error)
+    for seat in chunk:
+        if seat.number not in spoiled:
+            await _compute(order, plan, [seat], leg)

@@ -36,6 +36,7 @@ class Order(msgspec.Struct, frozen=True, eq=False):
         seats: by item, its number among the distinct ones.
         group: what all items have in common in their keys.
         others: what the other arguments add to that.
+        digest_anew: tells by place which digests the items would get now.
     """
 
     apply: Callable[[Values], Any]
@@ -47,6 +48,7 @@ class Order(msgspec.Struct, frozen=True, eq=False):
     seats: list[int]
     group: bytes
     others: bytes
+    digest_anew: Callable[[], Sequence[bytes]]
 
     def part(self, seats: Sequence[int]) -> tuple[Call, Any]:
         """The call for some of the distinct items, and the container that it passes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
@@ -76,7 +76,14 @@ class BatchParts(Actions):
         digests = self.keying.digests(items, group)
         firsts, seats = distinct(digests)
         wanted = [Key(self.cache.namespace, digests[first]) for first in firsts]
-        return Order(self.cache.apply, values, self.place, items, wanted, firsts, seats, group, others)
+        anew = partial(self.digests_of, values, items)
+        return Order(self.cache.apply, values, self.place, items, wanted, firsts, seats, group, others, anew)
+
+    def digests_of(self, values: Values, items: Items) -> list[bytes]:
+        """By place, the digests of items as they are now, in a call with these bound arguments."""
+        container = items.take(range(len(items)))
+        now = items_of(container, self.batch.items, self.batch.axis)
+        return self.keying.digests(now, self.keying.group(now, self.keying.others(values)))
 
     def plan(self, terms: Terms, *, isolate: bool = False) -> Plan:
         """How what is missing is computed."""
@@ -101,7 +108,9 @@ class BatchParts(Actions):
         with self._lock:  # cached_property has none from Python 3.12 on; two would not share their slots
             if "singles" not in self.__dict__:
                 collate = collate_of(self.function, self.batch)
-                self.__dict__["singles"] = Singles(self.cache, self.batch, collate, self.place, self.plan)
+                self.__dict__["singles"] = Singles(
+                    self.cache, self.batch, collate, self.place, self.plan, self.digests_of
+                )
             made: Singles = self.__dict__["singles"]
             return made
 

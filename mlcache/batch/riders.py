@@ -34,7 +34,18 @@ class Rider(Ticket):
         begun: the reading of ``clock.ticks`` at which it was asked for; None: now.
     """
 
-    __slots__ = ("after", "batcher", "flight", "flights", "group", "item", "others", "patience", "values")
+    __slots__ = (
+        "after",
+        "batcher",
+        "flight",
+        "flights",
+        "group",
+        "item",
+        "left",
+        "others",
+        "patience",
+        "values",
+    )
 
     def __init__(
         self,
@@ -52,6 +63,7 @@ class Rider(Ticket):
         weights = batch.limits.weight(item) if batch.limits.weighs else ()
         tenant = None if batch.tenant is None else _of(batch, "tenant", item)
         self.after = after
+        self.left = False
         self.patience = batch.timeout if after == -FOREVER else None
         ends = self.patience and (clock.ticks() if begun is None else begun) + self.patience
         super().__init__(bucket, tenant, weights, ends)
@@ -76,6 +88,10 @@ class Rider(Ticket):
     def remaining(self) -> float | None:
         """Seconds for which it may go on waiting for its batch to begin; None: for ever."""
         return None if self.ends is None else max(self.ends - clock.ticks(), 0.0)
+
+    def has_left(self) -> bool:
+        """Whether whoever asked first has given up waiting."""
+        return self.left
 
     def is_wanted(self) -> bool:
         """Whether anybody still waits for the answer."""

@@ -24,6 +24,11 @@ def unnoticed(_count: int) -> None:
     """What is told of progress where nobody follows it."""
 
 
+def _never() -> bool:
+    """Of callers who wait for the answer."""
+    return False
+
+
 class Plan(msgspec.Struct, frozen=True, eq=False):
     """How what is missing is computed.
 
@@ -52,12 +57,19 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
         flight: of the item.
         after: an entry created later than this will do as well.
         old: an entry, to be served if the function raises.
+        left: whether the caller whose item it is has gone on by now.
     """
 
     number: int
     flight: Flight
     after: float = -FOREVER
     old: Found | None = None
+    left: Callable[[], bool] = _never
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether the caller has gone on, and may have changed the item: where it is renewed, he has."""
+        return -FOREVER < self.after < FOREVER or self.left()
 
 
 def flights_of(seats: Sequence[Seat]) -> list[Flight]:

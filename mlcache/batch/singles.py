@@ -5,12 +5,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlcache import clock, forks
 from mlcache.batch.collating import Collate, kind_teller
 from mlcache.batch.flow import Outcomes
-from mlcache.batch.items import Collected
+from mlcache.batch.items import Collected, Items
 from mlcache.batch.leading import lead
 from mlcache.batch.options import Batch
 from mlcache.batch.order import Order
@@ -18,6 +19,7 @@ from mlcache.batch.riders import Desk, Rider, Tasks, Turns, landing_of
 from mlcache.batch.seats import Plan, Seat, convoy_of
 from mlcache.batch.steps import recursion
 from mlcache.cache import Cache
+from mlcache.call import Values
 from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
 from mlcache.errors import RecursiveCallError
 from mlcache.flight import waiting_for
@@ -75,16 +77,24 @@ class Singles:
         collate: makes a container of single items.
         place: of the items among the bound arguments.
         plan: makes the plan of how batches are computed.
+        digests_of: tells the digests of items in a call with bound arguments.
     """
 
     def __init__(
-        self, cache: Cache, batch: Batch, collate: Collate, place: int, plan: Callable[..., Plan]
+        self,
+        cache: Cache,
+        batch: Batch,
+        collate: Collate,
+        place: int,
+        plan: Callable[..., Plan],
+        digests_of: Callable[[Values, Items], list[bytes]],
     ) -> None:
         self.collate = collate
         self.kind_of = kind_teller(collate)
         self._cache = cache
         self._batch = batch
         self._place = place
+        self._digests_of = digests_of
         self._plan: Plan = plan(cache.terms, isolate=batch.isolate)
         slots = batch.concurrency or cache.workers
         self._rules = Rules(max_size=batch.limits.max_size, max_wait=batch.max_wait, slots=slots)
@@ -193,14 +203,23 @@ class Singles:
         with suppress(Exception):
             await suspending(self._ride(riders), self._cache)
 
+    def _digest_anew(self, riders: Sequence[Rider]) -> list[bytes]:
+        return [self._digests_of(rider.values, Collected([rider.item], self.collate))[0] for rider in riders]
+
     def _ride(self, riders: Sequence[Rider]) -> Any:
         first = riders[0]
         numbers = list(range(len(riders)))
         keys = [rider.flight.key for rider in riders]
         items = Collected([rider.item for rider in riders], self.collate)
         alike = first.group, first.others
-        order = Order(self._cache.apply, first.values, self._place, items, keys, numbers, numbers, *alike)
-        seats = [Seat(number, rider.flight, after=rider.after) for number, rider in enumerate(riders)]
+        anew = partial(self._digest_anew, riders)
+        order = Order(
+            self._cache.apply, first.values, self._place, items, keys, numbers, numbers, *alike, anew
+        )
+        seats = [
+            Seat(number, rider.flight, after=rider.after, left=rider.has_left)
+            for number, rider in enumerate(riders)
+        ]
         return lead(order, self._plan, seats, convoy_of(seats))
 
 
@@ -220,10 +239,14 @@ def _board(step: Board, _: Parts) -> Outcome | None:
 
 
 async def _board_suspending(step: Board, parts: Parts) -> Outcome | None:
-    flight = step.rider.flight
-    with waiting_for(flight):
-        await step.singles.arrival(step.rider, suspends=parts.suspends)
-    return landing_of(flight)
+    rider = step.rider
+    try:
+        with waiting_for(rider.flight):
+            await step.singles.arrival(rider, suspends=parts.suspends)
+    except BaseException:
+        rider.left = True
+        raise
+    return landing_of(rider.flight)
 
 
 ACTIONS[Renew] = lambda step, _: step.singles.renew(step.rider)
