@@ -134,7 +134,8 @@ async def test_two_hundred_tenants_in_the_room_of_twenty(
     server, url = s3_process
     store = FsspecModelRepository(url, storage_options=server.options)
     fill(store, infos, TENANTS)
-    guard, room = Guard(store), 13 * max(model(tenant).size() for tenant in range(8))
+    largest = max(model(tenant).size() for tenant in range(8))
+    guard, room = Guard(store), 13 * largest
     with CachedModelRepository(guard, max_models=20, max_bytes=room, check_every=None) as models:
         async with service(models, infos, ttl="1h") as client:
             leasing = asyncio.gather(*(asyncio.to_thread(lease_in_a_thread, models, seed) for seed in (1, 2)))
@@ -147,8 +148,10 @@ async def test_two_hundred_tenants_in_the_room_of_twenty(
     for question, found in [each for thread in leased for each in thread]:
         assert np.array_equal(found, own_answer(question))
     assert guard.misuses == []
-    assert 15 < guard.most_models <= 20
-    assert 0.8 * room < guard.most_bytes <= room
+    assert 12 < guard.most_models <= 20
+    # What a model takes is known after its first load: one that takes more than was set aside is over the
+    # bound until another one has gone for it.
+    assert 0.8 * room < guard.most_bytes <= room + largest
     assert (guard.models, guard.bytes) == (0, 0)
 
 
