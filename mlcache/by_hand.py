@@ -8,7 +8,7 @@ from mlcache.entry import FOREVER, Key, Verdict, judge
 from mlcache.events import NotKept
 from mlcache.flow import answer, lead
 from mlcache.keeping import make_entry
-from mlcache.steps import Drop, Find, Join, Keep, Lead, Made, Outcome, Status, Supersede, Tell
+from mlcache.steps import Draw, Drop, Find, Join, Keep, Lead, Made, Outcome, Status, Supersede, Tell
 from mlcache.terms import Terms
 
 
@@ -21,7 +21,7 @@ async def refresh(call: Call, terms: Terms) -> Outcome:
 
 async def put(key: Key, made: Made, terms: Terms) -> None:
     """Keep a value that was computed elsewhere, rather than what flights under way will bring."""
-    entry, objection = make_entry(made, terms)
+    entry, objection = make_entry(made, terms, await Draw() if terms.expiry.jitter else 0.0)
     if objection:
         await Tell(NotKept(key, objection))
         await Drop(key)

@@ -7,7 +7,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from mlcache.backends.tiered import Found
 from mlcache.entry import Entry, Failure, Key, Verdict, judge
 from mlcache.flight import Flight
-from mlcache.flight.carried import bare
+from mlcache.flight.carried import bare, is_cancellation
 from mlcache.sealing import Sealed, seal_failure
 from mlcache.steps import Find, Keep, Made, Now
 from mlcache.terms import Terms
@@ -61,7 +61,7 @@ async def keep_error(
         or_beside: whether to keep it beside an answer that is still of use; else it is not kept then.
     """
     raised = bare(error)
-    if not isinstance(raised, Exception) or flight.superseded:
+    if not isinstance(raised, Exception) or is_cancellation(raised) or flight.superseded:
         return
     span = terms.expiry.keeps_error(raised)
     if not span:

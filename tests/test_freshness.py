@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -339,6 +339,15 @@ def test_an_error_of_another_type_is_not_kept(time: FakeClock) -> None:
     assert time.now() > 0
 
 
+def test_a_cancellation_is_no_answer_to_keep() -> None:
+    counted, compute = cached(Expiry(60, errors=10))
+    counted.error = CancelledError()
+    for _ in range(2):
+        with pytest.raises(CancelledError):
+            compute(1)
+    assert counted.calls == 2
+
+
 def test_the_nearest_type_of_an_error_decides() -> None:
     expiry = Expiry(60, errors={Exception: 100, ValueError: 1})
     assert expiry.keeps_error(UnicodeError()) == 1
@@ -380,7 +389,10 @@ def test_jitter_only_shortens() -> None:
 def test_what_was_written_together_does_not_end_together(time: FakeClock) -> None:
     _, compute = cached(Expiry(100, jitter=0.5), "lru")
     ends = {compute.call_with_info(x).expires_at for x in range(20)}
-    assert len(ends) == 20
+    for x in range(20, 40):
+        compute.put(x, x)
+    ends |= {compute.peek(x).expires_at for x in range(20, 40)}
+    assert len(ends) == 40
     assert all(time.now() + 50 <= end.timestamp() <= time.now() + 100 for end in ends)
 
 

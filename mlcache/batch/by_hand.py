@@ -11,7 +11,7 @@ from mlcache.batch.steps import DropMany, KeepMany, SupersedeMany, TellMany
 from mlcache.entry import Entry, Key
 from mlcache.events import NotKept
 from mlcache.keeping import make_entry
-from mlcache.steps import Made
+from mlcache.steps import Draw, Made
 from mlcache.terms import Terms
 
 
@@ -29,7 +29,8 @@ async def put(order: Order, answers: Any, terms: Terms) -> None:
     kept: list[tuple[Key, Entry]] = []
     refused: list[NotKept] = []
     for key, first in zip(order.keys, order.firsts, strict=True):
-        entry, objection = make_entry(Made(rows[first], at, 0.0), terms)
+        luck = await Draw() if terms.expiry.jitter else 0.0
+        entry, objection = make_entry(Made(rows[first], at, 0.0), terms, luck)
         if objection:
             refused.append(NotKept(key, objection))
         else:

@@ -26,3 +26,8 @@ def carried(error: BaseException) -> BaseException:
 def bare(error: Exception) -> BaseException:
     """What was raised, of an ``error`` that may carry it."""
     return error.error if isinstance(error, CarriedError) else error
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether it only ends a computation: ``concurrent.futures`` cancels with an ``Exception``, not asyncio."""
+    return type(error).__name__ == "CancelledError"

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlcache.entry import Entry, Key
 from mlcache.flight.aboard import is_led_here, recursion
-from mlcache.flight.carried import carried
+from mlcache.flight.carried import carried, is_cancellation
 from mlcache.flight.flight import Flight
 
 
@@ -138,7 +138,7 @@ class Flights:
         if not flight.watched:
             # The error holds the frames, and the frames the flight: what nobody reads would be a circle.
             flight.end()
-        elif isinstance(error, Exception) and not _is_cancellation(error):
+        elif isinstance(error, Exception) and not is_cancellation(error):
             flight.end(error=carried(error))
         else:
             flight.error = error
@@ -176,8 +176,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _is_cancellation(error: Exception) -> bool:
-    """``concurrent.futures`` cancels with an ``Exception``, unlike asyncio."""
-    return type(error).__name__ == "CancelledError"

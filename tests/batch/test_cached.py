@@ -502,6 +502,14 @@ def test_it_can_be_explained(upper: Upper) -> None:
     assert upper.cached.cache_key(["a"])[0].digest.hex() in lines[-2]  # type: ignore[index]
 
 
+@pytest.mark.usefixtures("clock")
+def test_what_is_put_together_does_not_end_together() -> None:
+    upper = Upper(ttl=Expiry(100, jitter=0.5))
+    upper.cached.put(["A", "B", "C"], ["a", "b", "c"])
+    kept = [upper.cached.peek([text]) for text in "abc"]
+    assert len({each.expires_at for each in kept if each is not None}) == 3
+
+
 def test_all_its_terms_are_explained() -> None:
     upper = Upper(ttl=Expiry("1h", early=1, jitter=0.2, errors=60))
     text = str(upper.cached.explain(["a"]))
