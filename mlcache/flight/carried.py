@@ -29,5 +29,5 @@ def bare(error: Exception) -> BaseException:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether it only ends a computation: ``concurrent.futures`` cancels with an ``Exception``, not asyncio."""
+    """Whether it only ends a computation: ``concurrent.futures`` cancels with an ``Exception``."""
     return type(error).__name__ == "CancelledError"
