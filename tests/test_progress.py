@@ -89,7 +89,11 @@ def test_warming_shows_how_many_calls_are_done(clock: FakeClock, capsys: pytest.
     assert asyncio.run(plain.aio.warm(iter([4, 5]), progress=True)) == 2
     assert "2 calls" in capsys.readouterr().err  # of how many, nobody knew
     assert slow(clock, 0.0).warm([[1, 2], [3]], progress=True) == 3
-    assert "2/2" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "2/2" in shown
+    assert "items" not in shown  # no bar of each call beside that of all
+    assert slow(clock, 0.0).warm([[1, 2]], progress=True) == 2
+    assert "2/2" in capsys.readouterr().err  # items, as there is one call
 
 
 def test_a_bar_ends_where_its_call_fails(capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,8 +142,9 @@ class BatchActions(BatchParts):
             How many items it computed.
         """
         most = self.batch.concurrency or self.cache.workers
-        inner = progress if most == 1 else False  # bars of several calls would write over each other
-        with Progress(self.identity.name, "calls", how_many(calls), shown=progress) as bar:
+        count = how_many(calls)
+        inner = progress if count == 1 else False  # a bar for each of many calls would hide that of all
+        with Progress(self.identity.name, "calls", count, shown=progress) as bar:
             flows = (self._warm(each, bound, progress=inner) for each in calls)
             computed: list[int] = await Abreast(flows, most, bar.advance)
         return sum(computed)

@@ -67,6 +67,11 @@ def _take_apart(answers: Any, items: Items, places: Sequence[int], batch: Any) -
     kind = type(answers)
     if kind is dict:
         return _from_dict(answers, items, places)
+    if kind is tuple and type(batch) is not tuple:  # of as many outputs as there are items, maybe
+        raise BatchAnswerError(
+            "a tuple, which may be one answer for each item or several outputs: make it a list with one "
+            "answer for each item, which may be a tuple"
+        )
     if kind is list or kind is tuple:
         _check(len(answers), len(places))
         form = kind.__name__.encode()

@@ -22,7 +22,7 @@ def collate_of(function: Callable[..., Any], batch: Batch) -> Collate:
     """What makes a container of single items: what the user gave, or what the annotation says."""
     if batch.collate is not None:
         return cast("Collate", batch.collate)
-    said = _annotation(function, batch.items)
+    said = _WRAPPERS.sub("", _annotation(function, batch.items))
     for pattern, collate in _BY_ANNOTATION:
         if re.search(pattern, said):
             return partial(collate, axis=batch.axis or 0)
@@ -115,6 +115,9 @@ _KINDS: list[tuple[Callable[..., Any], KindOf]] = [
     (list, lambda _: _IN_LIST),
     (_tuple, lambda _: _IN_TUPLE),
 ]
+
+_WRAPPERS = re.compile(r"^(((\w+\.)*(Optional|Annotated)\[)|None \| )+")
+"""What an annotation may begin with that does not tell what is passed."""
 
 _BY_ANNOTATION: list[tuple[str, Callable[..., Any]]] = [
     (r"^(\w+\.)*(ndarray|NDArray)\b", _stack),

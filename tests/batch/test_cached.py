@@ -223,6 +223,16 @@ def test_a_wrong_number_of_answers_is_an_error_and_nothing_is_kept(wrong: Any) -
     assert answers.cache_info().currsize == 0
 
 
+def test_a_tuple_is_refused_as_it_may_be_several_outputs() -> None:
+    @ml_cache(backend=LRU, batch="numbers")
+    def scores_and_labels(numbers: Any) -> Any:
+        return [number * 0.5 for number in numbers], ["odd", "even"]
+
+    with pytest.raises(BatchAnswerError, match=r"a tuple, which may be .* several outputs: make it a list"):
+        scores_and_labels([1, 2])
+    assert scores_and_labels.cache_info().currsize == 0
+
+
 def test_a_dict_needs_items_that_can_be_keys() -> None:
     @ml_cache(backend=LRU, batch="rows")
     def by_row(rows: list[list[int]]) -> Any:
@@ -599,7 +609,7 @@ def test_rows_survive_in_every_store(backend: str) -> None:
     for name, answer in forms.items():
         made = [_kept(backend, name, answer) for _ in range(2)]
         for cached in made:
-            found = cached([1, 2, 3])
+            found = cached((1, 2, 3) if name == "tuple" else [1, 2, 3])
             if isinstance(answer, pd.DataFrame):
                 pd.testing.assert_frame_equal(found, answer)
             elif isinstance(answer, pd.Series):

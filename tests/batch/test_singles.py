@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any, Optional
 from unittest import mock
 
 import numpy as np
@@ -403,6 +403,14 @@ def test_annotations_say_what_single_items_become() -> None:
     def of_arrays(x: npt.NDArray[np.float64]) -> list[str]:
         return tell(x)  # type: ignore[no-any-return]
 
+    @ml_cache(backend=LRU, batch="x", name="arrays or none")
+    def of_arrays_or_none(x: Optional[npt.NDArray[np.float64]] = None) -> list[str]:  # noqa: UP045 - as some write it
+        return tell(x)  # type: ignore[no-any-return]
+
+    @ml_cache(backend=LRU, batch="x", name="noted arrays")
+    def of_noted_arrays(x: Annotated[None | npt.NDArray[np.float64], "rows"]) -> list[str]:  # noqa: RUF036 - as above
+        return tell(x)  # type: ignore[no-any-return]
+
     @ml_cache(backend=LRU, batch="x", name="tuples")
     def of_tuples(x: tuple[str, ...]) -> list[str]:
         return tell(x)  # type: ignore[no-any-return]
@@ -421,9 +429,10 @@ def test_annotations_say_what_single_items_become() -> None:
 
     assert of_arrays.one(np.arange(2.0)) == "[0. 1.]"
     assert of_arrays.one(1.5) == "1.5"
+    assert of_arrays_or_none.one(1.5) == of_noted_arrays.one(1.5) == "1.5"
     assert of_tuples.one("a") == of_series.one("a") == of_anything.one("a") == "a"
     assert of_frames.one(pd.DataFrame({"a": [1]})) == "row"
-    assert seen == {"ndarray": 2, "tuple": 1, "Series": 1, "DataFrame": 1, "list": 1}
+    assert seen == {"ndarray": 4, "tuple": 1, "Series": 1, "DataFrame": 1, "list": 1}
 
 
 def test_answers_of_any_form_are_taken_apart_for_one() -> None:
