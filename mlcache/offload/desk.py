@@ -65,14 +65,13 @@ class Desk:
 
         Args:
             item: the call.
-            come_in: is called once there is room, in some thread that holds the lock; or never, if the
-                call is answered before. None: the call does not wait.
+            come_in: if there is none, the call waits, and this is called once there is, in some thread that
+                holds the lock; or never, if the call is answered before. None: the call does not wait.
 
         Returns:
-            Whether there is room; if not, the call waits.
+            Whether there is room.
 
         Raises:
-            PoolFullError: there is none, and the call does not wait.
             PoolClosedError: no more calls are taken.
         """
         with self.lock:
@@ -80,15 +79,18 @@ class Desk:
             self.clear_taken_back()
             if self.lobby.enter(item.size):
                 return True
-            if come_in is None:
-                raise PoolFullError(
-                    f"{len(self.queue)} calls with {self.queue.bytes} bytes of arguments wait already: "
-                    "raise max_queue, add workers, or call less often"
-                )
-            item.number, item.submitted = next(self._numbers), clock.ticks()
-            self.lobby.wait(item, come_in)
-            self._mind_deadline(item)
+            if come_in is not None:
+                item.number, item.submitted = next(self._numbers), clock.ticks()
+                self.lobby.wait(item, come_in)
+                self._mind_deadline(item)
             return False
+
+    def full_error(self) -> PoolFullError:
+        """What to raise where there is no room, and that is not to be waited for."""
+        return PoolFullError(
+            f"{len(self.queue)} calls with {self.queue.bytes} bytes of arguments wait already: "
+            "raise max_queue, add workers, or call less often"
+        )
 
     def give_up(self, item: Item) -> None:
         """Return what ``admit`` reserved, or ``come_in`` told of."""
@@ -224,6 +226,8 @@ class Desk:
 
     def clear_taken_back(self) -> None:
         """Let go of the calls that were taken back. The caller holds the lock."""
+        if not self._taken_back:
+            return
         while self._taken_back:
             item = self._taken_back.popleft()
             self.meter.count("cancelled")

@@ -69,23 +69,21 @@ def take_in(
     item.size = sum(map(len, parts))
     if options.deadline is not None:
         item.deadline = clock.ticks() + options.deadline  # type: ignore[operator] # it is in seconds by now
-    if not wait:
-        desk.admit(item)
-    elif later is not None:
-        if not desk.admit(item, partial(_have_brought, later, desk, item, parts)):
-            return item.future
-    elif not _wait_for_room(desk, item):
-        return item.future
-    _bring_in(desk, item, parts)
+    if desk.admit(item) or (wait and _wait_for_room(desk, item, parts, later)):
+        _bring_in(desk, item, parts)
+    elif not wait:
+        raise desk.full_error()
     return item.future
 
 
-def _wait_for_room(desk: Desk, item: Item) -> bool:
-    """Whether there is room at last; if not, the call has been answered.
+def _wait_for_room(desk: Desk, item: Item, parts: list[transport.Buffer], later: object) -> bool:
+    """Whether there is room at last; if not, the call has been answered, or is brought in ``later``.
 
     Raises:
         PoolClosedError: the pool was closed meanwhile.
     """
+    if later is not None:
+        return desk.admit(item, partial(_have_brought, later, desk, item, parts))
     turn: SimpleQueue[bool] = SimpleQueue()
     try:
         if desk.admit(item, partial(turn.put, True)):  # noqa: FBT003 - its signature

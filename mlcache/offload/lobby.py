@@ -34,10 +34,10 @@ class Lobby:
 
     def enter(self, size: int) -> bool:
         """Reserve a place for a call of so many bytes, if there is one and nobody waits for it."""
-        free = not len(self._outside) and self._has_room(size)
-        if free:
-            self._reserve(size)
-        return free
+        if self._come_in or not self._has_room(size):
+            return False
+        self._reserve(size)
+        return True
 
     def leave(self, size: int) -> None:
         """Return what was reserved, as it is used now or will not be."""
@@ -51,7 +51,7 @@ class Lobby:
 
     def let_in(self) -> None:
         """Give those who wait the places that there are."""
-        while (item := self._outside.first()) is not None and self._has_room(item.size):
+        while self._come_in and (item := self._outside.first()) and self._has_room(item.size):
             self._outside.discard(item)
             self._reserve(item.size)
             self._come_in.pop(item.number)()

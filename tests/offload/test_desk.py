@@ -136,10 +136,11 @@ def test_what_comes_when_the_desk_has_just_closed_leaves_no_memory(monkeypatch: 
     desk = Desk(asked, lambda: None)
     admit = desk.admit
 
-    def close_after(*args: Any, **options: Any) -> None:
-        admit(*args, **options)
+    def close_after(item: Item) -> bool:
+        admitted = admit(item)
         desk.close()
         desk.arena.close()
+        return admitted
 
     monkeypatch.setattr(desk, "admit", close_after)
     with pytest.raises(PoolClosedError):

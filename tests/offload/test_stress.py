@@ -167,4 +167,4 @@ def settled(pool: Pool) -> None:
         return not pinned and whole and not desk.arena._alone
 
     until(is_free)
-    assert desk._admitted == desk._admitted_bytes == 0
+    assert desk.lobby._reserved == desk.lobby._reserved_bytes == len(desk.lobby) == 0
