@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,37 @@ def test_a_computation_under_way_there_is_not_kept_if_its_key_is_invalidated_her
     thread.join()
     assert square.peek(7) is None
     store.close()
+
+
+@pytest.mark.parametrize("asks_between", [False, True])
+def test_without_memory_it_is_not_kept_either_as_its_lease_was_taken_away(
+    server: Server,
+    asks_between: bool,  # noqa: FBT001 - of a test
+) -> None:
+    facts = ["old"]
+    entered, leave = threading.Event(), threading.Event()
+
+    def host() -> Any:
+        @ml_cache(backend=server.url, name="hosts.facts", version=None, ignore=("facts", "entered", "leave"))
+        def look(number: int) -> str:
+            seen = facts[number]
+            entered.set()
+            assert seen != "old" or leave.wait(10)
+            return seen
+
+        return look
+
+    here, there = host(), host()
+    with ThreadPoolExecutor(1) as threads:
+        old = threads.submit(there, 0)
+        assert entered.wait(10)
+        facts[0] = "new"
+        here.invalidate(0)
+        assert not asks_between or here(0) == "new", "it does not wait for who computes from older facts"
+        leave.set()
+        assert old.result(10) == "old"
+    assert here(0) == there(0) == "new"
+    assert here.cache_info().errors == there.cache_info().errors == 0
 
 
 def listeners() -> int:

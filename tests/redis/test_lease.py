@@ -105,6 +105,20 @@ def test_leases_are_no_entries(store: Redis) -> None:
     lease.release()
 
 
+@pytest.mark.parametrize("holders", [0, 1])
+async def test_who_lets_go_hears_that_it_was_taken_away(store: Redis, holders: int) -> None:
+    for _ in range(2):
+        mine, other = store.lock(KEY), store.lock(KEY)
+        if holders:
+            assert mine.acquire()
+        store.supersede(KEY)
+        assert await other.acquire_async()
+        assert mine.release() is bool(holders)
+        assert await other.release_async() is False
+        assert other.release() is False
+    assert store.send([("DBSIZE",)]) == [0], "nothing is left"
+
+
 def hearts() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "mlcache-heart"}
 

@@ -5,6 +5,9 @@ a key that is set only where there is none, with a token that tells whose it is 
 live. It is no proof against two holders at once, and need not be: that costs a second
 computation of the same answer.
 
+Who invalidates the key takes the lease away and leaves word of that under the holder's token, which
+the holder looks for when he lets go.
+
 Whoever waits for it leaves a mark behind the holder's token, and is told over a channel, the bell,
 when the holder lets go. A lease without the mark ends in silence.
 """
@@ -23,7 +26,7 @@ from mlcache import clock
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Event
 
-    from mlcache.backends.redis.wire import Wire
+    from mlcache.backends.redis.wire import Commands, Wire
 
 BEAT = 1.0
 """Seconds between two renewals."""
@@ -33,6 +36,9 @@ LEASE = 2 * BEAT
 
 NET = 1.0
 """Seconds after which who waits for a bell asks again, as it may not have been heard."""
+
+WORD = 3600.0
+"""Seconds for which the word stays that a lease was taken away."""
 
 _AT_ONCE = 1000
 """Leases to renew in one command."""
@@ -58,6 +64,12 @@ if not held then redis.call("set", KEYS[1], ARGV[1], "px", ARGV[2]) end
 if not held or string.sub(held, 1, #ARGV[1]) == ARGV[1] then return 0 end
 redis.call("setrange", KEYS[1], #ARGV[1], "+")
 return math.max(redis.call("pttl", KEYS[1]), 1)"""
+_TAKE_AWAY = """\
+local held = redis.call("get", KEYS[1])
+if not held then return "" end
+redis.call("del", KEYS[1])
+redis.pcall("publish", ARGV[1], KEYS[1])
+return string.sub(held, 1, ARGV[2])"""
 _MILLISECONDS = round(LEASE * 1000)
 
 
@@ -115,15 +127,21 @@ class Lease:
                 return False
         return await self._take_async()
 
-    def release(self) -> None:
-        """Let go of it. It is no error not to hold it."""
-        if _heart_of(self.wire).remove(self):
-            self.wire.send([self._leaving()])
+    def release(self) -> bool:
+        """Let go of it; whether it was taken away. It is no error not to hold it."""
+        return _heart_of(self.wire).remove(self) and self.wire.send(self._leaving())[1] == 1
 
-    async def release_async(self) -> None:
+    async def release_async(self) -> bool:
         """As ``release``, on the running event loop."""
-        if _heart_of(self.wire).remove(self):
-            await self.wire.send_async([self._leaving()])
+        return _heart_of(self.wire).remove(self) and (await self.wire.send_async(self._leaving()))[1] == 1
+
+    def take_away(self) -> None:
+        """End it whoever holds it, and leave him word of that."""
+        asking = "EVAL", _TAKE_AWAY, 1, self.name, self._channel, len(self.token)
+        holder = _checked(self.wire.send([asking])[0])
+        if holder:
+            word = "SET", self._word(holder.decode()), 1, "PX", round(WORD * 1000)
+            _checked(self.wire.send([word])[0])
 
     def _take(self) -> bool:
         with self._renewed():
@@ -153,8 +171,12 @@ class Lease:
     def _asking(self) -> tuple[Any, ...]:
         return "EVAL", _ASK, 1, self.name, self.token, _MILLISECONDS
 
-    def _leaving(self) -> tuple[Any, ...]:
-        return "EVAL", _RELEASE, 1, self.name, self.token, self._channel
+    def _leaving(self) -> Commands:
+        leaving = "EVAL", _RELEASE, 1, self.name, self.token, self._channel
+        return [leaving, ("DEL", self._word(self.token))]
+
+    def _word(self, token: str) -> str:
+        return f"{self.name}:{token}"
 
     def _note(self, is_ours: bool) -> bool:  # noqa: FBT001 - what is noted
         self._is_ours = is_ours

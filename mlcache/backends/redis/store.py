@@ -145,6 +145,9 @@ class Redis:
         """The lease of a key."""
         return Lease(f"{self._commands.name(key)}:lease", self, channel_of(self.target))
 
+    def supersede(self, key: Key) -> None:
+        self.lock(key).take_away()
+
     def send(self, commands: Sequence[Command]) -> list[Any]:
         """The reply to each command, or the error in its place."""
         return self._reach().do(lambda link: link.run(commands))
