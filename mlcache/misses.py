@@ -32,7 +32,7 @@ def miss(cache: Cache, digest: bytes, values: Values) -> Any:
 
     A fresh entry that lies farther off is handed out here, and who finds nothing, and nobody under way, leads
     from here. The flow would do the same, but its steps take half as long again as finding a small value on
-    disk, and a third of what a miss in memory does.
+    disk, and a fifth of a miss in memory.
     """
     call = cache.call(digest, values)
     found = cache.store.find(call.key)
@@ -55,7 +55,7 @@ async def miss_suspending(cache: Cache, digest: bytes, values: Values) -> Any:
     """As ``miss``, on an event loop, and also while somebody looks on.
 
     Who finds nothing in memory, but a flight under way, waits for it here. The flow would do the same; but
-    a thousand tasks may wait, and each that holds a flow and its driver takes twice as long to be let go.
+    a thousand tasks may wait, and each that holds a flow and its driver takes half as long again to let go.
     """
     store = cache.store
     if not store.at_hand:
