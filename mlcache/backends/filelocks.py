@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,14 +48,18 @@ class KeyLock:
 
         Where no file can be written there is no lock, and nobody is held back: the write that
         follows will say what is wrong.
+
+        Raises:
+            OSError: there can be no more open files; nothing else would say so.
         """
         try:
             self._lock.acquire(blocking=False)
             self._id = file_id(self._file)
         except Timeout:
             return False
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
         return True
 
     def release(self) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
-from mlcache import Expiry, ml_cache
+from mlcache import Expiry, MlcacheWarning, ml_cache
 from mlcache.backends.filelocks import KeyLock, supersede
 from mlcache.backends.memory import Lru
 from mlcache.crew import crew
@@ -165,6 +168,24 @@ def test_a_lock_that_cannot_be_written_holds_nobody_back(tmp_path: Path) -> None
     lock = KeyLock(tmp_path / "missing" / "key.lock")
     assert lock.acquire()
     lock.release()
+
+
+@pytest.mark.parametrize(("code", "errors"), [(errno.EMFILE, 1), (errno.ENFILE, 1), (errno.EROFS, 0)])
+def test_a_lock_for_which_there_is_no_descriptor_left_is_an_error_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, errors: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, "refused")
+
+    @ml_cache(backend=f"disk://{tmp_path}")
+    def compute(x: int) -> int:
+        return x
+
+    assert compute(0) == 0  # opens the folder
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with pytest.warns(MlcacheWarning, match="lock") if errors else nullcontext():
+        assert compute(1) == 1
+    assert compute.cache_info().errors == errors
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.0005, 0.05, 60.0])
