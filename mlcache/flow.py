@@ -186,8 +186,8 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
     if objection:
         await Tell(NotKept(call.key, objection))
         return Outcome(entry, Status.MISS, kept=False, shareable=UNCOPIABLE not in objection)
-    await Keep(call.key, entry, flight)
-    return outcome
+    lost = await Keep(call.key, entry, flight)
+    return msgspec.structs.replace(outcome, kept=False) if lost else outcome
 
 
 async def _renew(call: Call, terms: Terms, found: Found) -> None:

@@ -125,7 +125,7 @@ class Pause(Step, frozen=True, eq=False):
 
 
 class Keep(Step, frozen=True, eq=False):
-    """Write the entry to all tiers.
+    """Write the entry to all tiers. Answered with whether nothing is there after, as none took it.
 
     Args:
         key: of the entry.
@@ -189,7 +189,7 @@ class Outcome(msgspec.Struct, frozen=True, eq=False):
         entry: the answer.
         status: how it came about.
         tier: where it was found.
-        kept: whether it is in the cache.
+        kept: whether it is in the cache; of what is shared before it is written, whether it may be.
         shareable: whether others who wait may have it, too; what cannot be copied is its caller's alone.
     """
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import locale
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlcache import ml_cache
 from mlcache.result import Result, moment
 from mlcache.testing import FakeClock
 
@@ -100,3 +103,19 @@ def test_a_result_is_frozen_and_shows_what_it_has() -> None:
     with pytest.raises(AttributeError):
         entry.value = "w"  # type: ignore[misc]
     assert "status='hit'" in repr(entry)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not fit into:mlcache.MlcacheWarning")
+@pytest.mark.parametrize("on_loop", [False, True], ids=["thread", "loop"])
+@pytest.mark.parametrize(
+    ("backend", "kept"),
+    [("lru?max_bytes=10KB", False), ("lru?max_bytes=10KB, disk", True), ("disk?max_bytes=4KB", False)],
+)
+def test_what_no_tier_takes_is_not_kept(backend: str, kept: bool, on_loop: bool) -> None:  # noqa: FBT001
+    @ml_cache(backend=backend, ttl="1h")
+    def compute() -> bytes:
+        return random.randbytes(50_000)
+
+    info = asyncio.run(compute.aio.call_with_info()) if on_loop else compute.call_with_info()
+    assert (info.status, info.kept, compute.peek() is not None) == ("miss", kept, kept)
+    assert (info.http_headers()["Cache-Control"] == "no-store") is not kept

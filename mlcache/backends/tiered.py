@@ -69,18 +69,12 @@ class Tiers:
         return (nearest.find, nearest.touch) if isinstance(nearest, InMemory) else None
 
     def find(self, key: Key, **how: Any) -> Found | None:
-        """The first fresh entry, or else the last to become stale of those that are not dead.
-
-        ``how`` is as for ``finding``.
-        """
+        """The first fresh entry, or else the last to be stale of those not dead; ``how``: as for ``finding``."""
         return self._find_at_hand(key) if self.at_hand else run(self.finding(key, **how))
 
-    def keep(self, key: Key, entry: Entry) -> None:
-        """Write to all tiers."""
-        if self.at_hand:
-            self._keep_at_hand(key, entry)
-        else:
-            run(self.keeping(key, entry))
+    def keep(self, key: Key, entry: Entry) -> bool:
+        """Write to all tiers; whether any took it."""
+        return self._keep_at_hand(key, entry) if self.at_hand else run(self.keeping(key, entry))
 
     def drop(self, key: Key) -> bool:
         """Delete from all tiers; whether any had it."""
@@ -134,7 +128,7 @@ class Tiers:
             None if entry is None or judge(entry, now) is Verdict.DEAD else Found(entry, self.names[0], now)
         )
 
-    def _keep_at_hand(self, key: Key, entry: Entry) -> None:
+    def _keep_at_hand(self, key: Key, entry: Entry) -> bool:
         """``keeping``, as above."""
         try:
             self._nearest.put(key, entry)
@@ -143,6 +137,8 @@ class Tiers:
                 self._on_failure(self._nearest.name, "put", key, error)
             finally:
                 Ask(self._nearest, "delete", (key,), tell_nobody).carry_out()
+            return False
+        return True
 
     def _due(self, entry: Entry, now: float) -> Entry | None:
         """``entry``, with deadlines that hold here; None if none do."""
@@ -160,14 +156,16 @@ class Tiers:
         if self._recent.has(key, since=mark):  # it was overtaken while it was looked up
             await self._delete(nearer, key)
 
-    async def keeping(self, key: Key, entry: Entry) -> None:
+    async def keeping(self, key: Key, entry: Entry) -> bool:
         """``keep``, for either driver."""
+        taken = False
         for backend in reversed(self.backends):
-            await self._put(backend, key, entry)
+            taken = await self._put(backend, key, entry) or taken
             self._note([key.digest])
+        return taken
 
-    async def _put(self, backend: Backend, key: Key, entry: Entry) -> None:
-        """Write to one tier. One that fails to should not keep what it had, which is older."""
+    async def _put(self, backend: Backend, key: Key, entry: Entry) -> bool:
+        """Write to one tier; whether it took it. If not, it should not keep what it had, which is older."""
         failed = False
 
         def fail(*what: Any) -> None:
@@ -180,6 +178,7 @@ class Tiers:
         finally:
             if failed:
                 await Ask(backend, "delete", (key,), tell_nobody)
+        return not failed
 
     async def dropping(self, key: Key) -> bool:
         """``drop``, for either driver. What other processes are computing is not to be there after."""
