@@ -22,7 +22,7 @@ from mlcache.cache import Cache
 from mlcache.call import Values
 from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
 from mlcache.errors import RecursiveCallError
-from mlcache.flight import waiting_for
+from mlcache.flight import Flight, is_needed_by, waiting_for
 from mlcache.flight.waking import Arrival
 from mlcache.offload.microbatch import LoopBatcher, MicroBatcher
 from mlcache.offload.tickets import Rules
@@ -95,6 +95,7 @@ class Singles:
         self._batch = batch
         self._place = place
         self._digests_of = digests_of
+        self._convoys: dict[Flight, None] = {}
         self._plan: Plan = plan(cache.terms, isolate=batch.isolate)
         slots = batch.concurrency or cache.workers
         self._rules = Rules(max_size=batch.limits.max_size, max_wait=batch.max_wait, slots=slots)
@@ -143,6 +144,8 @@ class Singles:
             rider.join(batcher)
             if batcher.add(rider):
                 batcher.serve(until=lambda: flight.landed)
+            elif is_needed_by(self._under_way()):
+                batcher.push(rider)
             if rider.ends is not None:
                 with suppress(TimeoutError):
                     flight.future.exception(rider.remaining)
@@ -163,6 +166,8 @@ class Singles:
         arrival = flight.arrival()
         desk = self.of_loop(suspends=suspends)
         desk.add(rider)
+        if rider.batcher is not None and is_needed_by(self._under_way()):
+            rider.batcher.push(rider)
         return arrival.wait() if rider.ends is None else _patiently(rider, desk, arrival)
 
     def of_loop(self, *, suspends: bool) -> Desk:
@@ -190,6 +195,7 @@ class Singles:
     def after_fork(self) -> None:
         """Wait for no batch that is computed in the parent."""
         self.batcher.after_fork()
+        self._convoys = {}
 
     def _compute(self, riders: Sequence[Rider]) -> None:
         try:
@@ -220,7 +226,18 @@ class Singles:
             Seat(number, rider.flight, after=rider.after, left=rider.has_left)
             for number, rider in enumerate(riders)
         ]
-        return lead(order, self._plan, seats, convoy_of(seats))
+        return self._lead(order, seats, convoy_of(seats))
+
+    async def _lead(self, order: Order, seats: Sequence[Seat], convoy: Flight) -> None:
+        self._convoys[convoy] = None
+        try:
+            await lead(order, self._plan, seats, convoy)
+        finally:
+            self._convoys.pop(convoy, None)
+
+    def _under_way(self) -> list[Flight]:
+        """The batches that hold slots."""
+        return list(self._convoys)
 
 
 async def _patiently(rider: Rider, desk: Desk, arrival: Arrival) -> None:

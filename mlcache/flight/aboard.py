@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ class Flight(Protocol):
     key: Key
     needs: dict[Any, int]
     carried: tuple[Any, ...]
+    hurry: Callable[[], object] | None
 
     def count_waiter(self, number: int, /) -> None:
         """Note that somebody begins to wait, or with -1 that somebody gave up or was answered."""
@@ -91,9 +92,12 @@ class waiting_for:  # noqa: N801 - as ``aboard``: a thousand tasks may leave it 
 
     def __enter__(self) -> None:
         self._ours = _leading.get()
-        if self._ours:
-            _note_need(self._ours, self._flight)
+        needed = _note_need(self._ours, self._flight) if self._ours else ()
         self._flight.count_waiter(1)
+        for each in needed:
+            hurry = each.hurry
+            if hurry is not None and each is not self._flight:  # of which whoever counts waiters sees to it
+                hurry()
 
     def __exit__(self, *_: object) -> None:
         self._flight.count_waiter(-1)
@@ -104,12 +108,24 @@ class waiting_for:  # noqa: N801 - as ``aboard``: a thousand tasks may leave it 
 _needs_lock = threading.RLock()  # a finalizer may come at any time, and call a cached function
 
 
-def _note_need(ours: tuple[Flight, ...], flight: Flight) -> None:
+def _note_need(ours: tuple[Flight, ...], flight: Flight) -> set[Flight]:
+    """All that we need now because we need ``flight``."""
     with _needs_lock:
-        if _needs_any(flight, set(ours)):
+        needed = _all_needed([flight])
+        if not needed.isdisjoint(ours):
             raise recursion(flight.key)
         needs = ours[-1].needs
         needs[flight] = needs.get(flight, 0) + 1
+    return needed
+
+
+def is_needed_by(flights: Collection[Flight]) -> bool:
+    """Whether any of these needs, by way of others maybe, a flight that what runs here runs for."""
+    ours = _leading.get()
+    if not ours or not flights:
+        return False
+    with _needs_lock:
+        return not _all_needed(flights).isdisjoint(ours)
 
 
 def _forget_need(ours: tuple[Flight, ...], flight: Flight) -> None:
@@ -122,17 +138,16 @@ def _forget_need(ours: tuple[Flight, ...], flight: Flight) -> None:
             needs.pop(flight, None)
 
 
-def _needs_any(flight: Flight, ours: set[Flight]) -> bool:
+def _all_needed(flights: Collection[Flight]) -> set[Flight]:
+    """These, and all that they need."""
     seen: set[Flight] = set()
-    left = [flight]
+    left = list(flights)
     while left:
         each = left.pop()
-        if each in ours:
-            return True
         if each not in seen:
             seen.add(each)
             left.extend(each.needs)
-    return False
+    return seen
 
 
 def recursion(key: Key) -> RecursiveCallError:

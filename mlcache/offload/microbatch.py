@@ -1,9 +1,8 @@
 """Micro-batching: single requests, put together into batches while others are being computed.
 
-The rule is to conserve work: a request that finds a free slot is computed at once, by itself;
-only while all slots are busy do requests gather. Under light load nobody waits, and under
-heavy load batches grow by themselves (Crankshaw et al., "Clipper", NSDI 2017, has the idea of batches that
-adapt; here the load alone adapts them).
+The rule is to conserve work: a request that finds a free slot is computed at once, by itself; only while
+all slots are busy do requests gather. Under light load nobody waits, and under heavy load batches grow
+(Crankshaw et al., "Clipper", NSDI 2017, adapt their size; here the load alone does).
 """
 
 from __future__ import annotations
@@ -109,7 +108,12 @@ class MicroBatcher:
 
     def hurry(self, ticket: Ticket) -> None:
         """Have a request for which a batch waits computed by itself, as that batch may hold its slot."""
-        if not _inside.get() or not self.withdraw(ticket):
+        if _inside.get():
+            self.push(ticket)
+
+    def push(self, ticket: Ticket) -> None:
+        """Have a request computed by itself, beyond the slots, if it still waits."""
+        if not self.withdraw(ticket):
             return
         with self._lock:
             self._busy += 1
@@ -236,15 +240,17 @@ class LoopBatcher(MicroBatcher):
         self._unbegun: dict[object, list[Ticket]] = {}
         self.task: asyncio.Task[None] | None = None
 
-    def serve_elsewhere(self, first: list[Ticket] | None = None) -> None:
-        """Serve in a task."""
-        self._start(first)
+    def push(self, ticket: Ticket) -> None:
+        """Have a request computed by itself, beyond the slots; from any thread."""
+        if self.task is not None:
+            with suppress(RuntimeError):  # its loop is closed, and nobody waits there any more
+                self.task.get_loop().call_soon_threadsafe(super().push, ticket)
 
     def add(self, ticket: Ticket) -> bool:
         """Take a request, and have it computed; whether a task was started for that."""
         started = super().add(ticket)
         if started:
-            self._start()
+            self.serve_elsewhere()
         elif self._news is not None:
             self._news.set()
         return started
@@ -269,9 +275,10 @@ class LoopBatcher(MicroBatcher):
                     break
         finally:
             if self.release():
-                self._start()
+                self.serve_elsewhere()
 
-    def _start(self, first: list[Ticket] | None = None) -> None:
+    def serve_elsewhere(self, first: list[Ticket] | None = None) -> None:
+        """Serve in a task."""
         import asyncio
 
         slot = object()

@@ -42,6 +42,44 @@ def test_a_batch_may_ask_for_an_item_that_waits_for_its_slot(how: str) -> None:
         assert (first.result(20), second.result(20)) == (3, 2)
 
 
+@pytest.mark.parametrize("first", ["batch", "item"])
+def test_a_batch_may_wait_for_somebody_who_waits_for_its_slot(first: str) -> None:
+    began, may_ask, may_wait = threading.Event(), threading.Event(), threading.Event()
+
+    @ml_cache(backend=LRU, version="1", ignore=["may_ask", "batched"])
+    def between(number: int) -> Any:
+        assert may_ask.wait(20)
+        return batched.one(number)
+
+    @ml_cache(backend=LRU, batch="numbers", version="1", ignore=["began", "may_wait", "between"])
+    def batched(numbers: list[int]) -> list[int]:
+        if 0 not in numbers:
+            return [-number for number in numbers]
+        began.set()
+        assert may_wait.wait(20)
+        return [between(5) for _ in numbers]
+
+    def wait_until(condition: Any) -> None:
+        while not condition():
+            threading.Event().wait(0.001)
+
+    flights = between._actions.cache.flights._flights
+    with ThreadPoolExecutor(2) as threads:
+        leader = threads.submit(between, 5)
+        wait_until(lambda: flights)
+        batch = threads.submit(batched.one, 0)  # has the slot
+        wait_until(began.is_set)
+        if first == "batch":
+            may_wait.set()
+            wait_until(lambda: any(flight.waiters for flight in list(flights.values())))
+            may_ask.set()
+        else:
+            may_ask.set()
+            wait_until(lambda: waiting(batched))
+            may_wait.set()
+        assert (leader.result(20), batch.result(20)) == (-5, -5)
+
+
 async def test_a_batch_of_a_coroutine_function_may_do_so_too() -> None:
     began, go = asyncio.Event(), asyncio.Event()
 
