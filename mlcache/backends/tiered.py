@@ -69,7 +69,7 @@ class Tiers:
         return (nearest.find, nearest.touch) if isinstance(nearest, InMemory) else None
 
     def find(self, key: Key, **how: Any) -> Found | None:
-        """The first fresh entry, or else the last to be stale of those not dead; ``how``: as for ``finding``."""
+        """The first fresh entry, or else the last to be stale of those not dead; ``how``: see ``finding``."""
         return self._find_at_hand(key) if self.at_hand else run(self.finding(key, **how))
 
     def keep(self, key: Key, entry: Entry) -> bool:

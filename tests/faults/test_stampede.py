@@ -101,7 +101,8 @@ def test_one_cold_key_is_computed_once(
 def test_many_keys_at_once_are_computed_once_each(
     kind: str, callers: int, number: int, ships: list[Ship], order: Order
 ) -> None:
-    keys = min(1000, OPERATIONS // 64)
+    thousand = kind == "threads" and order.backend.startswith("disk")  # the quickest of the four
+    keys = 1000 if thousand else min(1000, OPERATIONS // 64)
     order = order._replace(kind=kind, callers=callers, keys=keys)
     order.gate.touch()
     set_out(ships[:number], order)
@@ -170,7 +171,7 @@ def test_a_stopped_leader_is_replaced_after_its_lease(doomed: Ship, ships: list[
     assert arrive(ships[:3]) == ["right"] * 3
     doomed.signal(signal.SIGCONT)
     assert doomed.said().answer == "right"
-    assert len(order.runs()) <= (4 if on_disk else 2)
+    assert len(order.runs()) <= (4 if on_disk else 2)  # beyond the limit each computes by itself
 
 
 def test_a_leader_that_raises_leaves_the_others_to_compute(
@@ -199,7 +200,7 @@ def test_a_cancelled_leader_leaves_another_process_to_compute(
     assert len(order.runs()) == 2
 
 
-def test_a_redis_that_is_restarted_in_the_middle_costs_a_second_computation_at_most(
+def test_a_redis_that_is_restarted_in_the_middle_costs_each_process_one_computation_at_most(
     ships: list[Ship], tmp_path: Path
 ) -> None:
     with Server() as own:
@@ -212,7 +213,8 @@ def test_a_redis_that_is_restarted_in_the_middle_costs_a_second_computation_at_m
         order.gate.touch()
         assert arrive(ships[:4]) == ["right"] * 4
         runs = len(order.runs())
-        assert runs <= 4  # who cannot ask whether others compute does so itself
+        processes = {process for process, _ in order.runs()}
+        assert len(processes) == runs  # who cannot ask whether others compute does so itself, once
         set_out(ships[:4], order)
         assert arrive(ships[:4]) == ["right"] * 4
         assert len(order.runs()) <= runs + 1  # the new server knew nothing of the answer
