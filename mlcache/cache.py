@@ -132,6 +132,7 @@ class Cache:
             stand_ins={name: keys.named(name, stand_in) for name, stand_in in options.stand_ins.items()},
         )
         self.digest: Digest = self.keying.compile_digest()
+        self.terms = msgspec.structs.replace(self.terms, digest=self.digest)
         computing = _computing(function, parameters, options.offload, self.settings, forced)
         self.offloads, self.invoke, self.apply = computing.offloads, computing.invoke, computing.apply
         self.compute, self.ship, self.workers = computing.compute, computing.ship, computing.workers

@@ -106,7 +106,9 @@ async def _by_now(found: Found) -> Found:
     return msgspec.structs.replace(found, at=await Now())
 
 
-async def lead(call: Call, terms: Terms, flight: Flight, *, after: float = -FOREVER) -> Outcome:
+async def lead(
+    call: Call, terms: Terms, flight: Flight, *, after: float = -FOREVER, unsure: bool = False
+) -> Outcome:
     """What the leader of a flight does; it ends the flight whatever happens.
 
     Args:
@@ -114,6 +116,7 @@ async def lead(call: Call, terms: Terms, flight: Flight, *, after: float = -FORE
         terms: of the function.
         flight: that we lead.
         after: an entry created later than this will do as well.
+        unsure: whether the caller has gone on, and may have changed the arguments.
     """
     try:
         lock: Lock | None = None
@@ -127,7 +130,7 @@ async def lead(call: Call, terms: Terms, flight: Flight, *, after: float = -FORE
             if found is not None and terms.is_fresh(found) and found.entry.created > after:
                 outcome = await _hit(call.key, found)
             else:
-                outcome = await compute(call, terms, flight, found)
+                outcome = await compute(call, terms, flight, found, unsure=unsure)
         finally:
             if lock is not None:
                 await Unlock(lock)
@@ -160,12 +163,16 @@ async def _enter(key: Key, terms: Terms, after: float) -> tuple[Lock | None, Fou
         raise
 
 
-async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = None) -> Outcome:
+async def compute(
+    call: Call, terms: Terms, flight: Flight, old: Found | None = None, *, unsure: bool = False
+) -> Outcome:
     """Call the function, and keep what it gives where it may be kept; ``old`` is served if it raises."""
     try:
         made: Made = await Compute(call, flight)
     except Exception as error:
         await Tell(Raised(call.key, bare(error)))
+        if unsure:
+            await _call_off_if_changed(call, terms)
         old = old and await _by_now(old)
         await keep_error(call.key, error, terms, flight, old)
         if old is not None and terms.outlives_errors(old):
@@ -178,6 +185,8 @@ async def compute(call: Call, terms: Terms, flight: Flight, old: Found | None = 
         size = entry.size
     finally:  # the function ran, even if the user's rules fail
         await Tell(Computed(call.key, made.cost, size))
+    if unsure:
+        await _call_off_if_changed(call, terms)
     outcome = Outcome(entry, Status.MISS)
     if flight.waiters and not objection and not flight.superseded:
         await Share(flight, outcome)  # whoever has it now may write what is to follow it
@@ -194,7 +203,16 @@ async def _renew(call: Call, terms: Terms, found: Found) -> None:
     """Have the entry computed anew in the background, unless somebody does so already."""
     flight, leading = await Join(call.key, later=True)
     if leading:
-        await Later(flight, lead(call, terms, flight, after=found.entry.created))
+        await Later(flight, lead(call, terms, flight, after=found.entry.created, unsure=True))
+
+
+async def _call_off_if_changed(call: Call, terms: Terms) -> None:
+    """Have those who wait for a renewal look again, if it was of other arguments than they have."""
+    if not terms.asks_for(call):
+        from concurrent.futures import CancelledError  # with all its logging, which few programs need
+
+        await Tell(NotKept(call.key, "its arguments were changed while it was computed anew"))
+        raise CancelledError
 
 
 async def bypass(call: Call) -> Outcome:

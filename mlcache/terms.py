@@ -10,6 +10,7 @@ import msgspec
 
 from mlcache import units
 from mlcache.backends.tiered import Found
+from mlcache.call import Call, Values
 from mlcache.entry import FOREVER, Expiry, Span, Verdict, judge
 from mlcache.flight.shared import WAIT
 from mlcache.sealing import Sealed
@@ -39,6 +40,7 @@ class Terms(msgspec.Struct, frozen=True):
         max_age: seconds after which an entry is too old for this caller, whatever its deadline.
         shared: whether a tier may have locks that processes share.
         wait: seconds to wait for another process that computes the same.
+        digest: of bound arguments.
     """
 
     expiry: Expiry
@@ -47,6 +49,14 @@ class Terms(msgspec.Struct, frozen=True):
     max_age: float = FOREVER
     shared: bool = False
     wait: float = WAIT
+    digest: Callable[[Values], bytes] | None = None
+
+    def asks_for(self, call: Call) -> bool:
+        """Whether the arguments of a call are still those that its key was made of."""
+        try:
+            return self.digest is None or self.digest(call.values) == call.key.digest
+        except Exception:  # noqa: BLE001 - what cannot be keyed any more is not what it was
+            return False
 
     def is_fresh(self, found: Found) -> bool:
         """Whether an entry is within its time, and this caller's."""

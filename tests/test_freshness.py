@@ -7,10 +7,12 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlcache import ConfigurationError, Expiry, ml_cache
@@ -546,6 +548,51 @@ def test_the_same_while_the_clock_goes_on(time: FakeClock, stale: float | None) 
     for times in made.values():
         assert 1 < len(times) <= 60 / 10 + 1
         assert all(after - before >= 10 for before, after in pairwise(times))
+
+
+@pytest.mark.parametrize("ending", ["an answer", "an error"])
+@pytest.mark.parametrize("kind", ["a function", "a coroutine function"])
+async def test_nothing_is_kept_of_a_renewal_whose_arguments_the_caller_has_changed(
+    time: FakeClock, kind: str, ending: str
+) -> None:
+    """A caller who was served a stale answer may fill the same buffer with the next frame at once."""
+    go = threading.Event()
+    go.set()
+    computed: list[float] = []
+
+    def total(x: Any) -> float:
+        assert go.wait(TIMEOUT)
+        computed.append(float(x.sum()))
+        if ending == "an error" and computed[-1] == 7:
+            raise ValueError("it takes no sevens")
+        return computed[-1]
+
+    async def total_later(x: Any) -> float:
+        return total(x)
+
+    async def settled() -> None:
+        while crew().busy or tasks:
+            await asyncio.sleep(0.001)
+
+    decorate = partial(ml_cache, ttl=Expiry(60, stale=1000, errors=30), version="1")
+    if kind == "a function":
+        compute: Any = decorate(total, ignore=["computed", "ending", "go"]).aio
+    else:
+        compute = decorate(total_later, ignore=["total"])
+    buffer = np.array([1.0])
+    assert await compute(buffer) == 1
+    time.advance(61)
+    if kind == "a function":
+        go.clear()
+    assert await compute(buffer) == 1  # it is stale, and computed anew behind
+    buffer[0] = 7
+    go.set()
+    await settled()
+    assert computed == [1, 7]
+    assert await compute(np.array([1.0])) == 1
+    await settled()
+    again = await compute.call_with_info(np.array([1.0]))
+    assert (again.value, again.status, computed) == (1, "hit", [1, 7, 1])
 
 
 def test_the_crew_refuses_what_does_not_fit_and_drops_what_waits_when_closed() -> None:
