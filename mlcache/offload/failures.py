@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -105,9 +106,11 @@ def _pack(error: BaseException, seen: set[int]) -> _Packed:
 
 
 def _is_for_the_worker(error: BaseException) -> bool:
-    from concurrent.futures import CancelledError  # that of asyncio is no Exception
-
-    return not isinstance(error, Exception) or isinstance(error, CancelledError)
+    futures: Any = sys.modules.get(
+        "concurrent.futures._base"
+    )  # not imported for this: no file may be left to open
+    cancels = futures is not None and isinstance(error, futures.CancelledError)  # asyncio's is no Exception
+    return cancels or not isinstance(error, Exception)
 
 
 def _pickled(error: BaseException) -> bytes:
