@@ -574,7 +574,7 @@ async def test_nothing_is_kept_of_a_renewal_whose_arguments_the_caller_has_chang
         while crew().busy or tasks:
             await asyncio.sleep(0.001)
 
-    decorate = partial(ml_cache, ttl=Expiry(60, stale=1000, errors=30), version="1")
+    decorate: Any = partial(ml_cache, ttl=Expiry(60, stale=1000, errors=30), version="1")
     if kind == "a function":
         compute: Any = decorate(total, ignore=["computed", "ending", "go"]).aio
     else:

@@ -96,7 +96,6 @@ class Row:
 
     def __init__(self, tiers: Tiers) -> None:
         self._tiers = tiers
-        self.put = tiers.keep
         self.delete = tiers.drop
         self.clear = tiers.clear
         self.keys = tiers.keys
@@ -105,6 +104,9 @@ class Row:
     def get(self, key: Key) -> Entry | None:
         found = self._tiers.find(key)
         return None if found is None else found.entry
+
+    def put(self, key: Key, entry: Entry) -> None:
+        self._tiers.keep(key, entry)
 
     def usage(self) -> Usage:
         return self._tiers.usage("")[1]

@@ -47,7 +47,7 @@ def test_an_answer_that_lies_there_is_not_late(tmp_path: Path) -> None:
     """However long the pool's thread was busy: with a slow handler of log records, for one."""
 
     class Slow(logging.Handler):
-        def emit(self, _: logging.LogRecord) -> None:
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - the signature of logging
             until(lambda: len(written.read_bytes()) == 8)
             threading.Event().wait(0.5)  # longer than either call may take
 
