@@ -187,6 +187,12 @@ def drop() -> None:
     _held.clear()
 
 
+def drop_slowly() -> None:
+    """So that another one that is submitted meanwhile goes to another worker."""
+    drop()
+    threading.Event().wait(0.02)
+
+
 def write_to(array: Array) -> None:
     array[0] = 1
 

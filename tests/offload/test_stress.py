@@ -144,7 +144,7 @@ def kill_by_chance(pool: Pool, chance: random.Random, over: threading.Event) -> 
         workers = [worker.pid for worker in pool.metrics().workers if worker.pid and is_ready(worker)]
         if workers:
             try:
-                os.kill(chance.choice(workers), chance.choice((signal.SIGKILL, signal.SIGTERM)))
+                os.kill(chance.choice(workers), chance.choice((signal.SIGKILL, signal.SIGUSR1)))
             except ProcessLookupError:
                 continue
 
@@ -161,7 +161,9 @@ def settled(pool: Pool) -> None:
     desk = supervisor.desk
 
     def is_free() -> bool:
-        pool.submit(tasks.drop).exception(20)
+        # One for each worker at a time: else always the same one would get it.
+        for future in [pool.submit(tasks.drop_slowly) for _ in range(len(desk.members))]:
+            future.exception(20)
         pinned = any(member.pinned for member in desk.members.values())
         whole = all(holes == [(0, segment.size)] for segment, holes in desk.arena._free.items())
         return not pinned and whole and not desk.arena._alone
