@@ -93,7 +93,7 @@ async def _follow(key: Key, terms: Terms, flight: Flight, old: Found | None) -> 
     except MlcacheError:
         raise
     except Exception:
-        if old is None or not terms.outlives_errors(old := await _by_now(old)):
+        if old is None or not terms.outlives_errors(old := await by_now(old)):
             raise
         return await _hit(key, old)
     if outcome is None or not terms.accepts(outcome, asked):
@@ -101,7 +101,7 @@ async def _follow(key: Key, terms: Terms, flight: Flight, old: Found | None) -> 
     return msgspec.structs.replace(outcome, status=Status.COALESCED)
 
 
-async def _by_now(found: Found) -> Found:
+async def by_now(found: Found) -> Found:
     """``found``, as it is to be judged after something took its time."""
     return msgspec.structs.replace(found, at=await Now())
 
@@ -173,7 +173,7 @@ async def compute(
         await Tell(Raised(call.key, bare(error)))
         if unsure:
             await _call_off_if_changed(call, terms)
-        old = old and await _by_now(old)
+        old = old and await by_now(old)
         await keep_error(call.key, error, terms, flight, old)
         if old is not None and terms.outlives_errors(old):
             return await _hit(call.key, old)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from mlcache.backends.protocol import Backend
 from mlcache.backends.shared_lock import SharedLock
 from mlcache.backends.tiered import Found, Tiers
 from mlcache.backends.walk import Ask, OnFailure, tell_nobody
-from mlcache.entry import Entry, Key, Verdict, judge
+from mlcache.entry import FOREVER, Entry, Key, Verdict, judge
 from mlcache.errors import BackendError
 
 Written = tuple[Key, Entry]
@@ -58,15 +58,30 @@ def _outcome(ask: Any, args: tuple[Any, ...]) -> Any:
 class ManyTiers(Tiers):
     """``Tiers`` that are asked for many keys at once, each tier in one go."""
 
-    async def finding_many(self, keys: Sequence[Key], *, again: bool = False) -> list[Found | None]:
+    async def finding_many(
+        self,
+        keys: Sequence[Key],
+        *,
+        again: bool = False,
+        after: Sequence[float] = (),
+        max_age: float = FOREVER,
+    ) -> list[Found | None]:
         """By key, what ``finding`` gives.
 
         Args:
             keys: to look up.
             again: whether the same call has looked just now, and what failed was told then.
+            after: by key, as for ``finding``; with none, entries made at any time will do.
+            max_age: as for ``finding``.
         """
+        after = after or [-FOREVER] * len(keys)
         if len(keys) == 1:
-            return [await self.finding(keys[0], again=again)]
+            return [await self.finding(keys[0], again=again, after=after[0], max_age=max_age)]
+
+        def is_fresh(place: int, entry: Entry) -> bool:
+            young = entry.created > after[place] and now - entry.created <= max_age
+            return young and now < entry.fresh_until
+
         now, mark = clock.now(), self._recent.mark
         tell = tell_nobody if again else self._on_failure
         best: list[Found | None] = [None] * len(keys)
@@ -74,7 +89,7 @@ class ManyTiers(Tiers):
         for tier, backend in enumerate(self.backends):
             wanted = [keys[place] for place in places] if tier else keys
             entries = await _get_many(backend, wanted, tell)
-            fresh, places = self._sort(zip(places, entries, strict=True), best, backend.name, now)
+            fresh, places = self._sort(zip(places, entries, strict=True), best, backend.name, now, is_fresh)
             if tier and fresh:
                 await self._promote_many([(keys[place], entry) for place, entry in fresh], tier, mark)
             if not places:
@@ -82,7 +97,12 @@ class ManyTiers(Tiers):
         return best
 
     def _sort(
-        self, entries: Iterable[tuple[int, Entry | None]], best: list[Found | None], tier: str, now: float
+        self,
+        entries: Iterable[tuple[int, Entry | None]],
+        best: list[Found | None],
+        tier: str,
+        now: float,
+        is_fresh: Callable[[int, Entry], bool],
     ) -> tuple[list[tuple[int, Entry]], list[int]]:
         """Note in ``best`` what was found; what of it was fresh, and the places where nothing fresh was."""
         fresh: list[tuple[int, Entry]] = []
@@ -92,14 +112,14 @@ class ManyTiers(Tiers):
             if entry is None:
                 left.append(place)
                 continue
-            if now < entry.fresh_until:
+            if is_fresh(place, entry):
                 best[place] = Found(entry, tier, now)
                 fresh.append((place, entry))
                 continue
             left.append(place)
             before = best[place]
             later = before is None or before.entry.fresh_until < entry.fresh_until
-            if later and judge(entry, now) is Verdict.STALE:
+            if later and judge(entry, now) is not Verdict.DEAD:
                 best[place] = Found(entry, tier, now)
         return fresh, left
 

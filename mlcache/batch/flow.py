@@ -30,7 +30,8 @@ from mlcache.entry import FOREVER
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Coalesced, Event, Hit, Stale
 from mlcache.flight import Flight
-from mlcache.steps import Draw, Later, Lead, Outcome, Status, Wait
+from mlcache.flow import by_now
+from mlcache.steps import Draw, Later, Lead, Now, Outcome, Status, Wait
 from mlcache.terms import Use
 
 Outcomes = dict[int, Outcome]
@@ -62,19 +63,39 @@ async def answer(
         boarding: how the item is computed, if it is a single one; None: here and now.
         looked: what was found by item, where they have been looked up already.
     """
-    outcomes, missing = await _look(order, plan, looked or await FindMany(order.keys), boarding)
+    found = looked or await FindMany(order.keys)
+    outcomes, missing = await _look(order, plan, found, boarding)
     plan.advance(len(outcomes))
-    failed: Counter[int] = Counter()
+    call = _Asking(order, plan, found, outcomes, Counter())
     while missing:
-        joined = await _join(order, missing, failed, offered=False if boarding else None)
+        joined = await _join(call, missing, offered=False if boarding else None)
         led = [Seat(number, flight) for number, (flight, ours) in joined.items() if ours]
+        followed = {number: flight for number, (flight, ours) in joined.items() if not ours}
+        asked: float = await Now() if followed else 0.0
         if led:
             outcomes |= await (boarding.take_off(led[0]) if boarding else _take_off(order, plan, led))
-        followed = {number: flight for number, (flight, ours) in joined.items() if not ours}
         missing = [seat.number for seat in led if seat.number not in outcomes]
         if followed:
-            missing += await _follow(order, plan, followed, outcomes, failed)
+            missing += await _follow(call, followed, asked)
     return [outcomes[number] for number in range(len(order.keys))]
+
+
+class _Asking(msgspec.Struct, frozen=True, eq=False):
+    """What is known of the items of one call.
+
+    Args:
+        order: what is asked for.
+        plan: how it is to be computed.
+        found: by number, what was kept.
+        outcomes: those that there are.
+        failed: by number, in how many batches of others, with items of theirs.
+    """
+
+    order: Order
+    plan: Plan
+    found: Sequence[Found | None]
+    outcomes: Outcomes
+    failed: Counter[int]
 
 
 async def _look(
@@ -121,7 +142,7 @@ async def _take_off(order: Order, plan: Plan, led: list[Seat]) -> Outcomes:
 
 
 async def _join(
-    order: Order, missing: Sequence[int], failed: Counter[int], *, offered: bool | None
+    call: _Asking, missing: Sequence[int], *, offered: bool | None
 ) -> dict[int, tuple[Flight, bool]]:
     """By number of the item, its flight and whether we lead it.
 
@@ -129,43 +150,58 @@ async def _join(
     """
     joined: dict[int, tuple[Flight, bool]] = {}
     for anew in (False, True):
-        numbers = [number for number in missing if (failed[number] > 1) is anew]
+        numbers = [number for number in missing if (call.failed[number] > 1) is anew]
         if numbers:
-            keys = [order.keys[number] for number in numbers]
+            keys = [call.order.keys[number] for number in numbers]
             joined.update(zip(numbers, await JoinMany(keys, anew=anew, offered=offered), strict=True))
     return joined
 
 
-async def _follow(
-    order: Order, plan: Plan, followed: dict[int, Flight], outcomes: Outcomes, failed: Counter[int]
-) -> list[int]:
+async def _follow(call: _Asking, followed: dict[int, Flight], asked: float) -> list[int]:
     """Wait for what others compute; the numbers of the items that we have to see to ourselves.
 
-    An error that may be about an item of somebody else's batch is only counted, in ``failed``.
+    Those are what others gave up, or had found and was too old when this caller asked, or what failed with
+    items that are not ours.
     """
     again: list[int] = []
     events: list[Event] = []
     for number, flight in followed.items():
-        try:
-            outcome: Outcome | None = await Wait(flight)
-        except RecursiveCallError:
-            if flight.landed:
-                raise
-            raise recursion(flight.key) from None
-        except Exception:
-            if flight.suspects.issubset(order.keys):
-                raise
-            failed[number] += 1
-            outcome = None
-        events.append(Coalesced(order.keys[number]))
+        events.append(Coalesced(flight.key))
+        outcome = await _landing(call, number, flight, asked, events)
         if outcome is None:
             again.append(number)
         else:
-            outcomes[number] = msgspec.structs.replace(outcome, status=Status.COALESCED)
-            plan.advance(1)
-    if events:
-        await TellMany(events)
+            call.outcomes[number] = outcome
+            call.plan.advance(1)
+    await TellMany(events)
     return again
+
+
+async def _landing(
+    call: _Asking, number: int, flight: Flight, asked: float, events: list[Event]
+) -> Outcome | None:
+    """What a flight that somebody else leads comes to for this caller; None if he has to see to it himself.
+
+    If it fails, what we have found may do for us, though it was too old for the one who leads.
+    """
+    terms = call.plan.terms
+    try:
+        outcome: Outcome | None = await Wait(flight)
+    except RecursiveCallError:
+        if flight.landed:
+            raise
+        raise recursion(flight.key) from None
+    except Exception:
+        if not flight.suspects.issubset(call.order.keys):
+            call.failed[number] += 1
+            return None
+        old = call.found[number]
+        if old is None or not terms.outlives_errors(old := await by_now(old)):
+            raise
+        return served(call.order, number, old, events)
+    if outcome is None or not terms.accepts(outcome, asked):
+        return None
+    return msgspec.structs.replace(outcome, status=Status.COALESCED)
 
 
 async def _renew(order: Order, plan: Plan, aging: dict[int, float], boarding: Boarding | None) -> None:

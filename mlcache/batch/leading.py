@@ -34,6 +34,7 @@ from mlcache.events import Raised
 from mlcache.flight import Flight
 from mlcache.flight.carried import bare
 from mlcache.flight.shared import pauses
+from mlcache.flow import by_now
 from mlcache.keeping import keep_error
 from mlcache.steps import Compute, Made
 
@@ -215,7 +216,9 @@ async def _look_again(order: Order, plan: Plan, seats: list[Seat], leg: _Leg) ->
     """Land those that are kept by now, which somebody else has computed meanwhile; the others."""
     if not seats or seats[0].after == FOREVER:
         return seats
-    everything: list[Found | None] = await FindMany([order.keys[seat.number] for seat in seats], again=True)
+    keys, after = [order.keys[seat.number] for seat in seats], [seat.after for seat in seats]
+    look = FindMany(keys, again=True, after=after, max_age=plan.terms.max_age)
+    everything: list[Found | None] = await look
     left: list[Seat] = []
     there: list[tuple[Seat, Found]] = []
     for seat, found in zip(seats, everything, strict=True):
@@ -235,12 +238,8 @@ async def _fail(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, error: E
     Raises:
         Exception: the error, where the plan does not isolate bad items.
     """
-    expiry = plan.terms.expiry
-    old = [
-        (seat, found)
-        for seat in chunk
-        if (found := seat.old) is not None and expiry.is_served_on_error(found.entry, found.at)
-    ]
+    kept = [(seat, await by_now(seat.old)) for seat in chunk if seat.old is not None]
+    old = [(seat, found) for seat, found in kept if plan.terms.outlives_errors(found)]
     if plan.isolate and len(chunk) > max(len(old), 1):
         await _one_by_one(order, plan, chunk, leg, error)
         return

@@ -15,7 +15,7 @@ from mlcache.backends.walk import run, run_suspending
 from mlcache.call import Call
 from mlcache.computing import Shipped
 from mlcache.drive import ACTIONS, AWAITED, Parts
-from mlcache.entry import Entry, Key
+from mlcache.entry import FOREVER, Entry, Key
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Event
 from mlcache.flight import Flight, keys_computed_here, together
@@ -29,10 +29,14 @@ class FindMany(Step, frozen=True, eq=False):
     Args:
         keys: to look up.
         again: whether the flow has done so just now, so that what fails need not be told once more.
+        after: by key, what was made then or before is sought only where there is nothing younger; none: any.
+        max_age: as above, of what is older than so many seconds.
     """
 
     keys: Sequence[Key]
     again: bool = False
+    after: Sequence[float] = ()
+    max_age: float = FOREVER
 
 
 class KeepMany(Step, frozen=True, eq=False):
@@ -236,7 +240,8 @@ def _tell(step: TellMany, parts: Parts) -> None:
 
 
 def _find(step: FindMany, parts: Parts) -> Coroutine[Any, Any, list[Found | None]]:
-    return _store(parts).finding_many(step.keys, again=step.again)
+    how: dict[str, Any] = {"again": step.again, "after": step.after, "max_age": step.max_age}
+    return _store(parts).finding_many(step.keys, **how)
 
 
 ACTIONS.update(

@@ -14,7 +14,7 @@ from mlcache.backends.many import ManyTiers
 from mlcache.backends.memory import Lru
 from mlcache.backends.tiered import Tiers
 from mlcache.backends.walk import run, run_suspending
-from mlcache.entry import Entry, Key
+from mlcache.entry import FOREVER, Entry, Key
 from mlcache.testing import FakeClock
 from mlcache.testing.backends import key
 
@@ -149,6 +149,28 @@ def test_who_wants_a_younger_one_finds_it_farther_off() -> None:
             kept = near.get(KEY)
             assert kept is not None
             assert kept.value == "young"
+
+
+def test_who_wants_younger_ones_of_many_finds_them_farther_off() -> None:
+    with FakeClock() as time:
+        _, stores = row()
+        near, far = stores
+        tiers = ManyTiers(stores, fail)
+        keys = [key(number) for number in range(3)]
+        for each in keys:
+            near.put(each, entry("old"))
+        time.advance(10)
+        far.put(keys[0], entry("young"))
+        before = time.now() - 10
+        wanted: list[dict[str, Any]] = [{"max_age": 9}, {"after": [before, before, -FOREVER]}]
+        for how in wanted:
+            found = run(tiers.finding_many(keys, **how))
+            assert [(each.entry.value, each.tier) for each in found if each] == [
+                ("young", "tier 1"),
+                ("old", "tier 0"),
+                ("old", "tier 0"),
+            ]
+            near.put(keys[0], Entry("old", before, time.now() + 90))
 
 
 def test_all_tiers_are_written_and_emptied() -> None:

@@ -8,6 +8,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -451,6 +452,42 @@ def test_a_caller_may_want_fresher_answers(clock: FakeClock) -> None:
     clock.advance(50)
     assert upper.cached.fresh(max_age=60)(["a", "b"]) == ["A", "B"]
     assert upper.calls == [["a"], ["b"], ["a"]]
+
+
+def test_who_wants_fresher_answers_gets_no_older_one_if_computing_fails(clock: FakeClock) -> None:
+    broken: list[bool] = []
+
+    @ml_cache(backend=LRU, batch="texts", ttl=Expiry(10, stale_if_error="1h"), ignore=["broken"])
+    def upper(texts: list[str]) -> list[str]:
+        if broken:
+            raise ValueError("broken")
+        return [text.upper() for text in texts]
+
+    upper(["a", "b"])
+    broken.append(True)
+    clock.advance(60)
+    with pytest.raises(ValueError, match="broken"):
+        upper.fresh(max_age=30)(["a", "b"])
+    assert upper.fresh(max_age=90)(["a", "b"]) == upper(["a", "b"]) == ["A", "B"]
+
+
+def test_who_wants_a_fresher_answer_finds_that_of_another_process(clock: FakeClock, tmp_path: Path) -> None:
+    calls: list[list[str]] = []
+
+    def cached(backend: str) -> Any:
+        @ml_cache(backend=backend, batch="texts", name="upper", version="1", ignore=["calls"])
+        def upper(texts: list[str]) -> list[str]:
+            calls.append(texts)
+            return [text.upper() for text in texts]
+
+        return upper
+
+    here, there = cached(f"{LRU}, disk://{tmp_path}"), cached(f"disk://{tmp_path}")
+    here(["a", "b"])
+    clock.advance(60)
+    there.refresh(["a"])
+    assert here.fresh(max_age=30)(["a", "b"]) == ["A", "B"]
+    assert calls == [["a", "b"], ["a"], ["b"]]
 
 
 # What can be asked beside
