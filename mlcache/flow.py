@@ -107,7 +107,7 @@ async def by_now(found: Found) -> Found:
 
 
 async def lead(
-    call: Call, terms: Terms, flight: Flight, *, after: float = -FOREVER, unsure: bool = False
+    call: Call, terms: Terms, flight: Flight, *, after: float = -FOREVER, aside: bool = False
 ) -> Outcome:
     """What the leader of a flight does; it ends the flight whatever happens.
 
@@ -116,21 +116,22 @@ async def lead(
         terms: of the function.
         flight: that we lead.
         after: an entry created later than this will do as well.
-        unsure: whether the caller has gone on, and may have changed the arguments.
+        aside: whether the caller has gone on: he may have changed the arguments, and nobody need wait for a
+            process that computes the same.
     """
     try:
         lock: Lock | None = None
         found: Found | None = None
         if after != FOREVER:  # else it is to be computed whatever there is
             if terms.shared:
-                lock, found = await _enter(call.key, terms, after)
+                lock, found = await _enter(call.key, terms, after, aside=aside)
             else:
                 found = await Find(call.key, again=True)  # somebody may have landed since we looked
         try:
             if found is not None and terms.is_fresh(found) and found.entry.created > after:
                 outcome = await _hit(call.key, found)
             else:
-                outcome = await compute(call, terms, flight, found, unsure=unsure)
+                outcome = await compute(call, terms, flight, found, aside=aside)
         finally:
             if lock is not None:
                 await Unlock(lock)
@@ -141,10 +142,12 @@ async def lead(
     return outcome
 
 
-async def _enter(key: Key, terms: Terms, after: float) -> tuple[Lock | None, Found | None]:
+async def _enter(key: Key, terms: Terms, after: float, *, aside: bool) -> tuple[Lock | None, Found | None]:
     """The lock that processes share, if we hold it, and what was found once we did or gave up."""
     lock: Lock | None = await GetLock(key)
     if lock is not None and not await TryLock(lock):
+        if aside:
+            raise _called_off()
         for pause in pauses(terms.wait):
             await Pause(pause)
             if await TryLock(lock):
@@ -164,14 +167,14 @@ async def _enter(key: Key, terms: Terms, after: float) -> tuple[Lock | None, Fou
 
 
 async def compute(
-    call: Call, terms: Terms, flight: Flight, old: Found | None = None, *, unsure: bool = False
+    call: Call, terms: Terms, flight: Flight, old: Found | None = None, *, aside: bool = False
 ) -> Outcome:
     """Call the function, and keep what it gives where it may be kept; ``old`` is served if it raises."""
     try:
         made: Made = await Compute(call, flight)
     except Exception as error:
         await Tell(Raised(call.key, bare(error)))
-        if unsure:
+        if aside:
             await _call_off_if_changed(call, terms)
         old = old and await by_now(old)
         await keep_error(call.key, error, terms, flight, old)
@@ -185,7 +188,7 @@ async def compute(
         size = entry.size
     finally:  # the function ran, even if the user's rules fail
         await Tell(Computed(call.key, made.cost, size))
-    if unsure:
+    if aside:
         await _call_off_if_changed(call, terms)
     outcome = Outcome(entry, Status.MISS)
     if flight.waiters and not objection and not flight.superseded:
@@ -203,16 +206,21 @@ async def _renew(call: Call, terms: Terms, found: Found) -> None:
     """Have the entry computed anew in the background, unless somebody does so already."""
     flight, leading = await Join(call.key, later=True)
     if leading:
-        await Later(flight, lead(call, terms, flight, after=found.entry.created, unsure=True))
+        await Later(flight, lead(call, terms, flight, after=found.entry.created, aside=True))
 
 
 async def _call_off_if_changed(call: Call, terms: Terms) -> None:
-    """Have those who wait for a renewal look again, if it was of other arguments than they have."""
+    """Call a renewal off if it was of other arguments than those who wait for it have."""
     if not terms.asks_for(call):
-        from concurrent.futures import CancelledError  # with all its logging, which few programs need
-
         await Tell(NotKept(call.key, "its arguments were changed while it was computed anew"))
-        raise CancelledError
+        raise _called_off()
+
+
+def _called_off() -> Exception:
+    """What a renewal raises to end with nothing; those who wait for it, if any, look again."""
+    from concurrent.futures import CancelledError  # with all its logging, which few programs need
+
+    return CancelledError()
 
 
 async def bypass(call: Call) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 
 from mlcache import by_hand, flow, keeping
@@ -14,6 +15,7 @@ from mlcache.entry import FOREVER, Entry, Expiry, Failure, Key
 from mlcache.errors import BackendError, RecursiveCallError
 from mlcache.events import Bypassed, Coalesced, Computed, Event, Hit, NotKept, Raised, Stale
 from mlcache.flight import Flight
+from mlcache.flight.carried import is_cancellation
 from mlcache.sealing import Sealed, refer, seal
 from mlcache.steps import (
     Compute,
@@ -727,6 +729,18 @@ def test_a_lock_that_stays_taken_is_waited_for_no_longer_than_agreed() -> None:
     play.next(Keep)
     play.next(Land)
     assert play.result().entry.value == "made"
+
+
+def test_a_renewal_gives_up_at_once_where_another_process_holds_the_lock() -> None:
+    flight = Flight(KEY)
+    play = Play(flow.answer(CALL, msgspec.structs.replace(SERVES_STALE, shared=True)))
+    play.next(Find, STALE)
+    play.next(Join, (flight, True))
+    renewal = Play(play.next(Later).flow)
+    renewal.next(GetLock, LOCK)
+    renewal.next(TryLock, reply=False)
+    land = renewal.next(Land)
+    assert (land.flight, land.outcome, is_cancellation(land.error)) == (flight, None, True)
 
 
 def test_an_error_lets_go_of_the_lock() -> None:

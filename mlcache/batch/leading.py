@@ -88,7 +88,7 @@ class _Begun(msgspec.Struct, frozen=True, eq=False):
 
 
 async def _lead(order: Order, plan: Plan, seats: Sequence[Seat], leg: _Leg) -> None:
-    elsewhere = await _lead_chunks(order, plan, seats, leg)
+    elsewhere = await _call_off(await _lead_chunks(order, plan, seats, leg))
     watch = Watch()
     for pause in pauses(plan.terms.wait):
         if not elsewhere:
@@ -97,6 +97,14 @@ async def _lead(order: Order, plan: Plan, seats: Sequence[Seat], leg: _Leg) -> N
         elsewhere = await _lead_chunks(order, plan, await _look_again(order, plan, elsewhere, leg), leg)
     for chunk in chunks(order, plan, elsewhere):
         await _compute(order, plan, chunk, leg)
+
+
+async def _call_off(elsewhere: list[Seat]) -> list[Seat]:
+    """Let who renews what another process computes not wait for that; the seats of the others."""
+    renewals = [seat.flight for seat in elsewhere if seat.renews]
+    if renewals:
+        await LandMany([(flight, None) for flight in renewals])
+    return [seat for seat in elsewhere if not seat.renews]
 
 
 async def _lead_chunks(order: Order, plan: Plan, seats: Sequence[Seat], leg: _Leg) -> list[Seat]:

@@ -67,9 +67,14 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
     left: Callable[[], bool] = _never
 
     @property
+    def renews(self) -> bool:
+        """Whether it is computed anew in the background, as its caller was served what there is."""
+        return -FOREVER < self.after < FOREVER
+
+    @property
     def is_unsure(self) -> bool:
         """Whether the caller has gone on, and may have changed the item: where it is renewed, he has."""
-        return -FOREVER < self.after < FOREVER or self.left()
+        return self.renews or self.left()
 
 
 def flights_of(seats: Sequence[Seat]) -> list[Flight]:

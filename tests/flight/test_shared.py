@@ -6,6 +6,7 @@ import asyncio
 import errno
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from mlcache import Expiry, MlcacheWarning, ml_cache
+from mlcache import Expiry, MlcacheWarning, drive, ml_cache
+from mlcache.backends.disk import Disk
 from mlcache.backends.filelocks import KeyLock, supersede
 from mlcache.backends.memory import Lru
 from mlcache.crew import crew
@@ -149,6 +151,71 @@ def test_what_one_process_renews_the_others_find_behind_their_memory(
             while crew().busy:
                 threading.Event().wait(0.001)
         assert len(runs) == 2
+
+
+def settle(*functions: Any) -> None:
+    """Wait until nothing of these functions is being computed."""
+    while any(len(each._actions.cache.flights) for each in functions):
+        threading.Event().wait(0.001)
+
+
+@pytest.mark.parametrize("way", ["plain", "aio", "batch", "one"])
+def test_who_renews_in_the_background_waits_for_no_other_process(tmp_path: Path, way: str) -> None:
+    runs: list[Any] = []
+
+    @ml_cache(ttl=Expiry(60, stale=60), backend=f"disk://{tmp_path}", ignore="runs")
+    def single(x: int) -> int:
+        runs.append(x)
+        return x * len(runs)
+
+    @ml_cache(ttl=Expiry(60, stale=60), backend=f"disk://{tmp_path}", ignore="runs", batch="xs")
+    def many(xs: list[int]) -> list[int]:
+        runs.append(xs)
+        return [x * len(runs) for x in xs]
+
+    ways: dict[str, Callable[[], object]] = {
+        "plain": lambda: single(1),
+        "aio": lambda: asyncio.run(single.aio(1)),
+        "batch": lambda: many([1])[0],
+        "one": lambda: many.one(1),
+    }
+    items: Any = many.cache_key([1])
+    with FakeClock() as time:
+        assert ways[way]() == 1
+        time.advance(61)
+        elsewhere = [Disk(tmp_path, max_bytes=2**20).lock(key) for key in (single.cache_key(1), *items)]
+        assert all(lock.acquire() for lock in elsewhere)
+        for _ in range(2):
+            assert ways[way]() == 1
+            settle(single, many)
+        assert len(runs) == 1
+        for lock in elsewhere:
+            lock.release()
+        assert ways[way]() == 1
+        settle(single, many)
+        assert ways[way]() == 2
+
+
+async def test_nor_does_a_task_that_renews(tmp_path: Path) -> None:
+    runs: list[int] = []
+
+    @ml_cache(ttl=Expiry(60, stale=60), backend=f"disk://{tmp_path}", ignore="runs")
+    async def compute(x: int) -> int:
+        runs.append(x)
+        return len(runs)
+
+    with FakeClock() as time:
+        assert await compute(1) == 1
+        time.advance(61)
+        elsewhere = Disk(tmp_path, max_bytes=2**20).lock(await compute.cache_key(1))
+        assert elsewhere.acquire()
+        assert await compute(1) == 1
+        await asyncio.wait(drive._renewals)
+        assert len(runs) == 1
+        elsewhere.release()
+        assert await compute(1) == 1
+        await asyncio.wait(drive._renewals)
+        assert await compute(1) == 2
 
 
 def test_a_lock_whose_file_was_taken_leaves_that_of_the_next_holder(tmp_path: Path) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from mlcache import open_backend
+from mlcache import Expiry, ml_cache, open_backend
 from mlcache.backends.redis import lease as leasing
 from mlcache.backends.redis.bell import Bell
 from mlcache.backends.redis.lease import LEASE
 from mlcache.backends.redis.store import Redis
 from mlcache.entry import Key
+from mlcache.testing import FakeClock
 from tests.redis.servers import Server
 
 KEY = Key("app.f@1", b"1" * 16)
@@ -117,6 +119,38 @@ async def test_who_lets_go_hears_that_it_was_taken_away(store: Redis, holders: i
         assert await other.release_async() is False
         assert other.release() is False
     assert store.send([("DBSIZE",)]) == [0], "nothing is left"
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+async def test_who_renews_in_the_background_does_not_wait_for_it(store: Redis, *, suspends: bool) -> None:
+    runs: list[int] = []
+
+    def compute(x: int) -> int:
+        runs.append(x)
+        return len(runs)
+
+    async def compute_suspending(x: int) -> int:
+        return compute(x)
+
+    options: Any = {"ttl": Expiry(60, stale=60), "backend": store, "name": "lease.renewed", "version": None}
+    cached: Any = ml_cache(**options)(compute_suspending if suspends else compute)
+    cached = cached if suspends else cached.aio
+
+    async def asked() -> Any:
+        result = await cached(1)
+        while len(cached._actions.cache.flights):
+            await asyncio.sleep(0.001)
+        return result
+
+    with FakeClock(time.time()) as now:
+        assert await asked() == 1
+        now.advance(61)
+        elsewhere = store.lock(await cached.cache_key(1))
+        assert elsewhere.acquire()
+        assert [await asked(), await asked()] == [1, 1]
+        assert len(runs) == 1
+        elsewhere.release()
+        assert [await asked(), await asked()] == [1, 2]
 
 
 def hearts() -> set[threading.Thread]:
