@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
-from numbers import Real
+from numbers import Integral, Real
+from typing import Any
 
 from mlcache.errors import ConfigurationError
 
@@ -49,8 +50,15 @@ def read_seconds(value: object) -> float | None:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, Real) and not isinstance(value, bool):  # numpy's numbers too
-        return float(value)
+        return _as_float(value)
     return _text_seconds(value.strip().lower()) if isinstance(value, str) else None
+
+
+def _as_float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number beyond all floats
+        return math.inf if number > 0 else -math.inf
 
 
 def _text_seconds(text: str) -> float | None:
@@ -72,16 +80,22 @@ def size(value: int | str, *, what: str) -> int:
     Raises:
         ConfigurationError: it is no size, or not above zero.
     """
-    number = value if isinstance(value, int) and not isinstance(value, bool) else None
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
     if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip().lower())
-        if match and match[2] in _BYTES:
-            number = int(float(match[1]) * _BYTES[match[2]])
+        number = _text_size(value.strip().lower())
     if number is None or number <= 0:
         raise ConfigurationError(
             f"{what} is {value!r}: give a number of bytes above zero, such as 1048576, '512MiB' or '10GB'"
         )
     return number
+
+
+def _text_size(text: str) -> int | None:
+    match = _SIZE.fullmatch(text)
+    if match is None or match[2] not in _BYTES:
+        return None
+    number = float(match[1]) * _BYTES[match[2]]
+    return None if math.isinf(number) else int(number)
 
 
 def show_size(number: float) -> str:

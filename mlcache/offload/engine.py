@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import timedelta
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, cast
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
 
 import msgspec
 
 from mlcache import units
 from mlcache.errors import ConfigurationError
+from mlcache.offload.checks import count
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
 Duration: TypeAlias = float | str | timedelta
+
+
+_NO_LIMIT = "None sets no other limit"
 
 
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,13 +49,12 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("timeout", "deadline"):
             given = getattr(self, name)
             if given is not None:
-                msgspec.structs.force_setattr(self, name, _seconds(name, given))
-        if not _is_number(self.priority) or math.isnan(self.priority):
+                msgspec.structs.force_setattr(self, name, units.seconds(given, what=name, instead=_NO_LIMIT))
+        if not _is_number(self.priority) or self.priority != self.priority:  # NaN
             raise ConfigurationError(f"priority is {self.priority!r}: give a number, such as 1")
         if not isinstance(self.retry, bool):
             raise ConfigurationError(f"retry is {self.retry!r}: give True or False")
-        if not isinstance(self.items, Integral) or isinstance(self.items, bool) or self.items < 1:
-            raise ConfigurationError(f"items is {self.items!r}: give a whole number above zero")
+        count(self.items, "items")
 
 
 def check_options(options: object) -> None:
@@ -63,14 +65,6 @@ def check_options(options: object) -> None:
     """
     if not isinstance(options, CallOptions):
         raise ConfigurationError(f"options is {options!r}: give CallOptions(timeout=..., retry=..., ...)")
-
-
-def _seconds(name: str, value: object) -> float:
-    if not isinstance(value, Real | str | timedelta) or isinstance(value, bool):
-        raise ConfigurationError(
-            f"{name} is {value!r}: give seconds, such as 1.5, or text, such as '30s', or None"
-        )
-    return units.seconds(cast("Duration", value), what=name)
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -99,6 +93,6 @@ class Engine(Protocol):
         """
         ...
 
-    def close(self, timeout: float | None = None) -> None:
-        """Take no more calls, and answer those that were taken: after ``timeout`` seconds with an error."""
+    def close(self, timeout: Duration | None = None) -> None:
+        """Take no more calls, and answer those that were taken: after ``timeout`` with an error."""
         ...

@@ -18,7 +18,8 @@ from typing import Any
 from mlcache import clock
 from mlcache.errors import ConfigurationError
 from mlcache.offload import failures, functions
-from mlcache.offload.engine import CallOptions
+from mlcache.offload.checks import factories
+from mlcache.offload.engine import CallOptions, Duration
 from mlcache.offload.inline import Factories, Function, Inline, refuse_options
 
 Answer = tuple[bool, Any, float]
@@ -73,13 +74,15 @@ class ExecutorEngine:
             process of the executor.
 
     Raises:
-        ConfigurationError: it is Dask's, and would answer two equal calls with one.
+        ConfigurationError: it is no executor, or it is Dask's, and would answer two equal calls with one.
     """
 
     def __init__(self, executor: Executor, resources: Factories | None = None) -> None:
+        if not callable(getattr(executor, "submit", None)):
+            raise ConfigurationError(f"executor is {executor!r}: give a concurrent.futures.Executor")
         _check_dask(executor)
         self._executor = executor
-        self.resources: Factories = dict(resources or {})
+        self.resources: Factories = factories(resources)
         self._inline = Inline(self.resources)
         self._shares_process = _is_of_threads(executor)
 
@@ -128,7 +131,7 @@ class ExecutorEngine:
         refuse_options(f"a {type(self._executor).__qualname__}", options)
         return self
 
-    def close(self, timeout: float | None = None) -> None:
+    def close(self, timeout: Duration | None = None) -> None:
         """Leave the executor to its owner."""
 
     def __repr__(self) -> str:

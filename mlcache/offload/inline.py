@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlcache import clock, forks
 from mlcache.errors import ConfigurationError
-from mlcache.offload.engine import CallOptions, check_options
+from mlcache.offload.checks import factories
+from mlcache.offload.engine import CallOptions, Duration, check_options
 from mlcache.offload.functions import is_coroutine_function, resource_names
 from mlcache.threads import in_thread
 
@@ -94,7 +95,7 @@ class Inline:
     """
 
     def __init__(self, resources: Factories | None = None) -> None:
-        self._held = Resources(resources or {})
+        self._held = Resources(factories(resources))
 
     @property
     def resources(self) -> Factories:
@@ -139,7 +140,7 @@ class Inline:
         refuse_options("a call that is computed in its own process", options)
         return self
 
-    def close(self, timeout: float | None = None) -> None:
+    def close(self, timeout: Duration | None = None) -> None:
         """Nothing is left to be answered."""
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from mlcache import units
 from mlcache.errors import ConfigurationError
+from mlcache.offload.checks import count, factories
 from mlcache.offload.engine import CallOptions, Duration
 
 METHODS = ("forkserver", "spawn", "fork")
@@ -39,15 +40,14 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
     Raises:
         ConfigurationError: one of them cannot be understood.
     """
-    workers = _cores() if options["workers"] is None else _count(options, "workers")
+    workers = _cores() if options["workers"] is None else count(options["workers"], "workers")
     return Plan(
         workers=workers,
-        resources=_factories({} if options["resources"] is None else options["resources"]),
+        resources=factories(options["resources"]),
         when_full=_one_of(options, "when_full", ("wait", "raise", "inline")),
         start_method=_start_method(options),
-        threads=_default_threads(workers) if options["threads"] is None else _count(options, "threads"),
-        max_queue=math.inf if options["max_queue"] is None else _count(options, "max_queue"),
-        max_calls=math.inf if options["max_calls"] is None else _count(options, "max_calls"),
+        threads=_threads(options["threads"], workers),
+        **{name: _bound(options[name], name) for name in ("max_queue", "max_calls")},
         **{name: _bytes(options[name], name) for name in ("max_queue_bytes", "max_memory")},
         **{name: _seconds(options[name], name) for name in ("timeout", "recycle", "load_timeout")},
     )
@@ -76,7 +76,9 @@ def check_inline(plan: Plan, options: CallOptions) -> None:
             )
 
 
-def _default_threads(workers: int) -> int:
+def _threads(asked: int | None, workers: int) -> int:
+    if asked is not None:
+        return count(asked, "threads")
     said = os.environ.get("OMP_NUM_THREADS", "")
     return int(said) if said.isdecimal() and int(said) else fair_share(workers)
 
@@ -92,15 +94,12 @@ def _cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def _count(options: Mapping[str, Any], name: str) -> int:
-    value = options[name]
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name} is {value!r}: give a whole number above zero")
-    return value
+def _bound(value: int | None, name: str) -> float:
+    return math.inf if value is None else count(value, name)
 
 
 def _seconds(value: Duration | None, name: str) -> float:
-    return math.inf if value is None else units.seconds(value, what=name)
+    return math.inf if value is None else units.seconds(value, what=name, instead="None is for no limit")
 
 
 def _bytes(value: int | str | None, name: str) -> float:
@@ -108,9 +107,10 @@ def _bytes(value: int | str | None, name: str) -> float:
 
 
 def _one_of(options: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
-    if options[name] not in choices:
-        raise ConfigurationError(f"{name} is {options[name]!r}: give one of {', '.join(map(repr, choices))}")
-    return str(options[name])
+    value = options[name]
+    if not isinstance(value, str) or value not in choices:
+        raise ConfigurationError(f"{name} is {value!r}: give one of {', '.join(map(repr, choices))}")
+    return value
 
 
 def _start_method(options: Mapping[str, Any]) -> str:
@@ -120,17 +120,3 @@ def _start_method(options: Mapping[str, Any]) -> str:
             "such as concurrent.futures.ProcessPoolExecutor(), in place of a Pool"
         )
     return _one_of(options, "start_method", METHODS)
-
-
-def _factories(resources: Mapping[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
-    if not isinstance(resources, Mapping):
-        raise ConfigurationError(
-            f"resources is {resources!r}: give a dict of functions that load them, by the name of a parameter"
-        )
-    for name, factory in resources.items():
-        if not isinstance(name, str) or not name.isidentifier() or not callable(factory):
-            raise ConfigurationError(
-                f"resources has {name!r}: {factory!r}: give the name of a parameter, and a function without "
-                "arguments that loads what is passed for it in each worker"
-            )
-    return dict(resources)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mlcache import forks
 from mlcache.errors import PoolClosedError, PoolFullError
+from mlcache.offload.checks import time_to_close
 from mlcache.offload.engine import CallOptions, Duration, check_options
 from mlcache.offload.functions import pack
 from mlcache.offload.inline import Inline
@@ -41,8 +42,8 @@ class Pool:
         resources: what functions are given beside their arguments: by the name of a parameter, a
             function without arguments that is called once in each worker, when that starts.
         timeout: seconds (or ``"30s"``) that a call may compute; then its worker is killed. None: no limit.
-        max_queue: calls that may wait for a worker.
-        max_queue_bytes: bytes of arguments that may wait (or ``"1GiB"``).
+        max_queue: calls that may wait for a worker. None: any number.
+        max_queue_bytes: bytes of arguments that may wait (or ``"1GiB"``). None: any number.
         when_full: what ``submit`` does if there is no room: ``"wait"``, ``"raise"`` a ``PoolFullError``,
             or compute the call ``"inline"``, in the caller's own thread (in one beside the event loop, if it
             is awaited): with his own arguments, which it may change, and for as long as it takes.
@@ -54,7 +55,7 @@ class Pool:
         max_calls: after so many calls a worker is replaced.
         max_memory: a worker that holds more bytes (or ``"2GiB"``) after a call is replaced.
         recycle: seconds (or ``"6h"``) after which a worker is replaced, between calls.
-        load_timeout: seconds that loading the resources may take.
+        load_timeout: seconds (or ``"5m"``) that loading the resources may take. None: no limit.
 
     Raises:
         ConfigurationError: an option that cannot be understood.
@@ -76,8 +77,7 @@ class Pool:
         recycle: Duration | None = None,
         load_timeout: Duration | None = 120.0,
     ) -> None:
-        options = {name: value for name, value in locals().items() if name != "self"}
-        self._plan = make_plan(options)
+        self._plan = make_plan({name: value for name, value in locals().items() if name != "self"})
         self._inline = Inline(self._plan.resources)
         self._closed = False
         self._supervisor: Supervisor | None = None
@@ -92,8 +92,7 @@ class Pool:
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have ``function(*args, **kwargs)`` computed by a worker.
 
-        The arguments are copied before it returns. The function sees arrays of more than 1024 bytes
-        among them as read-only; smaller ones may be written to, and change nothing here.
+        The arguments are copied before it returns. The function sees arrays among them as read-only.
 
         Returns:
             A ``concurrent.futures.Future`` of the result. What cannot be pickled makes it fail, too.
@@ -153,17 +152,21 @@ class Pool:
         self._started()
         return self
 
-    def close(self, timeout: float | None = None) -> None:
+    def close(self, timeout: Duration | None = None) -> None:
         """Take no more calls, wait until those that were taken are answered, and end the workers.
 
         Args:
-            timeout: seconds after which the calls that are left fail with ``PoolClosedError``.
+            timeout: seconds (or ``"5s"``, or 0) after which calls left fail with ``PoolClosedError``.
+
+        Raises:
+            ConfigurationError: it is no duration; the pool goes on as it was.
         """
+        patience = time_to_close(timeout)
         with self._lock:
             self._closed = True
             supervisor = self._supervisor
         if supervisor is not None:
-            supervisor.close(timeout)
+            supervisor.close(patience)
 
     def metrics(self) -> PoolMetrics:
         """What the pool has done so far, and what it does now."""
@@ -287,7 +290,7 @@ class PoolWithOptions:
         """The pool, asked for other options."""
         return self._pool.with_options(options)
 
-    def close(self, timeout: float | None = None) -> None:
+    def close(self, timeout: Duration | None = None) -> None:
         """Close the pool."""
         self._pool.close(timeout)
 

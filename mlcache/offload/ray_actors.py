@@ -8,9 +8,10 @@ from concurrent.futures import Future, wait
 from typing import Any
 
 from mlcache import forks
-from mlcache.errors import ConfigurationError, MissingExtraError, PoolClosedError, WorkerDied
+from mlcache.errors import MissingExtraError, PoolClosedError, WorkerDied
 from mlcache.offload import functions
-from mlcache.offload.engine import CallOptions
+from mlcache.offload.checks import count, factories, time_to_close
+from mlcache.offload.engine import CallOptions, Duration
 from mlcache.offload.executors import Answer, Relayed, answer
 from mlcache.offload.inline import Factories, Function, refuse_options
 
@@ -38,12 +39,11 @@ class RayEngine:
         resources: Factories | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        if isinstance(actors, bool) or not isinstance(actors, int) or actors < 1:
-            raise ConfigurationError(f"actors is {actors!r}: give a whole number above zero")
+        seats = count(actors, "actors")
         _import_ray()
-        self.resources: Factories = dict(resources or {})
+        self.resources: Factories = factories(resources)
         self._options = dict(options or {})
-        self._seats = [_Seat() for _ in range(actors)]
+        self._seats = [_Seat() for _ in range(seats)]
         self._closed = False
         self.after_fork()
         forks.tend(self)
@@ -80,14 +80,15 @@ class RayEngine:
         refuse_options("an actor of Ray", options)
         return self
 
-    def close(self, timeout: float | None = None) -> None:
+    def close(self, timeout: Duration | None = None) -> None:
         """Take no more calls, wait for those that were taken, and end the actors."""
         import ray
 
+        patience = time_to_close(timeout)
         with self._lock:
             self._closed = True
             seats, self._seats = self._seats, []
-        wait([call for seat in seats for call in seat.calls], timeout)
+        wait([call for seat in seats for call in seat.calls], patience)
         for seat in seats:
             if seat.actor is not None:
                 ray.kill(seat.actor)

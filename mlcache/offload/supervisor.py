@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from mlcache.offload.plan import Plan
 
 
+_LONGEST = 86400.0
+"""Seconds that the thread waits at a time: systems refuse to wait for more than 24 days, or years."""
+
+
 class Supervisor:
     """The thread of a pool, and what belongs to it.
 
@@ -126,7 +130,7 @@ class Supervisor:
             if not all(as_before) or self._closing:
                 return
             if patience is not None:
-                patience = self.desk.wakes_at - clock.ticks()
+                patience = min(self.desk.wakes_at - clock.ticks(), _LONGEST)
                 if patience <= 0:
                     return
 
@@ -149,7 +153,7 @@ class Supervisor:
             desk.wakes_at = min(due, now + desk.horizon)
             if not any(member.item for member in desk.members.values()):
                 desk.horizon = math.inf
-            return None if math.isinf(desk.wakes_at) else max(desk.wakes_at - now, 0.0)
+            return None if math.isinf(desk.wakes_at) else min(max(desk.wakes_at - now, 0.0), _LONGEST)
 
     def _hear_bell(self) -> bool:
         with contextlib.suppress(BlockingIOError):
