@@ -22,6 +22,6 @@ def backend(request: pytest.FixtureRequest, standing_server: Server, tmp_path: P
     """A backend of the test's own."""
     if request.param == "redis":
         standing_server.command("FLUSHALL")
-        return f"redis://localhost:{standing_server.port}/0?timeout=20s"
+        return f"redis://localhost:{standing_server.port}/0?timeout=20s&connect_timeout=20s"
     own = {"lru": "lru?max_bytes=64MiB", "disk": f"disk://{tmp_path}"}
     return ", ".join(own[name] for name in request.param.split(", "))
