@@ -8,7 +8,6 @@ any other kind for a miss.
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import weakref
@@ -18,6 +17,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from mlcache import clock
 from mlcache.backends.address import DISK_BYTES, Address, Defaults, Opener, a_compression, a_size
+from mlcache.backends.disk_many import ManyFrames, a_row
 from mlcache.backends.filesystems import shared_kind
 from mlcache.backends.folders import FileId, claim, default_directory, file_id
 from mlcache.backends.listing import Head
@@ -25,12 +25,7 @@ from mlcache.backends.mapped import MappedFile, Verified
 from mlcache.backends.protocol import Decode, Usage
 from mlcache.codec.protocol import HEAD_BYTES
 from mlcache.entry import Key
-from mlcache.errors import (
-    BackendError,
-    ConfigurationError,
-    EntryTooLargeError,
-    MissingExtraError,
-)
+from mlcache.errors import BackendError, ConfigurationError, EntryTooLargeError, MissingExtraError
 from mlcache.units import show_size
 from mlcache.warning import warn
 
@@ -46,7 +41,7 @@ POLICIES = ("least-recently-stored", "least-recently-used", "least-frequently-us
 """What goes first when there is no more room: the names are diskcache's."""
 
 
-class Disk:
+class Disk(ManyFrames):
     """Keeps frames in a folder, bounded in bytes; large ones are read back as maps into memory.
 
     The folder is made at first use, for its owner alone (0700), and again if it was removed meanwhile.
@@ -97,10 +92,11 @@ class Disk:
 
     def get_decoded(self, key: Key, decode: Decode[T]) -> T | None:
         found: bytes | MappedFile | None = self._asked("frame", key.digest)
-        if type(found) is bytes:
-            return decode(found, verified=False)
+        return None if found is None else self._decoded(found, decode)
+
+    def _decoded(self, found: bytes | MappedFile, decode: Decode[T]) -> T:
         if not isinstance(found, MappedFile):
-            return None
+            return decode(found, verified=False)
         verified = self._verified.has(found)
         value = decode(found.data, verified=verified)
         if not verified:
@@ -111,9 +107,8 @@ class Disk:
         if len(data) > self._max_bytes:
             self.delete(key)
             raise self._too_large(data)
-        seconds = None if math.isinf(expires_at) else max(expires_at - clock.now(), 0.0)
         self._index_in_place()
-        if not self._asked("keep", key.digest, data, seconds, key.namespace):
+        if not self._asked("keep", *a_row(key, data, expires_at)):
             raise self._too_large(data)
 
     def delete(self, key: Key) -> bool:
@@ -262,10 +257,10 @@ def a_policy(text: str, what: str) -> str:
 
 def _index_class() -> type[Any]:
     try:
-        from mlcache.backends.index import Index
+        from mlcache.backends.index_many import ManyIndex
     except ImportError as error:
         raise MissingExtraError("backend 'disk'", error.name or "diskcache", "disk") from None
-    return Index
+    return ManyIndex
 
 
 _alive: weakref.WeakSet[Disk] = weakref.WeakSet()

@@ -12,6 +12,7 @@ from mlcache.backends.protocol import (
     BytesBackend,
     Clears,
     Closes,
+    DeletesMany,
     Lists,
     Locks,
     Many,
@@ -21,6 +22,7 @@ from mlcache.backends.protocol import (
     SuspendsMany,
     Usage,
     Verifies,
+    VerifiesMany,
 )
 from mlcache.entry import Entry, Key
 from mlcache.errors import BackendError, CodecError, CorruptEntryError
@@ -66,6 +68,11 @@ class Encoded:
         if isinstance(inner, Many):
             self._many = inner
             self.get_many, self.put_many = self._get_many, self._put_many
+        if isinstance(inner, VerifiesMany):
+            self._verifying_many = inner
+            self.get_many = self._get_many_verified
+        if isinstance(inner, DeletesMany):
+            self.delete_many = inner.delete_many
         if isinstance(inner, Suspends):
             self._suspending = inner
             self.get_async, self.put_async = self._get_async, self._put_async
@@ -125,6 +132,9 @@ class Encoded:
 
     def _get_many(self, keys: Sequence[Key]) -> list[Entry | Exception | None]:
         return [self._read_or_error(data) for data in self._many.get_many(keys)]
+
+    def _get_many_verified(self, keys: Sequence[Key]) -> list[Entry | Exception | None]:
+        return self._verifying_many.get_many_decoded(keys, self._read)
 
     async def _get_many_async(self, keys: Sequence[Key]) -> list[Entry | Exception | None]:
         return [self._read_or_error(data) for data in await self._suspending_many.get_many_async(keys)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
 from io import FileIO
@@ -97,13 +97,14 @@ _ABOUT_ALL = _ABOUT.replace("tag =", "typeof(tag) =")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Self = TypeVar("Self", bound="Index")
 
 
-def _whole(operation: Callable[Concatenate[Index, P], R]) -> Callable[Concatenate[Index, P], R]:
+def whole(operation: Callable[Concatenate[Self, P], R]) -> Callable[Concatenate[Self, P], R]:
     """``operation``, during which nobody closes the connection of this thread."""
 
     @wraps(operation)
-    def held(index: Index, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def held(index: Self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with index.connections.own():
             return operation(index, *args, **kwargs)
 
@@ -127,6 +128,7 @@ class Index(ConcurrentCache):
     """
 
     _disk: Any
+    cull_limit: int
 
     def __init__(self, directory: Path, max_bytes: int, policy: str, *, mapping: bool) -> None:
         self._max_bytes = max_bytes
@@ -149,10 +151,10 @@ class Index(ConcurrentCache):
             remove_orphans(directory, index.files)
             return index
 
-    delete: Any = _whole(diskcache.Cache.delete)
-    evict: Any = _whole(diskcache.Cache.evict)
-    volume: Any = _whole(diskcache.Cache.volume)
-    __len__: Any = _whole(diskcache.Cache.__len__)
+    delete: Any = whole(diskcache.Cache.delete)
+    evict: Any = whole(diskcache.Cache.evict)
+    volume: Any = whole(diskcache.Cache.volume)
+    __len__: Any = whole(diskcache.Cache.__len__)
 
     def frame(self, digest: bytes) -> bytes | MappedFile | None:
         """The bytes under ``digest``, expired or not: the verdict is passed elsewhere."""
@@ -164,7 +166,7 @@ class Index(ConcurrentCache):
                     return None
                 rowid, mode, filename, value = row
                 if self._policy["get"] is not None:
-                    self._note_use(rowid)
+                    self._note_use([rowid])
             if type(value) is bytes and mode == MODE_RAW:  # as ``fetch`` would say, but most hits come here
                 return value
             try:
@@ -174,7 +176,7 @@ class Index(ConcurrentCache):
             return found
         return None
 
-    @_whole
+    @whole
     def keep(self, digest: bytes, data: bytes, expire: float | None, tag: str) -> bool:
         """Keep ``data`` under ``digest``, and evict what has no room beside it.
 
@@ -188,24 +190,30 @@ class Index(ConcurrentCache):
             Whether there is room for it. If not, nothing is under ``digest`` any more.
         """
         self.set(digest, data, expire=expire, tag=tag)
+        if self._fits(digest):
+            return True
+        self.delete(digest)
+        return False
+
+    def _fits(self, newest: bytes) -> bool:
+        """Evict until the bound is held, but not ``newest``; False if it still is not."""
         while self.volume() > self._max_bytes:
-            if not self._make_room(digest):
-                self.delete(digest)
+            if not self._make_room(newest):
                 return False
         return True
 
-    @_whole
+    @whole
     def files(self) -> list[str]:
         """The files of all entries, as paths within the folder."""
         return [str(name) for (name,) in self._sql("SELECT filename FROM Cache WHERE filename IS NOT NULL")]
 
-    @_whole
+    @whole
     def digests(self, tag: str) -> list[bytes]:
         """The keys with this tag."""
         found = self._sql("SELECT key FROM Cache WHERE tag = ? AND raw = 1 AND typeof(key) = 'blob'", (tag,))
         return [bytes(key) for (key,) in found]
 
-    @_whole
+    @whole
     def number_of(self, tag: str) -> int:
         """How many keys have this tag."""
         ((number,),) = self._sql("SELECT COUNT(*) FROM Cache WHERE tag = ?", (tag,)).fetchall()
@@ -221,15 +229,16 @@ class Index(ConcurrentCache):
                 with suppress(FileNotFoundError), FileIO(f"{self._directory}/{filename}") as file:
                     yield *about, file.read(length)
 
-    @_whole
+    @whole
     def _rows(self, statement: str, given: tuple[Any, ...]) -> list[Any]:
         return list(self._sql(statement, given))
 
-    def _note_use(self, rowid: int) -> None:
-        """Write down that an entry was used, if that can be done: an answer is worth more than its rank."""
+    def _note_use(self, rowids: Sequence[int]) -> None:
+        """Write down that entries were used, if that can be done: an answer is worth more than its rank."""
         use = str(self._policy["get"]).format(now=clock.now())
+        marks = ",".join("?" * len(rowids))
         with suppress(sqlite3.OperationalError), self._in_time():
-            self._sql(f"UPDATE Cache SET {use} WHERE rowid = ?", (rowid,))  # noqa: S608 - diskcache's own words
+            self._sql(f"UPDATE Cache SET {use} WHERE rowid IN ({marks})", rowids)  # noqa: S608 - diskcache's words
 
     def _make_room(self, newest: bytes) -> bool:
         """Remove what goes first, but not ``newest``; False if there is nothing to remove."""

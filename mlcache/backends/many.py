@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from mlcache import clock
+from mlcache.backends.one_by_one import one_by_one
 from mlcache.backends.protocol import Backend
 from mlcache.backends.shared_lock import SharedLock
 from mlcache.backends.tiered import Found, Tiers
@@ -45,14 +46,7 @@ class OneByOne:
 
     def do(self, items: Sequence[tuple[Any, ...]]) -> list[Any]:
         """By item, which is a tuple of arguments, what the method returns, or the error that it raises."""
-        return [_outcome(self._ask, item) for item in items]
-
-
-def _outcome(ask: Any, args: tuple[Any, ...]) -> Any:
-    try:
-        return ask(*args)
-    except Exception as error:  # noqa: BLE001 - whatever a store raises is told of by key
-        return error
+        return one_by_one(self._ask, items)
 
 
 class ManyTiers(Tiers):
@@ -207,17 +201,19 @@ async def _ask_many(
 ) -> list[Any] | None:
     """By item, what a backend replied to it, errors among them; None if it failed as a whole."""
     replies: list[Any] | None
-    if operation == "delete" or not _is_many(backend):
+    if not _is_many(backend, operation):
         # In one go, so that an event loop needs one thread for all, not one for each.
-        one_by_one: Any = OneByOne(backend, operation)
-        replies = await Ask(one_by_one, "do", (items,), tell)
-    elif operation == "get":
-        replies = await Ask(backend, "get_many", ([key for (key,) in items],), tell)
-    else:
+        singly: Any = OneByOne(backend, operation)
+        replies = await Ask(singly, "do", (items,), tell)
+    elif operation == "put":
         replies = await Ask(backend, "put_many", (items,), tell)
+    else:
+        replies = await Ask(backend, f"{operation}_many", ([key for (key,) in items],), tell)
     return replies
 
 
-def _is_many(backend: Backend) -> bool:
-    """What ``isinstance`` would say of ``Many``, for a hundredth of the time."""
+def _is_many(backend: Backend, operation: str) -> bool:
+    """What ``isinstance`` would say of ``Many`` or ``DeletesMany``, for a hundredth of the time."""
+    if operation == "delete":
+        return hasattr(backend, "delete_many")
     return hasattr(backend, "get_many") and hasattr(backend, "put_many")

@@ -156,6 +156,24 @@ class Many(Protocol):
 
 
 @runtime_checkable
+class DeletesMany(Protocol):
+    """A backend that can do many deletions in about the time of one."""
+
+    def delete_many(self, keys: Sequence[Key]) -> list[bool | Exception]:
+        """By key, what ``delete`` returns, or in its place the error that it would raise."""
+        ...
+
+
+@runtime_checkable
+class VerifiesMany(Protocol):
+    """``Many`` that remembers which bytes were found whole, as ``Verifies``."""
+
+    def get_many_decoded(self, keys: Sequence[Key], decode: Decode[T]) -> list[T | Exception | None]:
+        """By key, what ``get_decoded`` returns, or in its place the error that it would raise."""
+        ...
+
+
+@runtime_checkable
 class Suspends(Protocol):
     """A backend that can be awaited, so that an event loop needs no thread to wait for it.
 

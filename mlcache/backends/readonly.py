@@ -12,7 +12,8 @@ from diskcache.core import DBNAME, EVICTION_POLICY
 
 from mlcache.backends.concurrent import LOCK_TIMEOUT
 from mlcache.backends.connections import Connections
-from mlcache.backends.index import BytesDisk, Index
+from mlcache.backends.index import BytesDisk
+from mlcache.backends.index_many import ManyIndex
 from mlcache.errors import BackendError
 
 _REFUSALS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -25,7 +26,7 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and "readonly" in str(error)
 
 
-class ReadOnlyIndex(Index):
+class ReadOnlyIndex(ManyIndex):
     """What is there is found; nothing is written down, not even which entries were used.
 
     Args:
@@ -50,5 +51,7 @@ class ReadOnlyIndex(Index):
         raise BackendError(f"the cache folder {self._directory} cannot be written: nothing new is kept in it")
 
     keep: Any = _refuse
+    keep_many: Any = _refuse
     delete: Any = _refuse
+    delete_many: Any = _refuse
     evict: Any = _refuse

@@ -5,23 +5,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 from typing import Any, ClassVar
 
 from mlcache import clock
 from mlcache.backends.protocol import AnyBackend, Clears, Closes, Lists, Measures
-from mlcache.entry import Entry, Key
+from mlcache.entry import Entry
+from mlcache.testing.many import ManyConformance
+from mlcache.testing.samples import THREADS, in_threads, key, payload, read, write
 
-THREADS = 8
+__all__ = ["BackendConformance", "in_threads", "key", "payload", "read", "write"]
+
 ROUNDS = 25
 
 
-class BackendConformance:
+class BackendConformance(ManyConformance):
     """Tests of a backend of entries or of bytes.
 
     Inherit from it in a test module, and say how a backend is made::
@@ -252,37 +252,3 @@ class BackendConformance:
 
         if not condition:
             pytest.skip(why_not)
-
-
-def key(number: int, namespace: str = "app.f@1") -> Key:
-    """One of many keys of a namespace."""
-    digest = hashlib.blake2b(f"{namespace}/{number}".encode(), digest_size=16).digest()
-    return Key(namespace, digest)
-
-
-def payload(number: int, variant: int = 0) -> bytes:
-    """Some kilobytes that are like no other."""
-    return f"{number}/{variant} ".encode() * 300
-
-
-def write(backend: Any, key: Key, data: bytes, expires_at: float = math.inf) -> None:
-    """Keep ``data``, in an entry or as it is."""
-    if backend.holds == "bytes":
-        backend.put(key, data, expires_at)
-    else:
-        backend.put(key, Entry(data, clock.now(), expires_at, expires_at, 0.5, len(data)))
-
-
-def read(backend: Any, key: Key) -> bytes | None:
-    """What is kept, out of its entry."""
-    found = backend.get(key)
-    if found is None:
-        return None
-    return bytes(found.value if backend.holds == "entries" else found)
-
-
-def in_threads(work: Callable[[int], None]) -> None:
-    """Do ``work`` in eight threads at once, each with a number of its own; the first error is raised."""
-    with ThreadPoolExecutor(THREADS) as threads:
-        for done in [threads.submit(work, worker) for worker in range(THREADS)]:
-            done.result()
