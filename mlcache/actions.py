@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property, partial
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,15 +16,16 @@ from mlcache.cache import Cache, Options
 from mlcache.call import Call, Parameters, Values, text_name
 from mlcache.entry import FOREVER, Entry, Failure, Key
 from mlcache.errors import ConfigurationError
-from mlcache.explanation import Explanation, describe
 from mlcache.fastpath import Exits, compile_fast_path
 from mlcache.flight.carried import carried
 from mlcache.flow import answer, bypass
 from mlcache.keeping import beside
-from mlcache.key_tree import KeyTree, key_tree
-from mlcache.progress import Progress, how_many
-from mlcache.result import Result, moment
 from mlcache.steps import Compute, Made, Outcome, Status, Step
+
+if TYPE_CHECKING:
+    from mlcache.explanation import Explanation
+    from mlcache.key_tree import KeyTree
+    from mlcache.result import Result
 
 Kwargs = Mapping[str, Any]
 
@@ -161,6 +162,8 @@ class Actions:
 
     async def warm(self, calls: Iterable[Any], bound: Values = (), *, progress: bool | None = None) -> int:
         """The flow that computes what is not kept; how many it computed."""
+        from mlcache.progress import Progress, how_many
+
         computed = 0
         with Progress(self.identity.name, "calls", how_many(calls), shown=progress) as bar:
             for each in calls:
@@ -207,6 +210,8 @@ class Actions:
 
     def explain(self, args: Values, kwargs: Kwargs) -> Explanation:
         """What goes into the key of this call, and what each tier has for it."""
+        from mlcache.explanation import Explanation, describe
+
         call = self.call(args, kwargs)
         beside_it = self.cache.store.look(beside(call.key)) if self.cache.terms.expiry.errors else {}
         tiers = {
@@ -221,6 +226,8 @@ class Actions:
 
     def explain_key(self, args: Values, kwargs: Kwargs) -> KeyTree:
         """What goes into the key of this call, part by part."""
+        from mlcache.key_tree import key_tree
+
         about = f"{self.identity.name}, version {self.options.version!r}  {self.identity.digest.hex()[:8]}"
         return key_tree(about, self.cache.keying, self.bind(*args, **kwargs))
 
@@ -243,6 +250,8 @@ class Actions:
             raise carried(error) from None
 
     def _result(self, outcome: Outcome) -> Result[Any]:
+        from mlcache.result import Result, moment
+
         entry = outcome.entry
         return Result(
             value=self._hand_out(entry),

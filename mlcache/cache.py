@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -39,11 +39,13 @@ from mlcache.events import (
 from mlcache.fastpath import Digest, Keying
 from mlcache.flight import Flights, shared
 from mlcache.keeping import UNCOPIABLE
-from mlcache.mutation import watch
 from mlcache.settings import Settings
 from mlcache.stores import Returns, open_stores
 from mlcache.terms import Terms
 from mlcache.warning import warn
+
+if TYPE_CHECKING:
+    from mlcache.info import CacheInfo
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -58,30 +60,6 @@ class Options(msgspec.Struct, frozen=True):
     returns: Returns
     name: str | None
     offload: Checked = None
-
-
-class CacheInfo(NamedTuple):
-    """What a cached function has done so far. The first four are those of ``functools.lru_cache``.
-
-    ``hits`` are answers from a tier, ``misses`` computations. ``maxsize`` and ``max_bytes``
-    bound the nearest tier, None where there is no bound; ``currsize`` is the number of this
-    function's entries in it, ``bytes`` its size with all who share it. ``coalesced`` calls
-    waited for another one's computation, ``bypasses`` went past the cache, ``not_kept``
-    values were delivered only, ``errors`` are failures of tiers and of the functions ``ttl`` and ``when``,
-    ``stale`` answers past their time.
-    """
-
-    hits: int
-    misses: int
-    maxsize: int | None
-    currsize: int
-    max_bytes: int | None
-    bytes: int
-    coalesced: int
-    bypasses: int
-    not_kept: int
-    errors: int
-    stale: int
 
 
 class Cache:
@@ -138,6 +116,8 @@ class Cache:
         self.compute, self.ship, self.workers = computing.compute, computing.ship, computing.workers
         self.compute_suspending = computing.compute_suspending
         if self.settings.check == "mutation" and not self.offloads:
+            from mlcache.mutation import watch
+
             self.apply = watch(self.apply, self.keying, self._warn_of_change, suspends=suspends)
         self._warned: set[tuple[str, str]] = set()
 
@@ -158,6 +138,8 @@ class Cache:
 
     def info(self) -> CacheInfo:
         """The counters, and how full the nearest tier is."""
+        from mlcache.info import CacheInfo
+
         count, used = self.store.usage(self.namespace)
         tally = self.tally
         return CacheInfo(

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
 from mlcache import switch
 from mlcache.actions import Actions
-from mlcache.cache import CacheInfo
-from mlcache.cached_async import AsyncCachedFunction
 from mlcache.drive import blocking
 from mlcache.entry import Key, Span
-from mlcache.explanation import Explanation
 from mlcache.face import Face, Method
-from mlcache.key_tree import KeyTree
-from mlcache.result import Result
 from mlcache.steps import Step
 from mlcache.terms import max_age_seconds
+
+if TYPE_CHECKING:
+    from mlcache.cached_async import AsyncCachedFunction
+    from mlcache.explanation import Explanation
+    from mlcache.info import CacheInfo
+    from mlcache.key_tree import KeyTree
+    from mlcache.result import Result
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -40,7 +43,16 @@ class CachedFunction(Face[P, R]):
 
     def __init__(self, actions: Actions) -> None:
         super().__init__(actions)
-        self.aio: AsyncCachedFunction[P, R] = AsyncCachedFunction(actions)
+        self.aio: AsyncCachedFunction[P, R]
+
+    if not TYPE_CHECKING:  # as a member of the class, mypy would take what it is for a descriptor
+
+        @cached_property
+        def aio(self) -> AsyncCachedFunction[P, R]:
+            """Made when it is first asked for, as few programs need both faces."""
+            from mlcache.cached_async import AsyncCachedFunction
+
+            return vars(self).setdefault("aio", AsyncCachedFunction(self._actions))  # one for all threads
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer: from the cache, or computed once for all who ask meanwhile."""
@@ -174,3 +186,10 @@ class CachedMethod(Method, CachedFunction[P, R]):
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """As ``CachedFunction.__call__``, of the instance."""
         return cast("R", self.__func__(self.__self__, *args, **kwargs))
+
+    if not TYPE_CHECKING:  # as above
+
+        @property
+        def aio(self) -> AsyncCachedFunction[P, R]:
+            """As ``CachedFunction.aio``, of the instance."""
+            return self.__func__.aio.__get__(self.__self__)

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, ca
 
 from mlcache import switch
 from mlcache.actions import Actions
-from mlcache.cache import Cache, CacheInfo
+from mlcache.cache import Cache
 from mlcache.drive import suspending
 from mlcache.entry import Key, Span
-from mlcache.explanation import Explanation
 from mlcache.face import Face, Method
-from mlcache.key_tree import KeyTree
-from mlcache.result import Result
 from mlcache.steps import Step
 from mlcache.terms import max_age_seconds
 from mlcache.threads import in_thread
 
 if TYPE_CHECKING:
     import asyncio
+
+    from mlcache.explanation import Explanation
+    from mlcache.info import CacheInfo
+    from mlcache.key_tree import KeyTree
+    from mlcache.result import Result
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

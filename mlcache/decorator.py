@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from mlcache import keys
 from mlcache.actions import Actions
-from mlcache.batch.options import Batch, as_batch
 from mlcache.cache import Options
 from mlcache.cached import CachedFunction
-from mlcache.cached_async import AsyncCachedFunction
 from mlcache.engines import OffloadSpec, check_offload
 from mlcache.entry import Expiry, Ttl
 from mlcache.errors import ConfigurationError
 from mlcache.face import ClassMethod, Face
 from mlcache.stores import BackendSpec, Returns, check_backend
+
+if TYPE_CHECKING:
+    from mlcache.batch.options import Batch
+    from mlcache.cached_async import AsyncCachedFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -125,7 +127,7 @@ def ml_cache(  # noqa: PLR0913 - ten keywords, which is the bound
         UnhashableArgumentError: the function closes over something that has no stable key.
     """
     _refuse_coroutine("ttl", ttl)
-    many = as_batch(batch)
+    many = None if batch is None else _batch(batch)
     options = Options(
         backend=check_backend(backend),
         expiry=ttl if isinstance(ttl, Expiry) else None if ttl is None else Expiry(ttl),
@@ -148,10 +150,17 @@ def _decorate(function: Any, options: Options, batch: Batch | None) -> Any:
     if isinstance(function, classmethod):
         return ClassMethod(_decorate(function.__func__, options, batch))
     suspends = _check_function(function, options)
-    face = AsyncCachedFunction if suspends else CachedFunction
     actions = _actions(function, options, batch, suspends=suspends)
     _check_names(actions, options)
-    return face(actions)
+    return _face(actions)
+
+
+def _face(actions: Actions) -> Face[Any, Any]:
+    if not actions.suspends:
+        return CachedFunction(actions)
+    from mlcache.cached_async import AsyncCachedFunction
+
+    return AsyncCachedFunction(actions)
 
 
 def _actions(function: Any, options: Options, batch: Batch | None, *, suspends: bool) -> Actions:
@@ -200,6 +209,12 @@ def _any(test: Callable[[Any], bool], *functions: Any) -> bool:
 def _refuse_coroutine(option: str, function: object) -> None:
     if inspect.iscoroutinefunction(function):
         raise ConfigurationError(f"{option} is a coroutine function, which nobody awaits: give a plain one")
+
+
+def _batch(batch: Any) -> Batch:
+    from mlcache.batch.options import as_batch
+
+    return as_batch(batch)
 
 
 def _names(ignore: Any) -> frozenset[str]:

@@ -170,7 +170,7 @@ class Method:
             return MethodType(value, self.__self__)
         if name == "__signature__":
             return value.replace(parameters=list(value.parameters.values())[1:])
-        return value.__get__(self.__self__) if name == "aio" else value
+        return value
 
     def __eq__(self, other: object) -> bool:
         same = isinstance(other, Method) and self.__func__ is other.__func__

@@ -12,7 +12,9 @@ import sys
 import uuid
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from mlcache.actions import Actions
 from mlcache.cache import Options
@@ -22,7 +24,7 @@ MOST_ARRIVED = 64
 """Functions that came by value and are held on to, with their caches, for the next time they come."""
 
 
-class Contents(NamedTuple):
+class Contents(msgspec.Struct, frozen=True):
     """All there is to a cached function; ``token`` is the same wherever it is sent."""
 
     token: str
@@ -48,7 +50,7 @@ def pack(actions: Actions, module: str, name: str) -> Callable[[], Contents]:
     """A function of this ``name`` that returns the contents, and can be pickled by name or by value."""
     actions.token = actions.token or uuid.uuid4().hex
     _known[actions.token] = actions
-    packed = tuple(
+    packed = msgspec.structs.astuple(
         Contents(actions.token, actions.function, actions.options, actions.identity, actions.suspends)
     )
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mlcache import sealing, settings
 from mlcache.backends.address import Address, Defaults, hide_passwords
-from mlcache.backends.encoded import Encoded
 from mlcache.backends.open import Foreign, adopt, open_address, overrule, parse
 from mlcache.backends.protocol import AnyBackend, Backend, BytesBackend, Compresses, InFolder
 from mlcache.errors import ConfigurationError, MissingExtraError
@@ -110,6 +109,8 @@ def _open(
 def _as_entries(backend: AnyBackend, settings: Settings, returns: Returns) -> Backend:
     if backend.holds == "entries":
         return backend
+    from mlcache.backends.encoded import Encoded  # which a cache in memory can do without
+
     return Encoded(backend, _codec(backend, settings), sealing.SEALS[returns])
 
 

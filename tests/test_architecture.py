@@ -29,7 +29,7 @@ LAYERS = [
     ["entry", "unchanging"],
     ["sizes", "skew"],
     ["sealing_frames"],
-    ["call", "events", "sealing", "result"],
+    ["call", "events", "sealing", "result", "info"],
     ["keys", "codec", "trace"],
     ["backends", "flight", "fastpath"],
     ["engines"],
@@ -138,8 +138,8 @@ def test_offloading_and_caching_are_assembled_in_one_place() -> None:
 def test_all_is_what_is_public() -> None:
     public = {
         name
-        for name, value in vars(mlcache).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
+        for name in dir(mlcache)
+        if not name.startswith("_") and not inspect.ismodule(getattr(mlcache, name))
     }
     assert public - {"annotations"} == set(mlcache.__all__)
     assert list(mlcache.__all__) == sorted(mlcache.__all__)

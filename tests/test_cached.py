@@ -11,7 +11,7 @@ import pickle
 import threading
 import typing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import resource_tracker
@@ -628,11 +628,32 @@ async def test_the_awaitable_control_surface(awaitable: Any, backend: str) -> No
 
 
 async def test_every_method_of_the_awaitable_face_is_awaited_where_the_plain_one_answers() -> None:
-    names = {name for name in vars(CachedFunction) if not name.startswith("_")}
+    names = {name for name in vars(CachedFunction) if not name.startswith("_")} - {"aio"}
     assert names == {name for name in vars(AsyncCachedFunction) if not name.startswith("_")}
     for name in names - {"fresh"}:
         assert inspect.iscoroutinefunction(vars(AsyncCachedFunction)[name]), name
         assert not inspect.iscoroutinefunction(vars(CachedFunction)[name]), name
+
+
+def test_all_threads_have_one_awaitable_face() -> None:
+    f, _ = recorded()
+    barrier = threading.Barrier(8)
+
+    def ask(_: int) -> object:
+        barrier.wait(10)
+        return f.aio
+
+    with ThreadPoolExecutor(8) as pool:
+        faces = [*pool.map(ask, range(8))]
+    assert all(face is f.aio for face in faces)
+
+
+def test_an_attribute_of_the_function_does_not_hide_the_awaitable_face() -> None:
+    def plain(x: int) -> int:
+        return x
+
+    plain.aio = "mine"  # type: ignore[attr-defined]
+    assert isinstance(ml_cache(plain).aio, AsyncCachedFunction)
 
 
 async def test_plain_and_awaitable_face_share_everything() -> None:

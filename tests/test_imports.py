@@ -17,8 +17,13 @@ HEAVY = (
     *("PIL", "dogpile", "platformdirs", "filelock", "cachetools", "dask", "zstandard", "blake3", "sqlite3"),
     *("multiprocessing", "email", "http", "ssl", "unittest"),
 )
-LATER = ("pathlib", "urllib.parse", "ipaddress", "dataclasses", "mlcache.batch.actions")
-"""Light, and of no use to most: together a quarter of what importing the library would cost."""
+LATER = (
+    *("pathlib", "urllib.parse", "ipaddress", "dataclasses", "importlib.util"),
+    *("mlcache.batch", "mlcache.cached_async", "mlcache.codec", "mlcache.explanation", "mlcache.info"),
+    *("mlcache.key_tree", "mlcache.keys.dependencies", "mlcache.mutation", "mlcache.offload"),
+    *("mlcache.progress", "mlcache.result", "mlcache.backends.encoded"),
+)
+"""Light, and of no use to most: together as much as half of what importing the library costs."""
 
 
 def fresh(code: str, **environment: str) -> str:
@@ -58,6 +63,36 @@ def test_what_is_used_in_memory_imports_nothing_heavy_either() -> None:
         f"print(*[name for name in {HEAVY!r} if name in set(sys.modules) - before])\n"
     )
     assert fresh(code).split() == []
+
+
+def test_the_first_call_imports_no_more_than_it_needs_either() -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "before = set(sys.modules)\n"
+        "from mlcache import ml_cache\n"
+        "f = ml_cache(lambda x: x)\n"
+        "f(1); f(np.zeros(3)); f(1)\n"
+        f"print(*[name for name in {HEAVY + LATER!r} if name in set(sys.modules) - before])\n"
+    )
+    assert fresh(code).split() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["AsyncCachedFunction", "Batch", "CacheInfo", "CallOptions", "Pool", "Result"]
+)
+def test_what_is_imported_later_is_there_when_it_is_asked_for(name: str) -> None:
+    code = (
+        "import mlcache\n"
+        f"print({name!r} in vars(mlcache), {name!r} in dir(mlcache), mlcache.{name} is mlcache.{name})"
+    )
+    assert fresh(code).split() == ["False", "True", "True"]
+
+
+def test_a_name_that_is_not_there_is_told_as_of_any_module() -> None:
+    with pytest.raises(AttributeError, match="module 'mlcache' has no attribute 'nonsense'"):
+        mlcache.nonsense  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'nonsense' from 'mlcache'"):
+        from mlcache import nonsense  # type: ignore[attr-defined]  # noqa: F401
 
 
 def test_importing_costs_less_than_half_of_numpy(tmp_path: Path) -> None:

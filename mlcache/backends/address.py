@@ -55,9 +55,11 @@ class Address(msgspec.Struct, frozen=True):
 
         ``disk:///~/below`` is below the user's home, too: nobody means a folder called ``~`` by it.
         """
-        from urllib.parse import unquote
+        both = self.path
+        if self.host:
+            from urllib.parse import unquote
 
-        both = unquote(self.host) + self.path
+            both = unquote(self.host) + both
         return both[1:] if both == "/~" or both.startswith("/~/") else both
 
     def __repr__(self) -> str:
@@ -75,6 +77,8 @@ class Address(msgspec.Struct, frozen=True):
 
 def take_apart(text: str) -> Address:
     """``text`` as an address; a name alone will do."""
+    if text.isascii() and text.isalpha():  # as most are, for whom importing urllib would take the longest
+        return Address(text, text.lower(), "", "", ())
     from urllib.parse import parse_qsl, unquote, urlsplit
 
     name, mark, query = text.partition("?")
@@ -87,10 +91,10 @@ def hide_passwords(text: str) -> str:
     """``text``, which holds URLs, with dots in place of passwords."""
     if "//" not in text:  # what follows a comma, which may stand in a password that is not encoded
         return re.sub(r"\S*@", "...@", text)
-    return _SECRET.sub("...", text)
+    return re.sub(_HIDDEN, "...", text)
 
 
-_SECRET = re.compile(r"(?<=password=)[^&,\s]+|(?<=//)[^\s/@:]*:\S*(?=@)")
+_HIDDEN = r"(?<=password=)[^&,\s]+|(?<=//)[^\s/@:]*:\S*(?=@)"  # compiled by re when first used
 
 
 Check = Callable[[str, str], object]

@@ -63,8 +63,6 @@ class Encoded:
             self.lock = inner.lock
         if isinstance(inner, Supersedes):
             self.supersede = inner.supersede
-            if (suspending := getattr(inner, "supersede_async", None)) is not None:
-                self.supersede_async = suspending
         if isinstance(inner, Announces):
             self.subscribe = inner.subscribe
         if isinstance(inner, Many):

@@ -117,14 +117,11 @@ class ManyTiers(Tiers):
                 best[place] = Found(entry, tier, now)
         return fresh, left
 
-    async def keeping_many(self, items: Sequence[Written]) -> set[Key]:
-        """``keeping``, of many; the keys whose entries no tier took."""
-        refused: set[Key] | None = None
+    async def keeping_many(self, items: Sequence[Written]) -> None:
+        """``keeping``, of many."""
         for backend in reversed(self.backends):
-            failed = set(await self._put_many(backend, items))
-            refused = failed if refused is None else refused & failed
+            await self._put_many(backend, items)
             self._note([key.digest for key, _ in items])
-        return {key for key, _ in items} if refused is None else refused
 
     async def dropping_many(self, keys: Sequence[Key]) -> bool:
         """``dropping``, of many; whether any was there."""
@@ -161,8 +158,8 @@ class ManyTiers(Tiers):
         if overtaken:
             await self._delete_many(nearer, overtaken, self._on_failure)
 
-    async def _put_many(self, backend: Backend, items: Sequence[Written]) -> list[Key]:
-        """Write to one tier; the keys that it did not take, of which it should not keep what is older."""
+    async def _put_many(self, backend: Backend, items: Sequence[Written]) -> None:
+        """Write to one tier. Where that fails, it should not keep what it had, which is older."""
         failed: list[Key] = []
         try:
             replies = await _ask_many(backend, "put", items, self._on_failure)
@@ -174,7 +171,6 @@ class ManyTiers(Tiers):
         finally:
             if failed:
                 await self._delete_many([backend], failed, tell_nobody)
-        return failed
 
     async def _delete_many(self, backends: Sequence[Backend], keys: Sequence[Key], tell: OnFailure) -> bool:
         gone = False

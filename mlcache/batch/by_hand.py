@@ -37,6 +37,7 @@ async def put(order: Order, answers: Any, terms: Terms) -> None:
             kept.append((key, entry))
     await TellMany(refused)
     await DropMany([each.key for each in refused])
-    await SupersedeMany(kept)
+    wanted = [key for key, _ in kept]
+    await SupersedeMany(wanted)
     await KeepMany(kept)
-    await SupersedeMany(kept)  # those that took off meanwhile
+    await SupersedeMany(wanted)  # those that took off meanwhile

@@ -119,13 +119,13 @@ class Limits(msgspec.Struct, frozen=True):
         return bytes_, cost
 
 
-def as_batch(batch: Any) -> Batch | None:
+def as_batch(batch: Any) -> Batch:
     """What was given for ``batch``, as a ``Batch``.
 
     Raises:
         ConfigurationError: it is neither a name nor a ``Batch``.
     """
-    if batch is None or isinstance(batch, Batch):
+    if isinstance(batch, Batch):
         return batch
     if isinstance(batch, str):
         return Batch(batch)

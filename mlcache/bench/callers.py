@@ -16,9 +16,9 @@ from mlcache.backends.protocol import AnyBackend
 from mlcache.bench.places import complete, new_folder, new_name, opened
 from mlcache.bench.replay import Meet, Replay, by_tasks, by_threads, function_of
 from mlcache.bench.work import Work
-from mlcache.cache import CacheInfo
 from mlcache.decorator import ml_cache
 from mlcache.errors import ConfigurationError, MlcacheError, MlcacheWarning, UnhashableArgumentError
+from mlcache.info import CacheInfo
 from mlcache.keys import digest
 
 Kind = Literal["threads", "tasks", "processes"]

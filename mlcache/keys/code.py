@@ -9,7 +9,8 @@ from __future__ import annotations
 import dis
 from collections.abc import Iterator
 from types import CodeType
-from typing import NamedTuple
+
+import msgspec
 
 from mlcache.keys.digest import Seen, encode
 
@@ -41,7 +42,7 @@ def encode_code(code: CodeType, seen: Seen) -> bytes:
     return b"@code:" + encode((signature, _instructions(code), _handlers(code)), seen)
 
 
-class Names(NamedTuple):
+class Names(msgspec.Struct):
     """The names in a function's code, that of functions and classes inside it included.
 
     Args:

@@ -14,7 +14,6 @@ import msgspec
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys.classes import script_of, type_name
 from mlcache.keys.code import encode_code
-from mlcache.keys.dependencies import dependencies
 from mlcache.keys.digest import Seen, digest, encode
 from mlcache.keys.functions import closure_of, encode_cell
 from mlcache.keys.stand_ins import named
@@ -176,4 +175,8 @@ def _version(function: Callable[..., Any], version: str | None) -> object:
         return None
     wrapped = function.__dict__.get("__wrapped__")
     code = digest((encode_code(function.__code__, {}), wrapped), b"version")
-    return code if version == "code" else (code, dependencies(function))
+    if version == "code":
+        return code
+    from mlcache.keys.dependencies import dependencies
+
+    return code, dependencies(function)
