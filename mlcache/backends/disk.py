@@ -80,6 +80,7 @@ class Disk(ManyFrames):
         self._shared_kind: str | None = None
         self._is_new = True
         self._file = self.directory / FILE
+        self._locks = self.directory / "locks"
         self._opened: tuple[Any, FileId] | None = None
         self._failure: tuple[float, str] | None = None
         self._lock = threading.Lock()
@@ -115,6 +116,9 @@ class Disk(ManyFrames):
         return bool(self._asked("delete", key.digest))
 
     def clear(self, namespace: str) -> int:
+        from mlcache.backends.filelocks import supersede_all
+
+        supersede_all(self._locks, namespace)
         return int(self._asked("evict", namespace))
 
     def keys(self, namespace: str) -> Iterator[Key]:
@@ -131,23 +135,19 @@ class Disk(ManyFrames):
         return Usage(self._asked("__len__"), int(self._asked("volume")), None, self._max_bytes)
 
     def lock(self, key: Key) -> Any:
-        from mlcache.backends.filelocks import KeyLock
+        from mlcache.backends.filelocks import KeyLock, lock_file
 
-        file = self._lock_file(key)
         try:
             self._index_in_place()  # nothing is written to a folder that is not ours
-            file.parent.mkdir(mode=0o700, exist_ok=True)
+            self._locks.mkdir(mode=0o700, exist_ok=True)
         except (BackendError, OSError):
             return None  # the write that follows will say what is wrong with the folder
-        return KeyLock(file)
+        return KeyLock(lock_file(self._locks, key))
 
     def supersede(self, key: Key) -> None:
-        from mlcache.backends.filelocks import supersede
+        from mlcache.backends.filelocks import lock_file, supersede
 
-        supersede(self._lock_file(key))
-
-    def _lock_file(self, key: Key) -> Path:
-        return self.directory / "locks" / f"{key.digest.hex()}.lock"
+        supersede(lock_file(self._locks, key))
 
     def close(self) -> None:
         with self._lock:

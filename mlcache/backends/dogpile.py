@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 from mlcache.backends.address import Address, Defaults, Opener, a_compression, anything
+from mlcache.backends.one_by_one import one_by_one
+from mlcache.backends.region_many import DELETE, GET, SET, takes_many
 from mlcache.backends.regionlock import RegionLock
 from mlcache.entry import Key
 from mlcache.errors import ConfigurationError, MissingExtraError
+
+Many = Callable[[Any, Sequence[Any]], list[Any]]
+"""What does something for many items in a region."""
 
 
 class Dogpile:
@@ -40,6 +47,7 @@ class Dogpile:
         self.compress = compress
         self._region = region
         self._made: Any = None
+        self._takes_many: list[tuple[str, ...]] = []
 
     def get(self, key: Key) -> bytes | None:
         found = self._view().get(_name_of(key), expiration_time=math.inf)
@@ -52,6 +60,39 @@ class Dogpile:
         there = self.get(key) is not None
         self._view().delete(_name_of(key))
         return there
+
+    def get_many(self, keys: Sequence[Key]) -> list[Any]:
+        return self._many(GET, self._get_many, self.get, [(key,) for key in keys])
+
+    def put_many(self, items: Sequence[tuple[Key, bytes, float]]) -> list[Exception | None]:
+        return self._many(SET, self._put_many, self.put, items)
+
+    def delete_many(self, keys: Sequence[Key]) -> list[Any]:
+        return self._many(DELETE, self._delete_many, self.delete, [(key,) for key in keys])
+
+    def _many(
+        self, operations: tuple[str, ...], at_once: Many, singly: Callable[..., Any], items: Sequence[Any]
+    ) -> list[Any]:
+        """What came of each item: one by one where the region cannot do many, or fails at one of them."""
+        region = self._view()
+        if len(items) > 1 and operations in self._takes_many:
+            with suppress(Exception):  # what is wrong is found out item by item
+                return at_once(region, items)
+        return one_by_one(singly, items)
+
+    def _get_many(self, region: Any, items: Sequence[tuple[Key]]) -> list[bytes | None]:
+        found = region.get_multi([_name_of(key) for (key,) in items], expiration_time=math.inf)
+        return [each if isinstance(each, bytes) else None for each in found]
+
+    def _put_many(self, region: Any, items: Sequence[tuple[Key, bytes, float]]) -> list[None]:
+        region.set_multi({_name_of(key): data for key, data, _ in items})
+        return [None] * len(items)
+
+    def _delete_many(self, region: Any, items: Sequence[tuple[Key]]) -> list[bool]:
+        keys = [key for (key,) in items]
+        found = dict(zip(keys, self.get_many(keys), strict=True))
+        region.delete_multi([_name_of(key) for key in found])
+        return [found.pop(key, None) is not None for key in keys]
 
     def lock(self, key: Key) -> RegionLock | None:
         from dogpile.util import KeyReentrantMutex
@@ -67,6 +108,7 @@ class Dogpile:
             view = copy.copy(self._region)
             if view.serializer is not None:
                 view.serializer = view.deserializer = _as_it_is
+            self._takes_many = [each for each in (GET, SET, DELETE) if takes_many(view, each)]
             self._made = view
         return self._made
 

@@ -63,6 +63,8 @@ class Encoded:
             self.lock = inner.lock
         if isinstance(inner, Supersedes):
             self.supersede = inner.supersede
+            if (suspending := getattr(inner, "supersede_async", None)) is not None:
+                self.supersede_async = suspending
         if isinstance(inner, Announces):
             self.subscribe = inner.subscribe
         if isinstance(inner, Many):

@@ -6,9 +6,11 @@ import errno
 from contextlib import suppress
 from pathlib import Path
 
+import xxhash
 from filelock import FileLock, Timeout
 
 from mlcache.backends.folders import FileId, file_id
+from mlcache.entry import Key
 
 OPENING = 30.0
 """Seconds to wait for other processes that open the same folder."""
@@ -30,8 +32,8 @@ class KeyLock:
     key there ever was. Whoever has opened the removed file in the meantime finds, once it gets the
     lock, that the file is no longer the one in the folder, and tries again.
 
-    Who invalidates the key removes the file, too. So others need not wait for an answer that rests on
-    older facts, and its holder finds at the end that it is not the one in the folder any more.
+    Who invalidates the key, or clears its namespace, removes the file, too. So others need not wait for an
+    answer that rests on older facts, and its holder finds at the end that it is not the one in the folder.
 
     Args:
         file: in a folder that exists.
@@ -77,3 +79,18 @@ def supersede(file: Path) -> None:
     """Take a lock's file out of the folder, and so the lock from its holder, if it has one."""
     with suppress(OSError):
         file.unlink()
+
+
+def supersede_all(folder: Path, namespace: str) -> None:
+    """The same for all keys of a namespace. Only of those that are held there are files."""
+    for file in folder.glob(f"{_tag(namespace)}-*"):
+        supersede(file)
+
+
+def lock_file(folder: Path, key: Key) -> Path:
+    """The file that is the lock of a key; its name begins with what stands for the namespace."""
+    return folder / f"{_tag(key.namespace)}-{key.digest.hex()}.lock"
+
+
+def _tag(namespace: str) -> str:
+    return xxhash.xxh3_64_hexdigest(namespace.encode())

@@ -117,11 +117,14 @@ class ManyTiers(Tiers):
                 best[place] = Found(entry, tier, now)
         return fresh, left
 
-    async def keeping_many(self, items: Sequence[Written]) -> None:
-        """``keeping``, of many."""
+    async def keeping_many(self, items: Sequence[Written]) -> set[Key]:
+        """``keeping``, of many; the keys whose entries no tier took."""
+        refused: set[Key] | None = None
         for backend in reversed(self.backends):
-            await self._put_many(backend, items)
+            failed = set(await self._put_many(backend, items))
+            refused = failed if refused is None else refused & failed
             self._note([key.digest for key, _ in items])
+        return {key for key, _ in items} if refused is None else refused
 
     async def dropping_many(self, keys: Sequence[Key]) -> bool:
         """``dropping``, of many; whether any was there."""
@@ -158,8 +161,8 @@ class ManyTiers(Tiers):
         if overtaken:
             await self._delete_many(nearer, overtaken, self._on_failure)
 
-    async def _put_many(self, backend: Backend, items: Sequence[Written]) -> None:
-        """Write to one tier. Where that fails, it should not keep what it had, which is older."""
+    async def _put_many(self, backend: Backend, items: Sequence[Written]) -> list[Key]:
+        """Write to one tier; the keys that it did not take, of which it should not keep what is older."""
         failed: list[Key] = []
         try:
             replies = await _ask_many(backend, "put", items, self._on_failure)
@@ -171,6 +174,7 @@ class ManyTiers(Tiers):
         finally:
             if failed:
                 await self._delete_many([backend], failed, tell_nobody)
+        return failed
 
     async def _delete_many(self, backends: Sequence[Backend], keys: Sequence[Key], tell: OnFailure) -> bool:
         gone = False

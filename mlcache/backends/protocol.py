@@ -272,7 +272,7 @@ class Locks(Protocol):
 class Supersedes(Protocol):
     """A backend that can let who holds the lock of a key know that the key was invalidated meanwhile.
 
-    The ``release()`` of its locks says whether that was so.
+    The ``release()`` of its locks says whether that was so. Its ``clear`` does the same for all keys.
     """
 
     def supersede(self, key: Key) -> None:

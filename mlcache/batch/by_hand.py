@@ -37,7 +37,6 @@ async def put(order: Order, answers: Any, terms: Terms) -> None:
             kept.append((key, entry))
     await TellMany(refused)
     await DropMany([each.key for each in refused])
-    wanted = [key for key, _ in kept]
-    await SupersedeMany(wanted)
+    await SupersedeMany(kept)
     await KeepMany(kept)
-    await SupersedeMany(wanted)  # those that took off meanwhile
+    await SupersedeMany(kept)  # those that took off meanwhile

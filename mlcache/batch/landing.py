@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from mlcache.backends.tiered import Found
 from mlcache.batch.order import Order
 from mlcache.batch.seats import Outcomes, Plan, Seat
-from mlcache.batch.steps import DropMany, KeepMany, LandMany, TellMany
+from mlcache.batch.steps import KeepMany, LandMany, TellMany
 from mlcache.entry import Entry
 from mlcache.events import Computed, Event, Hit, NotKept, Stale
-from mlcache.flight import Flight
 from mlcache.keeping import UNCOPIABLE, make_entry
 from mlcache.steps import Draw, Made, Outcome, Status
 
@@ -53,7 +54,7 @@ async def keep(
 
 async def _keep(order: Order, plan: Plan, made: Sequence[tuple[Seat, Made]], outcomes: Outcomes) -> None:
     events: list[Event] = []
-    entries: list[tuple[Flight, Entry]] = []
+    sure: list[tuple[Seat, Entry]] = []
     for seat, each in made:
         flight, key = seat.flight, order.keys[seat.number]
         luck = await Draw() if plan.terms.expiry.jitter else 0.0
@@ -64,14 +65,15 @@ async def _keep(order: Order, plan: Plan, made: Sequence[tuple[Seat, Made]], out
         if objection:
             events.append(NotKept(key, objection))
         else:
-            entries.append((flight, entry))
+            sure.append((seat, entry))
         shareable = UNCOPIABLE not in objection
         outcome = Outcome(entry, Status.MISS, kept=not objection, shareable=shareable)
         outcomes[seat.number] = outcome
     await TellMany(events)
-    if entries:
-        await KeepMany([(flight.key, entry) for flight, entry in entries])
-        gone = [flight.key for flight, _ in entries if flight.superseded]
-        if gone:
-            await DropMany(gone)
+    if sure:
+        items = [(seat.flight.key, entry) for seat, entry in sure]
+        lost: list[bool] = await KeepMany(items, [seat.flight for seat, _ in sure])
+        for (seat, _), gone in zip(sure, lost, strict=True):
+            if gone:
+                outcomes[seat.number] = msgspec.structs.replace(outcomes[seat.number], kept=False)
     await LandMany([(seat.flight, outcomes[seat.number]) for seat, _ in made])

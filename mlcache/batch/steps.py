@@ -12,6 +12,7 @@ import msgspec
 from mlcache.backends.many import ManyTiers
 from mlcache.backends.tiered import Found
 from mlcache.backends.walk import run, run_suspending
+from mlcache.batch.writing import writing_many
 from mlcache.call import Call
 from mlcache.computing import Shipped
 from mlcache.drive import ACTIONS, AWAITED, Parts
@@ -40,9 +41,15 @@ class FindMany(Step, frozen=True, eq=False):
 
 
 class KeepMany(Step, frozen=True, eq=False):
-    """Write entries to all tiers."""
+    """Write entries to all tiers. Answered, by entry, with whether nothing is there after.
+
+    Args:
+        items: the entries, under their keys.
+        flights: by entry, the flight whose result it is, as for ``Keep``; none where they are of none.
+    """
 
     items: Sequence[tuple[Key, Entry]]
+    flights: Sequence[Flight] = ()
 
 
 class DropMany(Step, frozen=True, eq=False):
@@ -52,9 +59,9 @@ class DropMany(Step, frozen=True, eq=False):
 
 
 class SupersedeMany(Step, frozen=True, eq=False):
-    """Let nobody else join the flights for keys, and keep no result of them."""
+    """Let nobody else join the flights for keys, and keep no results of them but these, which are newest."""
 
-    keys: Sequence[Key]
+    items: Sequence[tuple[Key, Entry]]
 
 
 class JoinMany(Step, frozen=True, eq=False):
@@ -153,19 +160,19 @@ def _store(parts: Parts) -> ManyTiers:
     return cast("ManyTiers", parts.store)
 
 
-def _supersede(step: SupersedeMany | DropMany, parts: Parts) -> None:
+def _supersede(step: SupersedeMany, parts: Parts) -> None:
+    for key, newest in step.items:
+        parts.flights.supersede(key, newest)
+
+
+def _dropping(step: DropMany, parts: Parts) -> Coroutine[Any, Any, bool]:
     for key in step.keys:
         parts.flights.supersede(key)
+    return _store(parts).dropping_many(step.keys)
 
 
-def _drop(step: DropMany, parts: Parts) -> bool:
-    _supersede(step, parts)
-    return run(_store(parts).dropping_many(step.keys))
-
-
-async def _drop_suspending(step: DropMany, parts: Parts) -> bool:
-    _supersede(step, parts)
-    return await run_suspending(_store(parts).dropping_many(step.keys))
+def _keeping(step: KeepMany, parts: Parts) -> Coroutine[Any, Any, list[bool]]:
+    return writing_many(step.items, step.flights, _store(parts), parts.flights)
 
 
 def _join(step: JoinMany, parts: Parts, *, offered: bool = False) -> list[tuple[Flight, bool]]:
@@ -247,8 +254,8 @@ def _find(step: FindMany, parts: Parts) -> Coroutine[Any, Any, list[Found | None
 ACTIONS.update(
     {
         FindMany: lambda step, parts: run(_find(step, parts)),
-        KeepMany: lambda step, parts: run(_store(parts).keeping_many(step.items)),
-        DropMany: _drop,
+        KeepMany: lambda step, parts: run(_keeping(step, parts)),
+        DropMany: lambda step, parts: run(_dropping(step, parts)),
         SupersedeMany: _supersede,
         JoinMany: _join,
         LandMany: _land,
@@ -263,8 +270,8 @@ ACTIONS.update(
 AWAITED.update(
     {
         FindMany: lambda step, parts: run_suspending(_find(step, parts)),
-        KeepMany: lambda step, parts: run_suspending(_store(parts).keeping_many(step.items)),
-        DropMany: _drop_suspending,
+        KeepMany: lambda step, parts: run_suspending(_keeping(step, parts)),
+        DropMany: lambda step, parts: run_suspending(_dropping(step, parts)),
         JoinMany: _join_suspending,
         Ship: _ship_suspending,
         LockMany: lambda step, parts: in_thread("store", partial(ACTIONS[LockMany], step, parts)),

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from mlcache.entry import Entry, Key
@@ -24,7 +26,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[bytes, Flight] = {}
-        self._written: set[Flight] = set()
+        self._written: dict[bytes, tuple[Flight, ...]] = {}
         self._lock = threading.RLock()  # a finalizer may come at any time, and call a cached function
         _alive.add(self)
 
@@ -91,9 +93,8 @@ class Flights:
                 gone = [] if flight is None else [flight]
         for flight in gone:
             flight.supersede()
-        for flight in tuple(self._written):
-            if key in (None, flight.key):
-                flight.supersede(newest)
+        for flight in self._being_written(key):
+            flight.supersede(newest)
 
     def writing(self, flight: Flight | None, entry: Entry) -> Iterator[Entry | None]:
         """What to write for ``flight``: ``entry``, and then what its key was given meanwhile, if anything.
@@ -106,13 +107,41 @@ class Flights:
             return
         written: Any = flight
         flight.newest = entry
-        self._written.add(flight)  # whoever supersedes it from here on says what is newest
+        self._note_writing(flight)
         try:
             while not (flight.superseded and written is flight) and written is not flight.newest:
                 written = flight.newest
                 yield written
         finally:
-            self._written.discard(flight)
+            self._forget_writing(flight)
+
+    @contextmanager
+    def being_written(self, flights: Sequence[Flight], entries: Sequence[Entry]) -> Iterator[None]:
+        """The time in which results of flights are written: whoever supersedes one says what is newest."""
+        for flight, entry in zip(flights, entries, strict=True):
+            flight.newest = entry
+            self._note_writing(flight)
+        try:
+            yield
+        finally:
+            for flight in flights:
+                self._forget_writing(flight)
+
+    def _note_writing(self, flight: Flight) -> None:
+        with self._lock:
+            self._written[flight.key.digest] = (*self._written.get(flight.key.digest, ()), flight)
+
+    def _forget_writing(self, flight: Flight) -> None:
+        with self._lock:
+            others = self._written.pop(flight.key.digest, ())
+            if others not in ((), (flight,)):
+                self._written[flight.key.digest] = tuple(each for each in others if each is not flight)
+
+    def _being_written(self, key: Key | None) -> Iterable[Flight]:
+        with self._lock:
+            if key is None:
+                return tuple(chain.from_iterable(self._written.values()))
+            return self._written.get(key.digest, ())
 
     def land(self, flight: Flight, result: Any) -> None:
         """Give ``result`` to all who wait; None sends them back to find another leader.
@@ -148,7 +177,7 @@ class Flights:
         """Forget the flights of threads that a forked child does not have, and would wait for in vain."""
         self._lock = threading.RLock()
         self._flights = {digest: flight for digest, flight in self._flights.items() if is_led_here(flight)}
-        self._written = set()
+        self._written = {}
         for flight in self._flights.values():
             flight.after_fork()
 

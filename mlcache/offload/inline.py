@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlcache import clock, forks
 from mlcache.errors import ConfigurationError
+from mlcache.offload import transport
 from mlcache.offload.checks import factories
 from mlcache.offload.engine import CallOptions, Duration, check_options
 from mlcache.offload.functions import is_coroutine_function, resource_names
@@ -117,8 +118,7 @@ class Inline:
         future: Future[Any] = Future()
         started = clock.ticks()
         try:
-            result = self.bind(function)(*args, **kwargs)
-            result = _run(result) if is_coroutine_function(function) else result
+            result = self._call(function, args, kwargs)
         except KeyboardInterrupt:  # it is meant for the caller
             raise
         except Exception as error:  # noqa: BLE001 - it is the caller's
@@ -129,6 +129,10 @@ class Inline:
             future.set_result(result)
         future.seconds = clock.ticks() - started  # type: ignore[attr-defined]
         return future
+
+    def _call(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = self.bind(function)(*args, **kwargs)
+        return _run(result) if is_coroutine_function(function) else result
 
     def with_options(self, options: CallOptions) -> Inline:
         """This engine, if nothing is asked for that it cannot do.
@@ -142,6 +146,21 @@ class Inline:
 
     def close(self, timeout: Duration | None = None) -> None:
         """Nothing is left to be answered."""
+
+
+class Apart(Inline):
+    """An engine that computes as ``Inline``, but keeps the function and its caller as far apart as a worker.
+
+    The function is given what it would be given there: arrays that can only be read, here views of the
+    caller's, and copies of all else. The caller is given a copy of what it returns.
+    """
+
+    def _call(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        stream, *buffers = transport.dump_arguments(args, kwargs)
+        views = [memoryview(each).toreadonly() for each in buffers]
+        args, kwargs = transport.load([stream, *views])
+        result = transport.dump(super()._call(function, args, kwargs))
+        return transport.load([bytearray(each) for each in result])
 
 
 def refuse_options(what: str, options: CallOptions) -> None:

@@ -14,7 +14,7 @@ from mlcache.errors import PoolClosedError, PoolFullError
 from mlcache.offload.checks import time_to_close
 from mlcache.offload.engine import CallOptions, Duration, check_options
 from mlcache.offload.functions import pack
-from mlcache.offload.inline import Inline
+from mlcache.offload.inline import Apart
 from mlcache.offload.plan import Plan, check_inline, make_plan, options_of
 from mlcache.threads import in_thread
 
@@ -46,7 +46,7 @@ class Pool:
         max_queue_bytes: bytes of arguments that may wait (or ``"1GiB"``). None: any number.
         when_full: what ``submit`` does if there is no room: ``"wait"``, ``"raise"`` a ``PoolFullError``,
             or compute the call ``"inline"``, in the caller's own thread (in one beside the event loop, if it
-            is awaited): with his own arguments, which it may change, and for as long as it takes.
+            is awaited): it is given what it would be in a worker, but may take as long as it likes.
         start_method: ``"forkserver"`` (the default): workers are forks of a clean process; ``"spawn"``:
             each is a fresh interpreter; ``"fork"``: they are forks of this process, as it is at the
             first call.
@@ -78,7 +78,7 @@ class Pool:
         load_timeout: Duration | None = 120.0,
     ) -> None:
         self._plan = make_plan({name: value for name, value in locals().items() if name != "self"})
-        self._inline = Inline(self._plan.resources)
+        self._inline = Apart(self._plan.resources)
         self._closed = False
         self._supervisor: Supervisor | None = None
         self._lock = threading.RLock()

@@ -8,19 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mlcache.backends.protocol import DeletesMany, Many
 from mlcache.entry import Key
 from mlcache.errors import CorruptEntryError
 from mlcache.testing.samples import arguments, content, in_threads, key, payload, read, write
 
-MOST = 10_000
-"""Keys in one call: more than SQLite takes in a statement, or a server should be sent at once unbounded."""
-
 
 class ManyConformance:
     """Tests of the small protocols ``Many`` and ``DeletesMany``; skipped for a backend that has neither."""
+
+    most: ClassVar[int] = 10_000
+    """Keys in one call."""
 
     def _make(self, folder: Path) -> Any:
         raise NotImplementedError
@@ -100,15 +100,15 @@ class ManyConformance:
         there = [number for number in range(10) if read(backend, key(number)) is not None]
         assert there == [0, 1, 3, 5, 6, 7, 8]
 
-    def test_ten_thousand_at_once(self, tmp_path: Path) -> None:
+    def test_thousands_at_once(self, tmp_path: Path) -> None:
         backend = self._make_many(tmp_path)
-        items = [(key(number), b"%d" % number) for number in range(MOST)]
+        items = [(key(number), b"%d" % number) for number in range(self.most)]
         keys = [at for at, _ in items]
         assert set(write_many(backend, items)) == {None}
-        assert read_many(backend, [*keys, key(MOST)]) == [*(data for _, data in items), None]
+        assert read_many(backend, [*keys, key(self.most)]) == [*(data for _, data in items), None]
         if isinstance(backend, DeletesMany):
             assert all(backend.delete_many(keys[1:]))
-            assert read_many(backend, keys) == [b"0", *[None] * (MOST - 1)]
+            assert read_many(backend, keys) == [b"0", *[None] * (self.most - 1)]
 
     def test_what_cannot_be_read_spoils_no_other(self, tmp_path: Path) -> None:
         backend, encoded = self._make_encoded(tmp_path)

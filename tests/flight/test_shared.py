@@ -20,6 +20,7 @@ from mlcache.backends.disk import Disk
 from mlcache.backends.filelocks import KeyLock, supersede
 from mlcache.backends.memory import Lru
 from mlcache.crew import crew
+from mlcache.entry import Key
 from mlcache.flight.shared import GRACE, WAIT, pauses
 from mlcache.testing import FakeClock
 
@@ -93,10 +94,9 @@ class Facts:
 
 @pytest.mark.parametrize("memory", [False, True])
 @pytest.mark.parametrize("asks_between", [False, True])
-def test_what_another_process_invalidates_while_it_is_computed_is_not_kept(
-    tmp_path: Path,
-    memory: bool,  # noqa: FBT001 - of a test
-    asks_between: bool,  # noqa: FBT001 - of a test
+@pytest.mark.parametrize("clears", [False, True])
+def test_what_another_process_forgets_while_it_is_computed_is_not_kept(
+    tmp_path: Path, *, memory: bool, asks_between: bool, clears: bool
 ) -> None:
     facts = Facts()
 
@@ -114,7 +114,7 @@ def test_what_another_process_invalidates_while_it_is_computed_is_not_kept(
         old = threads.submit(here, 1)
         assert facts.read.wait(10)
         facts.now = "new"
-        there.invalidate(1)
+        _ = there.cache_clear() if clears else there.invalidate(1)
         assert not asks_between or there(1) == "new", "it does not wait for who computes from older facts"
         facts.may_go.set()
         assert old.result(10) == "old"
@@ -216,6 +216,16 @@ async def test_nor_does_a_task_that_renews(tmp_path: Path) -> None:
         assert await compute(1) == 1
         await asyncio.wait(drive._renewals)
         assert await compute(1) == 2
+
+
+def test_clearing_one_function_leaves_the_locks_of_others(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, max_bytes=2**20)
+    disk.clear("app.f@1")
+    locks = [disk.lock(Key(namespace, bytes(16))) for namespace in ("app.f@1", "app.f@2")]
+    assert all(lock.acquire() for lock in locks)
+    disk.clear("app.f@1")
+    assert [lock.release() for lock in locks] == [True, False]
+    disk.close()
 
 
 def test_a_lock_whose_file_was_taken_leaves_that_of_the_next_holder(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlcache import ConfigurationError
 from mlcache.offload.engine import CallOptions
-from mlcache.offload.inline import Inline, Resources
-from tests.offload import samples
+from mlcache.offload.inline import Apart, Inline, Resources
+from mlcache.offload.pool import Pool
+from tests.offload import samples, tasks
 
 
 def counting(value: Any) -> tuple[Callable[[], Any], list[int]]:
@@ -129,3 +131,56 @@ def test_the_number_of_items_may_be_said() -> None:
     engine = Inline()
     assert engine.with_options(CallOptions(items=5)) is engine
     engine.close()
+
+
+ARRAYS: list[Any] = [
+    np.zeros(3),
+    np.zeros(5000),
+    np.zeros((100, 100))[::2, ::3],
+    np.asfortranarray(np.zeros((100, 100))),
+    np.zeros(500, "M8[s]"),
+    np.zeros(500, ">f8"),
+    np.zeros(0),
+    np.array([None] * 3),
+]
+
+
+def test_a_call_apart_is_given_and_gives_the_same_as_a_worker() -> None:
+    def alike(function: Callable[..., Any], *args: Any) -> None:
+        here, there = Apart().submit(function, *args), pool.submit(function, *args)
+        errors = here.exception(), there.exception(20)
+        assert type(errors[0]) is type(errors[1])
+        assert str(errors[0]) == str(errors[1])
+        assert errors[0] is not None or here.result() == there.result()
+
+    with Pool(1) as pool:
+        for array in ARRAYS:
+            before = array.tolist()
+            alike(tasks.facts, array)
+            alike(tasks.write_to, array)
+            assert array.tolist() == before
+        alike(tasks.make_unpicklable)
+        alike(tasks.make_poison)
+
+
+def test_a_call_apart_and_its_caller_share_nothing_that_can_be_changed() -> None:
+    array, items = np.zeros(5000), [1]
+
+    def compute(seen: np.ndarray[Any, Any], *, more: list[int]) -> tuple[int, Any, list[int]]:
+        more.append(2)
+        return seen.ctypes.data, seen, more
+
+    place, result, longer = Apart().submit(compute, array, more=items).result()
+    assert place == array.ctypes.data  # nothing was copied on the way in
+    assert not np.shares_memory(result, array)
+    assert result.flags.writeable
+    assert (items, longer) == ([1], [1, 2])
+
+
+def test_a_call_apart_has_its_resources() -> None:
+    async def suspending(x: int, weight: int) -> int:
+        return x * weight
+
+    engine = Apart({"weight": counting(5)[0]})
+    assert engine.submit(weigh, 2, bias=1).result() == 11
+    assert engine.submit(suspending, 2).result() == 10

@@ -281,6 +281,20 @@ async def test_what_is_computed_inline_leaves_the_event_loop_alone() -> None:
         assert all(isinstance(future.exception(0), PoolClosedError) for future in waiting)
 
 
+async def test_what_is_computed_inline_cannot_change_its_callers_arrays() -> None:
+    array = np.zeros(10)
+    with Pool(1, max_queue=1, when_full="inline") as pool:
+        pool.submit(tasks.pid).result(20)
+        waiting = [pool.submit(tasks.hang), pool.submit(tasks.hang)]
+        with pytest.raises(ValueError, match="read-only"):
+            pool.submit(tasks.write_to, array).result(0)
+        with pytest.raises(ValueError, match="read-only"):
+            await pool.run(tasks.write_to, array)
+        assert not array.any()
+        pool.close(0)
+        assert not any(future.cancelled() for future in waiting)
+
+
 @pytest.mark.parametrize("asked", [{"timeout": 5}, {"retry": True}])
 def test_what_only_workers_can_do_is_not_asked_of_a_pool_that_computes_inline(asked: dict[str, Any]) -> None:
     pool = Pool(1, when_full="inline")

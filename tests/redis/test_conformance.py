@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dogpile.cache import make_region
+from redis import ConnectionPool
 
 from mlcache import open_backend
+from mlcache.backends.dogpile import Dogpile
 from mlcache.backends.encoded import Encoded
 from mlcache.backends.memory import Lru
 from mlcache.backends.protocol import AnyBackend, BytesBackend
@@ -52,6 +56,19 @@ class TestEncodedRedis(TestRedis):
 class TestRedisBehindMemory(TestRedis):
     def make_backend(self, folder: Path) -> Any:  # noqa: ARG002 - the server keeps it all
         return Row(Tiers([Lru(max_bytes=2**24), Encoded(self.open(self.url), FrameCodec())], _raise))
+
+
+class TestDogpileOverRedis(BackendConformance):
+    persistent = True
+
+    @pytest.fixture(autouse=True)
+    def _clients(self, server: Server) -> Iterator[None]:
+        with ConnectionPool(port=server.port) as self.pool:
+            yield
+
+    def make_backend(self, folder: Path) -> AnyBackend:  # noqa: ARG002 - the server keeps it all
+        region = make_region().configure("dogpile.cache.redis", arguments={"connection_pool": self.pool})
+        return Dogpile(region)
 
 
 class TestEncryptedRedis(OverRedis):

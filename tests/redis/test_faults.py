@@ -162,6 +162,21 @@ async def test_a_loop_that_was_busy_for_longer_than_a_timeout_blames_no_server(s
     far(square).close()
 
 
+async def test_a_loop_that_is_busy_all_the_time_blames_no_server(server: Server) -> None:
+    @ml_cache(backend=f"{server.url}?timeout=20s&connect_timeout=50ms")
+    async def square(number: int) -> int:
+        return number * number
+
+    found = asyncio.ensure_future(square.peek(3))
+    while not found.done():  # which takes connecting longer than it may
+        assert not threading.Event().wait(0.06)
+        await asyncio.sleep(0)
+    assert await found is None
+    assert (await square.cache_info()).errors == 0
+    assert await square(3) == 9
+    far(square).close()
+
+
 def test_one_that_is_restarted_under_load_harms_no_answer(own: Server) -> None:
     square, _ = counting(f"lru?max_items=4, {own.url}?{QUICK}")
     stop = threading.Event()

@@ -221,9 +221,9 @@ def test_a_computation_under_way_there_is_not_kept_if_its_key_is_invalidated_her
 
 
 @pytest.mark.parametrize("asks_between", [False, True])
+@pytest.mark.parametrize("clears", [False, True])
 def test_without_memory_it_is_not_kept_either_as_its_lease_was_taken_away(
-    server: Server,
-    asks_between: bool,  # noqa: FBT001 - of a test
+    server: Server, *, asks_between: bool, clears: bool
 ) -> None:
     facts = ["old"]
     entered, leave = threading.Event(), threading.Event()
@@ -243,7 +243,7 @@ def test_without_memory_it_is_not_kept_either_as_its_lease_was_taken_away(
         old = threads.submit(there, 0)
         assert entered.wait(10)
         facts[0] = "new"
-        here.invalidate(0)
+        _ = here.cache_clear() if clears else here.invalidate(0)
         assert not asks_between or here(0) == "new", "it does not wait for who computes from older facts"
         leave.set()
         assert old.result(10) == "old"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -151,6 +152,17 @@ async def test_who_renews_in_the_background_does_not_wait_for_it(store: Redis, *
         assert len(runs) == 1
         elsewhere.release()
         assert [await asked(), await asked()] == [1, 2]
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+async def test_who_clears_takes_those_of_a_namespace_away(store: Redis, *, suspends: bool) -> None:
+    others = [Key("app.f@2", KEY.digest), Key("app.f@1:x", KEY.digest), Key("app.?@1", KEY.digest)]
+    leases = [store.lock(key) for key in (KEY, *others)]
+    assert all(lease.acquire() for lease in leases)
+    store.put(KEY, b"data", math.inf)
+    assert (await store.clear_async(KEY.namespace) if suspends else store.clear(KEY.namespace)) == 1
+    assert [lease.release() for lease in leases] == [True, False, False, False]
+    assert store.send([("DBSIZE",)]) == [0], "nothing is left"
 
 
 def hearts() -> set[threading.Thread]:

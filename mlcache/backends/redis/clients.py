@@ -19,6 +19,7 @@ import redis.asyncio.sentinel
 import redis.cluster
 import redis.retry
 import redis.sentinel
+from msgspec import structs
 from redis.backoff import NoBackoff
 from redis.exceptions import ClusterDownError, RedisClusterException, RedisError
 
@@ -47,6 +48,9 @@ _PURPOSE = ("GET",) if _asked else ()
 
 BATCH = 1000
 """Keys to look through, or to delete, in one command."""
+
+LENIENCE = 20
+"""How many times as long an event loop may wait for a server that answers a thread at once."""
 
 SPARE = 2
 """Connections beside those of callers: for the listener and for a probe."""
@@ -134,14 +138,28 @@ class AsyncLink:
         self.client = connect_async(target)
         self.slots = asyncio.Semaphore(target.max_connections)
         self.opening = asyncio.Lock()
+        self._target = target
         self._is_cluster = target.kind == "cluster"
         self.is_open = not self._is_cluster
+        self._lenient: AsyncLink | None = None
 
     async def open(self) -> None:
         """Ask a cluster for its nodes, which a command would do as well, but each for itself."""
         if not self.is_open:
             await self.client.initialize()
             self.is_open = True
+
+    async def lenient(self) -> AsyncLink:
+        """Another link, open, whose patience is that of a loop which may be busy for long."""
+        if self._lenient is None:
+            target = self._target
+            times = {
+                "connect_timeout": target.connect_timeout * LENIENCE,
+                "timeout": target.timeout * LENIENCE,
+            }
+            self._lenient = AsyncLink(structs.replace(target, **times))
+        await self._lenient.open()
+        return self._lenient
 
     async def get(self, name: str) -> bytes | None:
         """As ``Link.get``."""
@@ -182,6 +200,8 @@ class AsyncLink:
 
     async def close(self) -> None:
         """Close its connections."""
+        if self._lenient is not None:
+            await self._lenient.close()
         await self.client.aclose()
 
 

@@ -26,6 +26,7 @@ Item = tuple[Key, bytes, float]
 """A key, a frame, and from when on it is useless."""
 
 _DIGITS = 32
+_LEASE = ":lease"
 _SPECIAL = re.compile(r"([*?\[\]\\])")
 _DIGEST = re.compile(rb"[0-9a-f]{32}\Z")
 
@@ -46,6 +47,14 @@ class Commands:
     def name(self, key: Key) -> str:
         """What a key is called in Redis."""
         return f"{self._prefix}:{key.namespace}:{key.digest.hex()}"
+
+    def lease(self, key: Key) -> str:
+        """What the lease of a key is called."""
+        return self.name(key) + _LEASE
+
+    def leases(self, namespace: str) -> str:
+        """What the names of the leases of a namespace match, and no others."""
+        return self.pattern(namespace) + _LEASE
 
     def pattern(self, namespace: str) -> str:
         """What the names of a namespace match, and no others: digests are of one length."""

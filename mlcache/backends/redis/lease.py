@@ -5,8 +5,8 @@ a key that is set only where there is none, with a token that tells whose it is 
 live. It is no proof against two holders at once, and need not be: that costs a second
 computation of the same answer.
 
-Who invalidates the key takes the lease away and leaves word of that under the holder's token, which
-the holder looks for when he lets go.
+Who invalidates the key takes the lease away and leaves word of that under the holder's token (see
+``superseding``), which the holder looks for when he lets go.
 
 Whoever waits for it leaves a mark behind the holder's token, and is told over a channel, the bell,
 when the holder lets go. A lease without the mark ends in silence.
@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from mlcache import clock
+from mlcache.backends.redis.superseding import TOKEN, word_of
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Event
@@ -36,9 +37,6 @@ LEASE = 2 * BEAT
 
 NET = 1.0
 """Seconds after which who waits for a bell asks again, as it may not have been heard."""
-
-WORD = 3600.0
-"""Seconds for which the word stays that a lease was taken away."""
 
 _AT_ONCE = 1000
 """Leases to renew in one command."""
@@ -64,12 +62,6 @@ if not held then redis.call("set", KEYS[1], ARGV[1], "px", ARGV[2]) end
 if not held or string.sub(held, 1, #ARGV[1]) == ARGV[1] then return 0 end
 redis.call("setrange", KEYS[1], #ARGV[1], "+")
 return math.max(redis.call("pttl", KEYS[1]), 1)"""
-_TAKE_AWAY = """\
-local held = redis.call("get", KEYS[1])
-if not held then return "" end
-redis.call("del", KEYS[1])
-redis.pcall("publish", ARGV[1], KEYS[1])
-return string.sub(held, 1, ARGV[2])"""
 _MILLISECONDS = round(LEASE * 1000)
 
 
@@ -89,7 +81,7 @@ class Lease:
         self.wire = wire
         self.name = name
         self._channel = channel
-        self.token = secrets.token_hex(16)
+        self.token = secrets.token_hex(TOKEN // 2)
         self._refused_at: float | None = None
         self._is_ours = False
 
@@ -135,14 +127,6 @@ class Lease:
         """As ``release``, on the running event loop."""
         return _heart_of(self.wire).remove(self) and (await self.wire.send_async(self._leaving()))[1] == 1
 
-    def take_away(self) -> None:
-        """End it whoever holds it, and leave him word of that."""
-        asking = "EVAL", _TAKE_AWAY, 1, self.name, self._channel, len(self.token)
-        holder = _checked(self.wire.send([asking])[0])
-        if holder:
-            word = "SET", self._word(holder.decode()), 1, "PX", round(WORD * 1000)
-            _checked(self.wire.send([word])[0])
-
     def _take(self) -> bool:
         with self._renewed():
             return self._note(bool(_checked(self.wire.send([self._taking()])[0])))
@@ -173,10 +157,7 @@ class Lease:
 
     def _leaving(self) -> Commands:
         leaving = "EVAL", _RELEASE, 1, self.name, self.token, self._channel
-        return [leaving, ("DEL", self._word(self.token))]
-
-    def _word(self, token: str) -> str:
-        return f"{self.name}:{token}"
+        return [leaving, ("DEL", word_of(self.name, self.token))]
 
     def _note(self, is_ours: bool) -> bool:  # noqa: FBT001 - what is noted
         self._is_ours = is_ours

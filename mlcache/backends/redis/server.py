@@ -88,17 +88,17 @@ class Server:
                 try:
                     return await work(link)
                 except self._clients.LATE as error:
-                    await self._excuse(link, error)
-                    return await work(link)
+                    return await work(await self._excuse(link, error))
             except self._clients.FAILURES as error:
                 raise self.breaker.trip(error) from error
             except self._clients.ERRORS as error:
                 raise self._refusal(error) from error
 
-    async def _excuse(self, link: AsyncLink, error: Exception) -> None:
-        """Return if the server answers after all.
+    async def _excuse(self, link: AsyncLink, error: Exception) -> AsyncLink:
+        """A link that waits longer, if the server answers after all.
 
-        A loop that is busy for longer than we wait ends the wait, though the answer may have come long since.
+        A loop that is busy for longer than we wait ends the wait, though the answer may have come long since;
+        and one that was busy once may well be so again.
         """
         async with link.opening:
             self.breaker.check()
@@ -106,6 +106,7 @@ class Server:
                 await in_thread("store", self._probe)
             except (*self._clients.FAILURES, *self._clients.ERRORS):
                 raise self.breaker.trip(error) from error
+            return await link.lenient()
 
     def join(self, user: object) -> None:
         """Note that ``user`` needs the connections."""

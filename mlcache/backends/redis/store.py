@@ -22,6 +22,7 @@ from mlcache.backends.redis.commands import (
 from mlcache.backends.redis.lease import Lease
 from mlcache.backends.redis.listener import Heard
 from mlcache.backends.redis.server import Server, server_at
+from mlcache.backends.redis.superseding import take_away, take_away_async
 from mlcache.backends.redis.target import Target
 from mlcache.entry import Key
 
@@ -35,7 +36,8 @@ class Redis:
     A namespace is cleared, listed and counted by looking through all keys of the database (SCAN).
     That takes time in proportion to them, about a microsecond each, and holds nobody up. An index
     of each namespace would be quicker; but Redis evicts and expires keys without telling it, so
-    that it would be wrong and grow without bound.
+    that it would be wrong and grow without bound. Who clears looks twice: for leases first, which are
+    taken from those who compute, so that they keep nothing, and then for entries.
 
     Redis itself expires an entry that is dead. That spares memory and is no verdict: whether an
     entry may be used is told by its frame alone.
@@ -109,6 +111,10 @@ class Redis:
         return errors_of(await self._reach().do_async(lambda link: link.run(commands)), objections)
 
     def clear(self, namespace: str) -> int:
+        leases = self._commands.leases(namespace)
+        held = self._reach().do(lambda link: [name for batch in link.scan(leases) for name in batch])
+        take_away(self, held, channel_of(self.target))
+
         def work(link: Link) -> int:
             found = link.scan(self._commands.pattern(namespace))
             gone = sum(sum(checked(link.run(unlink(batch)))) for batch in found)
@@ -118,6 +124,13 @@ class Redis:
         return self._reach().do(work)
 
     async def clear_async(self, namespace: str) -> int:
+        leases = self._commands.leases(namespace)
+
+        async def search(link: AsyncLink) -> list[bytes]:
+            return [name async for batch in link.scan(leases) for name in batch]
+
+        await take_away_async(self, await self._reach().do_async(search), channel_of(self.target))
+
         async def work(link: AsyncLink) -> int:
             found = link.scan(self._commands.pattern(namespace))
             gone = sum([sum(checked(await link.run(unlink(batch)))) async for batch in found])
@@ -143,10 +156,13 @@ class Redis:
 
     def lock(self, key: Key) -> Lease:
         """The lease of a key."""
-        return Lease(f"{self._commands.name(key)}:lease", self, channel_of(self.target))
+        return Lease(self._commands.lease(key), self, channel_of(self.target))
 
     def supersede(self, key: Key) -> None:
-        self.lock(key).take_away()
+        take_away(self, [self._commands.lease(key)], channel_of(self.target))
+
+    async def supersede_async(self, key: Key) -> None:
+        await take_away_async(self, [self._commands.lease(key)], channel_of(self.target))
 
     def send(self, commands: Sequence[Command]) -> list[Any]:
         """The reply to each command, or the error in its place."""
