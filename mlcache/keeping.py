@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import cast
 
 from mlcache.backends.tiered import Found
 from mlcache.entry import Entry, Failure, Key, Verdict, judge
@@ -47,8 +48,6 @@ async def keep_error(
     terms: Terms,
     flight: Flight,
     old: Found | None = None,
-    *,
-    or_beside: bool = True,
 ) -> None:
     """Keep an exception as the answer, for as long as the terms say, but not in place of one of use.
 
@@ -58,31 +57,48 @@ async def keep_error(
         terms: of the function.
         flight: that we lead.
         old: what was found; None: nothing, or nobody has looked.
-        or_beside: whether to keep it beside an answer that is still of use; else it is not kept then.
     """
-    raised = bare(error)
-    if not isinstance(raised, Exception) or is_cancellation(raised) or flight.superseded:
-        return
-    span = terms.expiry.keeps_error(raised)
-    if not span:
+    if flight.superseded or not span_of(error, terms):
         return
     if old is None:
         old = await Find(key, again=True)
-    of_use = old is not None and not isinstance(old.entry.value, Failure) and terms.may_outlive_errors(old)
-    if of_use and not or_beside:
-        return
-    at: float = await Now()
-    sealed = seal_failure(Failure(raised))
-    entry = Entry(sealed.value, at, at + span, at + span, 0.0, sealed.size, sealed.renew)
+    entry = failure_entry(error, terms, await Now())
     # Beside an answer it is of no account once that is replaced.
-    await (Keep(beside(key), entry) if of_use else Keep(key, entry, flight))
+    await (Keep(beside(key), entry) if is_of_use(old, terms) else Keep(key, entry, flight))
+
+
+def span_of(error: Exception, terms: Terms) -> float:
+    """Seconds for which an exception is kept; 0 if it is not."""
+    raised = bare(error)
+    if not isinstance(raised, Exception) or is_cancellation(raised):
+        return 0.0
+    return terms.expiry.keeps_error(raised)
+
+
+def failure_entry(error: Exception, terms: Terms, at: float) -> Entry:
+    """The entry for an exception that was raised at the time ``at``, and that is kept."""
+    raised, until = cast("Exception", bare(error)), at + span_of(error, terms)
+    sealed = seal_failure(Failure(raised))
+    return Entry(sealed.value, at, until, until, 0.0, sealed.size, sealed.renew)
+
+
+def is_of_use(old: Found | None, terms: Terms) -> bool:
+    """Whether what was found is an answer that an exception must not replace."""
+    return old is not None and not isinstance(old.entry.value, Failure) and terms.may_outlive_errors(old)
 
 
 async def has_failed(key: Key, terms: Terms, old: Found) -> bool:
     """Whether an entry that may be served was not to be computed anew, which is not to be tried again yet."""
-    if not terms.expiry.errors or not terms.is_young(old) or not terms.may_outlive_errors(old):
-        return False
-    failure: Found | None = await Find(beside(key))
+    return may_have_failed(terms, old) and rests(await Find(beside(key)), old)
+
+
+def may_have_failed(terms: Terms, old: Found) -> bool:
+    """Whether an exception may be kept beside an entry, in view of which the entry may be served."""
+    return bool(terms.expiry.errors) and terms.is_young(old) and terms.may_outlive_errors(old)
+
+
+def rests(failure: Found | None, old: Found) -> bool:
+    """Whether an entry is not to be computed anew yet, in view of what was found beside it."""
     if failure is None or failure.entry.created <= old.entry.created:
         return False
     return judge(failure.entry, failure.at) is Verdict.FRESH

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import msgspec
 
 from mlcache.backends.tiered import Found
+from mlcache.batch.failing import resting
 from mlcache.batch.leading import lead
 from mlcache.batch.order import Order
 from mlcache.batch.seats import Plan, Seat, convoy_of, unnoticed
@@ -32,7 +33,7 @@ from mlcache.events import Coalesced, Event, Hit, Stale
 from mlcache.flight import Flight
 from mlcache.flow import by_now
 from mlcache.steps import Draw, Later, Lead, Now, Outcome, Status, Wait
-from mlcache.terms import Use
+from mlcache.terms import Terms, Use
 
 Outcomes = dict[int, Outcome]
 """By number of a distinct item."""
@@ -102,15 +103,13 @@ async def _look(
     order: Order, plan: Plan, everything: Sequence[Found | None], boarding: Boarding | None
 ) -> tuple[Outcomes, list[int]]:
     """What of ``everything`` that was found may be served, and the numbers of the items that are missing."""
-    terms = plan.terms
     outcomes: Outcomes = {}
     missing: list[int] = []
     aging: dict[int, float] = {}
     events: list[Event] = []
-    for number, found in enumerate(everything):
-        use = Use.COMPUTE
-        if found is not None:
-            use = terms.use_of(found, await Draw() if terms.expiry.early else 0.0)
+    for number, (found, use) in enumerate(
+        zip(everything, await _uses(order, plan.terms, everything), strict=True)
+    ):
         if found is None or use is Use.COMPUTE:
             missing.append(number)
             continue
@@ -122,6 +121,22 @@ async def _look(
     if events:
         await TellMany(events)
     return outcomes, missing
+
+
+async def _uses(order: Order, terms: Terms, everything: Sequence[Found | None]) -> list[Use]:
+    """What to do with each of the entries that were found."""
+    uses: list[Use] = []
+    old: dict[int, Found] = {}
+    for number, found in enumerate(everything):
+        use = Use.COMPUTE
+        if found is not None:
+            use = terms.use_of(found, await Draw() if terms.expiry.early else 0.0)
+            if use is not Use.SERVE:
+                old[number] = found
+        uses.append(use)
+    for number in await resting(order, terms, old):
+        uses[number] = Use.SERVE
+    return uses
 
 
 def served(order: Order, number: int, found: Found, events: list[Event]) -> Outcome:

@@ -13,6 +13,7 @@ from mlcache.backends.many import Locked
 from mlcache.backends.tiered import Found
 from mlcache.batch.answers import take_apart
 from mlcache.batch.elsewhere import Watch
+from mlcache.batch.failing import keep_failure
 from mlcache.batch.landing import changed, keep, serve
 from mlcache.batch.order import Order
 from mlcache.batch.seats import LOCKED_AT_ONCE, Outcomes, Plan, Seat, chunks, flights_of
@@ -35,7 +36,6 @@ from mlcache.flight import Flight
 from mlcache.flight.carried import bare
 from mlcache.flight.shared import pauses
 from mlcache.flow import by_now
-from mlcache.keeping import keep_error
 from mlcache.steps import Compute, Made
 
 
@@ -246,20 +246,18 @@ async def _fail(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, error: E
     Raises:
         Exception: the error, where the plan does not isolate bad items.
     """
-    kept = [(seat, await by_now(seat.old)) for seat in chunk if seat.old is not None]
-    old = [(seat, found) for seat, found in kept if plan.terms.outlives_errors(found)]
+    chunk = [msgspec.structs.replace(seat, old=seat.old and await by_now(seat.old)) for seat in chunk]
+    old = [(seat, seat.old) for seat in chunk if seat.old and plan.terms.outlives_errors(seat.old)]
     if plan.isolate and len(chunk) > max(len(old), 1):
         await _one_by_one(order, plan, chunk, leg, error)
         return
     await TellMany([Raised(order.keys[seat.number], bare(error)) for seat in chunk])
+    await keep_failure(order, plan, chunk, error)
     if len(old) == len(chunk):
         await serve(order, old, leg.outcomes)
         plan.advance(len(old))
         return
-    flights = flights_of(chunk)
-    if len(chunk) == 1:
-        await keep_error(flights[0].key, error, plan.terms, flights[0], chunk[0].old, or_beside=False)
-    await CrashMany(flights, error)
+    await CrashMany(flights_of(chunk), error)
     if not plan.isolate:
         raise error
 

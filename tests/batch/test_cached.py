@@ -444,6 +444,89 @@ def test_an_error_is_kept_for_the_item_that_it_is_surely_about(clock: FakeClock)
     assert len(calls) == 4
 
 
+class Unsteady:
+    """A function of many texts that can be broken, and what it was given."""
+
+    def __init__(self, expiry: Expiry, backend: str = LRU) -> None:
+        self.calls = calls = list[list[str]]()
+        self.error = errors = list[Exception]()
+
+        @ml_cache(backend=backend, batch="texts", ttl=expiry, ignore=["calls", "errors"])
+        def upper(texts: list[str]) -> list[str]:
+            calls.append(list(texts))
+            if errors:
+                raise errors[0]
+            return [text.upper() for text in texts]
+
+        self.cached = upper
+
+
+@pytest.mark.parametrize("way", ["call", "aio", "one", "refresh"])
+def test_what_failed_is_not_tried_again_where_old_answers_do(way: str, clock: FakeClock) -> None:
+    unsteady = Unsteady(Expiry(60, stale_if_error="1h", errors=10))
+    upper, calls = unsteady.cached, unsteady.calls
+    ways: dict[str, Any] = {
+        "call": lambda: upper(["a", "b"]),
+        "aio": lambda: asyncio.run(upper.aio(["a", "b"])),
+        "one": lambda: [upper.one(text) for text in ("a", "b")],
+        "refresh": lambda: upper(["a", "b"]),
+    }
+    upper(["a", "b"])
+    clock.advance(61)
+    unsteady.error.append(ValueError("down"))
+    if way == "refresh":
+        with pytest.raises(ValueError, match="down"):
+            upper.refresh(["a", "b"])
+    for _ in range(3):
+        assert ways[way]() == ["A", "B"]
+    assert sum(map(len, calls)) == 4, "each was tried once"
+    clock.advance(10)
+    assert ways[way]() == ["A", "B"]
+    assert sum(map(len, calls)) == 6, "the kept error is over"
+    unsteady.error.clear()
+    clock.advance(10)
+    assert ways[way]() == ["A", "B"]
+    assert upper.call_with_info(["a", "b"]).status == "hit"
+
+
+def test_a_renewal_that_fails_is_not_tried_again_with_each_call(clock: FakeClock) -> None:
+    unsteady = Unsteady(Expiry(60, stale="1h", errors=10))
+    unsteady.cached(["a", "b"])
+    clock.advance(61)
+    unsteady.error.append(ValueError("down"))
+    pause = threading.Event()
+    for _ in range(3):
+        assert unsteady.cached(["a", "b"]) == ["A", "B"]
+        while crew().busy:
+            pause.wait(0.001)
+    assert len(unsteady.calls) == 2
+
+
+def test_an_error_keeps_nobody_from_trying_a_batch_with_other_items(clock: FakeClock) -> None:
+    unsteady = Unsteady(Expiry(60, stale_if_error="1h", errors=10))
+    unsteady.cached(["a"])
+    clock.advance(61)
+    unsteady.error.append(ValueError("down"))
+    with pytest.raises(ValueError, match="down"):
+        unsteady.cached(["a", "new"])
+    unsteady.error.clear()
+    assert unsteady.cached(["a", "new"]) == ["A", "NEW"]
+    assert unsteady.calls == [["a"], ["a", "new"], ["a", "new"]]
+
+
+def test_who_wants_a_fresher_answer_gets_a_try_though_a_batch_has_failed(clock: FakeClock) -> None:
+    unsteady = Unsteady(Expiry(60, stale_if_error="1h", errors=10))
+    unsteady.cached(["a", "b"])
+    clock.advance(61)
+    unsteady.error.append(ValueError("down"))
+    assert unsteady.cached(["a", "b"]) == ["A", "B"]
+    unsteady.error.clear()
+    assert unsteady.cached.fresh(max_age=100)(["a", "b"]) == ["A", "B"]
+    assert len(unsteady.calls) == 2
+    assert unsteady.cached.fresh(max_age=5)(["a", "b"]) == ["A", "B"]
+    assert len(unsteady.calls) == 3
+
+
 def test_a_caller_may_want_fresher_answers(clock: FakeClock) -> None:
     upper = Upper()
     upper.cached(["a"])
