@@ -42,9 +42,6 @@ Outcomes = dict[int, Outcome]
 class Boarding(Protocol):
     """How a single item is computed in one batch with those of others."""
 
-    renews: bool
-    """Whether it is renewed so, too."""
-
     async def take_off(self, seat: Seat, /) -> Outcomes:
         """Its outcome; without one, it is to be asked for once more."""
         ...
@@ -228,9 +225,8 @@ async def _renew(order: Order, plan: Plan, aging: dict[int, float], boarding: Bo
         aging: by number of the item, when its entry was made.
         boarding: as for ``answer``.
     """
-    boards = boarding is not None and boarding.renews
     keys = [order.keys[each] for each in aging]
-    joined: list[tuple[Flight, bool]] = await JoinMany(keys, offered=not boards)
+    joined: list[tuple[Flight, bool]] = await JoinMany(keys, offered=boarding is None)
     led = [
         Seat(number, flight, after=created)
         for (number, created), (flight, ours) in zip(aging.items(), joined, strict=True)
@@ -238,7 +234,7 @@ async def _renew(order: Order, plan: Plan, aging: dict[int, float], boarding: Bo
     ]
     if not led:
         return
-    if boarding is not None and boards:
+    if boarding is not None:
         await boarding.renew(led[0])
         return
     convoy = convoy_of(led)

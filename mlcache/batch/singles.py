@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,7 @@ class Renew(Step, frozen=True, eq=False):
 class Passenger:
     """How one single item is computed in a batch; see ``flow.Boarding``."""
 
-    def __init__(self, singles: Singles, item: Any, order: Order, *, renews: bool) -> None:
-        self.renews = renews
+    def __init__(self, singles: Singles, item: Any, order: Order) -> None:
         self._singles = singles
         self._item = item
         self._order = order
@@ -106,7 +106,7 @@ class Singles:
 
     def boarding(self, item: Any, order: Order) -> Passenger:
         """How an item is computed in one batch with those of others."""
-        return Passenger(self, item, order, renews=not self._cache.suspends)
+        return Passenger(self, item, order)
 
     def seated(self, item: Any, order: Order, seat: Seat, begun: float | None = None) -> Rider:
         """The rider for an item whose flight we lead; see ``Rider``.
@@ -266,6 +266,15 @@ async def _board_suspending(step: Board, parts: Parts) -> Outcome | None:
     return landing_of(rider.flight)
 
 
+async def _renew_suspending(step: Renew, parts: Parts) -> None:
+    if not parts.suspends:
+        step.singles.renew(step.rider)
+        return
+    desk = step.singles.of_loop(suspends=True)
+    Context().run(desk.add, step.rider)  # it waits for a slot, though a batch may have asked for it
+
+
 ACTIONS[Renew] = lambda step, _: step.singles.renew(step.rider)
+AWAITED[Renew] = _renew_suspending
 ACTIONS[Board] = _board
 AWAITED[Board] = _board_suspending

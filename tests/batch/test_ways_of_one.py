@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mlcache import Expiry, RecursiveCallError, hook, ml_cache
+from mlcache import Batch, Expiry, RecursiveCallError, hook, ml_cache
 from mlcache.backends.memory import Lru
 from mlcache.entry import Entry, Key
 from mlcache.testing import FakeClock
@@ -107,6 +107,57 @@ def test_what_is_stale_is_renewed_together_and_waits_for_a_slot(clock: FakeClock
     go.set()
     wait_until(lambda: not negative._actions.cache.flights)
     assert calls == [[1, 2, 3], [1], [2, 3]]
+
+
+async def test_what_is_stale_is_renewed_together_by_tasks_too(clock: FakeClock) -> None:
+    calls: list[list[int]] = []
+    go = asyncio.Event()
+    go.set()
+
+    @ml_cache(
+        backend=LRU, batch=Batch("numbers", max_size=40), ttl=Expiry(10, stale=60), ignore=["calls", "go"]
+    )
+    async def negative(numbers: list[int]) -> list[int]:
+        calls.append(numbers)
+        await go.wait()
+        return [-number for number in numbers]
+
+    cached: Any = negative
+    numbers = list(range(50))
+    assert await cached(numbers) == [-number for number in numbers]
+    del calls[:]
+    clock.advance(11)
+    go.clear()
+    assert await cached.one(0) == 0
+    await asyncio.sleep(0)
+    assert calls == [[0]], "a lone item is renewed at once"
+    assert await asyncio.gather(*map(cached.one, numbers)) == [-number for number in numbers]
+    go.set()
+    while cached._actions.cache.flights:
+        await asyncio.sleep(0)
+    assert calls == [[0], numbers[1:41], numbers[41:]]
+    assert (await cached.call_with_info(numbers)).status == "hit"
+
+
+async def test_what_a_batch_of_tasks_finds_stale_waits_for_its_slot(clock: FakeClock) -> None:
+    calls: list[list[Any]] = []
+
+    @ml_cache(backend=LRU, batch="numbers", ttl=Expiry(10, stale=60), ignore=["calls"])
+    async def size(numbers: list[int]) -> list[int]:
+        calls.append(numbers)
+        if -1 in numbers:
+            assert await asyncio.gather(*map(cached.one, (1, 2, 3))) == [1, 2, 3]
+            await asyncio.sleep(0)
+            calls.append(["the batch ends"])
+        return [abs(number) for number in numbers]
+
+    cached: Any = size
+    await cached([1, 2, 3])
+    clock.advance(11)
+    assert await cached.one(-1) == 1
+    while cached._actions.cache.flights:
+        await asyncio.sleep(0)
+    assert calls == [[1, 2, 3], [-1], ["the batch ends"], [1, 2, 3]]
 
 
 @on_both
