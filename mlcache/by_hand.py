@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mlcache.backends.tiered import Found
 from mlcache.call import Call
-from mlcache.entry import FOREVER, Key, Verdict, judge
+from mlcache.entry import FOREVER, Entry, Key, Verdict, judge
 from mlcache.events import NotKept
 from mlcache.flow import answer, lead
 from mlcache.keeping import make_entry
-from mlcache.steps import Draw, Drop, Find, Join, Keep, Lead, Made, Outcome, Status, Supersede, Tell
+from mlcache.steps import Draw, Drop, Find, Join, Keep, Lead, Made, Outcome, Overtake, Status, Supersede, Tell
 from mlcache.terms import Terms
 
 
@@ -26,9 +26,15 @@ async def put(key: Key, made: Made, terms: Terms) -> None:
         await Tell(NotKept(key, objection))
         await Drop(key)
         return
-    await Supersede(key, entry)
+    await _overtake(key, entry)
     await Keep(key, entry)
-    await Supersede(key, entry)  # those that took off meanwhile
+    await _overtake(key, entry)  # those that took off meanwhile
+
+
+async def _overtake(key: Key, newest: Entry) -> None:
+    """Let nothing be kept of what is being computed here or in other processes."""
+    await Supersede(key, newest)
+    await Overtake(key)
 
 
 async def peek(key: Key) -> Outcome | None:

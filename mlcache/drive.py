@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from mlcache import chance, clock
 from mlcache.backends.tiered import Tiers
-from mlcache.backends.walk import run_suspending
+from mlcache.backends.walk import run, run_suspending
 from mlcache.computing import Computes
 from mlcache.crew import crew
 from mlcache.events import Event
@@ -36,6 +36,8 @@ from mlcache.steps import (
     Made,
     Now,
     Outcome,
+    Overtake,
+    Overtaken,
     Pause,
     Share,
     Step,
@@ -179,10 +181,12 @@ ACTIONS: dict[type[Step], Callable[[Any, Parts], Any]] = {
     # A lock of a key that we run for may be our own, and we would wait for it in vain.
     GetLock: lambda step, parts: None if step.key in keys_computed_here() else parts.store.lock(step.key),
     TryLock: lambda step, parts: parts.store.try_lock(step.lock),
-    Unlock: lambda step, parts: parts.store.unlock(step.lock),
+    Overtaken: lambda step, parts: run(parts.store.overtaking(step.lock)),
+    Unlock: lambda step, parts: run(parts.store.unlocking(step.lock, wrote=step.wrote)),
     Pause: lambda step, _: threading.Event().wait(step.seconds),
     Drop: _drop,
     Supersede: lambda step, parts: parts.flights.supersede(step.key, step.newest),
+    Overtake: lambda step, parts: run(parts.store.superseding(step.key)),
     Share: _share,
     Land: _land,
     Tell: lambda step, parts: parts.tell(step.event),
@@ -281,11 +285,13 @@ AWAITED: dict[type[Step], Callable[[Any, Parts], Coroutine[Any, Any, Any]]] = {
     Keep: lambda step, parts: write_suspending(step, parts.store, parts.flights),
     GetLock: lambda step, parts: in_thread("store", partial(ACTIONS[GetLock], step, parts)),
     TryLock: lambda step, parts: run_suspending(parts.store.locking(step.lock)),
-    Unlock: lambda step, parts: run_suspending(parts.store.unlocking(step.lock)),
+    Overtaken: lambda step, parts: run_suspending(parts.store.overtaking(step.lock)),
+    Unlock: lambda step, parts: run_suspending(parts.store.unlocking(step.lock, wrote=step.wrote)),
     Pause: _pause,
     Share: _share_suspending,
     Drop: _drop_suspending,
+    Overtake: lambda step, parts: run_suspending(parts.store.superseding(step.key)),
 }
 
-AT_HAND: set[type[Step]] = {Find, Keep, Drop, Share}
+AT_HAND: set[type[Step]] = {Find, Keep, Drop, Share, Overtake}
 """What need not be awaited where all entries are at hand."""

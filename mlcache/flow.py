@@ -43,6 +43,7 @@ from mlcache.steps import (
     Made,
     Now,
     Outcome,
+    Overtaken,
     Pause,
     Share,
     Status,
@@ -122,6 +123,7 @@ async def lead(
     try:
         lock: Lock | None = None
         found: Found | None = None
+        computed = False
         if after != FOREVER:  # else it is to be computed whatever there is
             if terms.shared:
                 lock, found = await _enter(call.key, terms, after, aside=aside)
@@ -131,10 +133,11 @@ async def lead(
             if found is not None and terms.is_fresh(found) and found.entry.created > after:
                 outcome = await _hit(call.key, found)
             else:
-                outcome = await compute(call, terms, flight, found, aside=aside)
+                computed = True
+                outcome = await compute(call, terms, flight, found, lock, aside=aside)
         finally:
             if lock is not None:
-                await Unlock(lock)
+                await Unlock(lock, wrote=computed and not flight.superseded)
     except BaseException as error:
         await Land(flight, None, error)
         raise
@@ -162,12 +165,18 @@ async def _enter(key: Key, terms: Terms, after: float, *, aside: bool) -> tuple[
         return lock, await Find(key, again=True, after=after, max_age=terms.max_age)
     except BaseException:
         if lock is not None:
-            await Unlock(lock)
+            await Unlock(lock, wrote=False)
         raise
 
 
 async def compute(
-    call: Call, terms: Terms, flight: Flight, old: Found | None = None, *, aside: bool = False
+    call: Call,
+    terms: Terms,
+    flight: Flight,
+    old: Found | None = None,
+    lock: Lock | None = None,
+    *,
+    aside: bool = False,
 ) -> Outcome:
     """Call the function, and keep what it gives where it may be kept; ``old`` is served if it raises."""
     try:
@@ -190,6 +199,8 @@ async def compute(
         await Tell(Computed(call.key, made.cost, size))
     if aside:
         await _call_off_if_changed(call, terms)
+    if lock is not None and not objection and await Overtaken(lock):
+        flight.supersede()
     outcome = Outcome(entry, Status.MISS)
     if flight.waiters and not objection and not flight.superseded:
         await Share(flight, outcome)  # whoever has it now may write what is to follow it

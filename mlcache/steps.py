@@ -112,10 +112,22 @@ class TryLock(Step, frozen=True, eq=False):
     lock: Lock
 
 
-class Unlock(Step, frozen=True, eq=False):
-    """Let go of the lock."""
+class Overtaken(Step, frozen=True, eq=False):
+    """Answered with whether another process has invalidated or written the key since we took the lock."""
 
     lock: Lock
+
+
+class Unlock(Step, frozen=True, eq=False):
+    """Let go of the lock.
+
+    Args:
+        lock: that we hold.
+        wrote: whether we have written, which is not to stay where others have invalidated or written the key.
+    """
+
+    lock: Lock
+    wrote: bool = True
 
 
 class Pause(Step, frozen=True, eq=False):
@@ -149,6 +161,12 @@ class Supersede(Step, frozen=True, eq=False):
 
     key: Key
     newest: Entry | None = None
+
+
+class Overtake(Step, frozen=True, eq=False):
+    """Let other processes that compute the key keep nothing of it, as far as a tier can tell them."""
+
+    key: Key
 
 
 class Land(Step, frozen=True, eq=False):

@@ -31,6 +31,8 @@ from mlcache.steps import (
     Made,
     Now,
     Outcome,
+    Overtake,
+    Overtaken,
     Pause,
     Share,
     Status,
@@ -460,8 +462,10 @@ def test_what_was_superseded_by_who_has_the_answer_already_is_not_written() -> N
 def test_a_put_is_kept_rather_than_what_flights_bring() -> None:
     play = Play(by_hand.put(KEY, MADE, TERMS))
     assert play.next(Supersede).key == KEY
+    assert play.next(Overtake).key == KEY
     assert play.next(Keep).entry.value == "made"
     assert play.next(Supersede).key == KEY
+    assert play.next(Overtake).key == KEY
     assert play.result() is None
 
 
@@ -668,10 +672,26 @@ def test_where_processes_share_a_lock_it_is_held_while_computing() -> None:
     play.next(Find, None)
     play.next(Compute, MADE)
     play.told(Computed)
+    assert play.next(Overtaken, reply=False).lock is LOCK
     play.next(Keep)
-    assert play.next(Unlock).lock is LOCK
+    unlock = play.next(Unlock)
+    assert (unlock.lock, unlock.wrote) == (LOCK, True)
     play.next(Land)
     assert play.result().entry.value == "made"
+
+
+def test_what_another_process_has_overtaken_is_delivered_but_not_kept() -> None:
+    play = Play(flow.lead(CALL, SHARED, Flight(KEY)))
+    play.next(GetLock, LOCK)
+    play.next(TryLock, reply=True)
+    play.next(Find, None)
+    play.next(Compute, MADE)
+    play.told(Computed)
+    play.next(Overtaken, reply=True)
+    assert "written" in play.told(NotKept).reason
+    assert not play.next(Unlock).wrote
+    play.next(Land)
+    assert (play.result().entry.value, play.result().kept) == ("made", False)
 
 
 def test_a_tier_without_a_lock_after_all_computes_without() -> None:

@@ -64,11 +64,15 @@ class KeyLock:
                 raise
         return True
 
+    def superseded(self) -> bool:
+        """Whether somebody else has taken its file out of the folder."""
+        return self._lock.is_locked and file_id(self._file) != self._id
+
     def release(self) -> bool:
         """Let go of it; whether the key was invalidated meanwhile. It is no error not to hold it."""
         if not self._lock.is_locked:
             return False
-        superseded = file_id(self._file) != self._id
+        superseded = self.superseded()
         if not superseded:
             supersede(self._file)
         self._lock.release()

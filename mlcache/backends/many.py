@@ -128,9 +128,14 @@ class ManyTiers(Tiers):
 
     async def dropping_many(self, keys: Sequence[Key]) -> bool:
         """``dropping``, of many; whether any was there."""
-        for key in keys:
-            await self._supersede(key)
+        await self.superseding_many(keys)
         return await self._delete_many(self.backends, keys, self._on_failure)
+
+    async def superseding_many(self, keys: Sequence[Key]) -> None:
+        """``superseding``, of many."""
+        for backend in self.backends:
+            if hasattr(backend, "supersede"):
+                await self._each(backend, "supersede", keys, self._on_failure)
 
     async def locking_many(self, keys: Sequence[Key], *, ours: Collection[Key] = ()) -> Locked:
         """Take the locks of keys, as far as that needs no waiting.
@@ -148,10 +153,15 @@ class ManyTiers(Tiers):
             locked.elsewhere.append(lock is not None and not taken)
         return locked
 
-    async def unlocking_many(self, locks: Sequence[SharedLock]) -> None:
-        """Let go of locks."""
+    async def unlocking_many(self, locks: Sequence[SharedLock], *, wrote: Collection[Key]) -> None:
+        """``unlocking``, of many.
+
+        Args:
+            locks: that we hold.
+            wrote: the keys under which we have written.
+        """
         for lock in locks:
-            await self.unlocking(lock)
+            await self.unlocking(lock, wrote=lock.key in wrote)
 
     async def _promote_many(self, items: Sequence[Written], tier: int, mark: int) -> None:
         nearer = self.backends[:tier]
@@ -179,14 +189,20 @@ class ManyTiers(Tiers):
     async def _delete_many(self, backends: Sequence[Backend], keys: Sequence[Key], tell: OnFailure) -> bool:
         gone = False
         for backend in reversed(backends):
-            replies = await _ask_many(backend, "delete", [(key,) for key in keys], tell)
-            for key, reply in zip(keys, replies or (), strict=False):
-                if isinstance(reply, Exception):
-                    tell(backend.name, "delete", key, reply)
-                else:
-                    gone = gone or bool(reply)
+            gone = await self._each(backend, "delete", keys, tell) or gone
             self._note([key.digest for key in keys])
         return gone
+
+    async def _each(self, backend: Backend, operation: str, keys: Sequence[Key], tell: OnFailure) -> bool:
+        """Ask a backend for each key; whether any reply was true."""
+        any_true = False
+        replies = await _ask_many(backend, operation, [(key,) for key in keys], tell)
+        for key, reply in zip(keys, replies or (), strict=False):
+            if isinstance(reply, Exception):
+                tell(backend.name, operation, key, reply)
+            else:
+                any_true = any_true or bool(reply)
+        return any_true
 
 
 async def _get_many(backend: Backend, keys: Sequence[Key], tell: OnFailure) -> list[Entry | None]:
@@ -218,6 +234,6 @@ async def _ask_many(
 
 def _is_many(backend: Backend, operation: str) -> bool:
     """What ``isinstance`` would say of ``Many`` or ``DeletesMany``, for a hundredth of the time."""
-    if operation == "delete":
-        return hasattr(backend, "delete_many")
+    if operation in ("delete", "supersede"):
+        return hasattr(backend, f"{operation}_many")
     return hasattr(backend, "get_many") and hasattr(backend, "put_many")

@@ -272,7 +272,8 @@ class Locks(Protocol):
 class Supersedes(Protocol):
     """A backend that can let who holds the lock of a key know that the key was invalidated meanwhile.
 
-    The ``release()`` of its locks says whether that was so. Its ``clear`` does the same for all keys.
+    The ``release()`` of its locks says whether that was so, and so may ``superseded()`` while they are held:
+    what was computed is not even written then, and what was put stays. Its ``clear`` does the same for all.
     """
 
     def supersede(self, key: Key) -> None:

@@ -21,14 +21,24 @@ class SharedLock(msgspec.Struct, frozen=True, eq=False):
         """Take it, if nobody holds it; whether we hold it."""
         return bool(self.inner.acquire())
 
+    def overtaken(self) -> bool:
+        """Whether the key was invalidated or written meanwhile, as far as the tier can tell."""
+        ask = getattr(self.inner, "superseded", None)
+        return ask is not None and bool(ask())
+
     def unlock(self) -> bool:
-        """Let go of it; whether the key was invalidated meanwhile, as far as the tier can tell."""
+        """Let go of it; whether the key was invalidated or written meanwhile, as above."""
         return bool(self.inner.release())
 
     @property
     def lock_async(self) -> Any:
         """``lock`` for an event loop, where there is one."""
         return getattr(self.inner, "acquire_async", None)
+
+    @property
+    def overtaken_async(self) -> Any:
+        """``overtaken`` for an event loop, where there is one."""
+        return getattr(self.inner, "superseded_async", None)
 
     @property
     def unlock_async(self) -> Any:

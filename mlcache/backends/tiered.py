@@ -182,10 +182,11 @@ class Tiers:
 
     async def dropping(self, key: Key) -> bool:
         """``drop``, for either driver. What other processes are computing is not to be there after."""
-        await self._supersede(key)
+        await self.superseding(key)
         return await self._delete(self.backends, key)
 
-    async def _supersede(self, key: Key) -> None:
+    async def superseding(self, key: Key) -> None:
+        """Take its lock from who computes the key, as his answer rests on older facts."""
         for backend in self.backends:
             if hasattr(backend, "supersede"):  # whether it is ``Supersedes``
                 await self._try(backend, "supersede", key)
@@ -227,18 +228,18 @@ class Tiers:
         """Take a lock, if nobody holds it. One that fails holds nobody back."""
         return run(self.locking(lock))
 
-    def unlock(self, lock: SharedLock) -> None:
-        """Let go of a lock."""
-        run(self.unlocking(lock))
-
     async def locking(self, lock: SharedLock) -> bool:
         """``try_lock``, for either driver. A lost lock may cost a second computation, never the call."""
         taken = await self._try_with(lock, "lock")
         return taken is None or bool(taken)
 
-    async def unlocking(self, lock: SharedLock) -> None:
-        """``unlock``, for either driver. What was invalidated meanwhile is not to be there after."""
-        if await self._try_with(lock, "unlock"):
+    async def overtaking(self, lock: SharedLock) -> bool:
+        """Whether somebody else has invalidated or written the key since we took its lock, if that tells."""
+        return bool(await self._try_with(lock, "overtaken"))
+
+    async def unlocking(self, lock: SharedLock, *, wrote: bool = True) -> None:
+        """Let go of a lock. What we ``wrote`` is not to stay if somebody else has taken the lock from us."""
+        if await self._try_with(lock, "unlock") and wrote:
             await self._delete(self.backends, lock.key)
 
     def _try_with(self, lock: SharedLock, operation: str) -> Ask:

@@ -7,7 +7,7 @@ from typing import Any
 from mlcache import clock
 from mlcache.batch.answers import GIVEN, take_apart
 from mlcache.batch.order import Order
-from mlcache.batch.steps import DropMany, KeepMany, SupersedeMany, TellMany
+from mlcache.batch.steps import DropMany, KeepMany, OvertakeMany, SupersedeMany, TellMany
 from mlcache.entry import Entry, Key
 from mlcache.events import NotKept
 from mlcache.keeping import make_entry
@@ -37,6 +37,12 @@ async def put(order: Order, answers: Any, terms: Terms) -> None:
             kept.append((key, entry))
     await TellMany(refused)
     await DropMany([each.key for each in refused])
-    await SupersedeMany(kept)
+    await _overtake(kept)
     await KeepMany(kept)
-    await SupersedeMany(kept)  # those that took off meanwhile
+    await _overtake(kept)  # those that took off meanwhile
+
+
+async def _overtake(kept: list[tuple[Key, Entry]]) -> None:
+    """Let nothing be kept of what is being computed here or in other processes."""
+    await SupersedeMany(kept)
+    await OvertakeMany([key for key, _ in kept])

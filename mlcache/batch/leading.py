@@ -190,7 +190,8 @@ async def _end(order: Order, plan: Plan, begun: _Begun, leg: _Leg) -> None:
         await _finish(order, plan, begun, leg)
     finally:
         if begun.locks:
-            await UnlockMany(begun.locks)
+            flights = flights_of(begun.chunk)
+            await UnlockMany(begun.locks, {flight.key for flight in flights if not flight.superseded})
 
 
 async def _compute(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -62,6 +62,12 @@ class SupersedeMany(Step, frozen=True, eq=False):
     """Let nobody else join the flights for keys, and keep no results of them but these, which are newest."""
 
     items: Sequence[tuple[Key, Entry]]
+
+
+class OvertakeMany(Step, frozen=True, eq=False):
+    """Let other processes that compute the keys keep nothing of them, as far as a tier can tell them."""
+
+    keys: Sequence[Key]
 
 
 class JoinMany(Step, frozen=True, eq=False):
@@ -137,9 +143,16 @@ class LockMany(Step, frozen=True, eq=False):
 
 
 class UnlockMany(Step, frozen=True, eq=False):
-    """Let go of locks."""
+    """Let go of locks.
+
+    Args:
+        locks: that we hold.
+        wrote: the keys under which we have written, which is not to stay where others have invalidated or
+            written them meanwhile.
+    """
 
     locks: Sequence[Any]
+    wrote: Collection[Key] = ()
 
 
 class TellMany(Step, frozen=True, eq=False):
@@ -257,13 +270,14 @@ ACTIONS.update(
         KeepMany: lambda step, parts: run(_keeping(step, parts)),
         DropMany: lambda step, parts: run(_dropping(step, parts)),
         SupersedeMany: _supersede,
+        OvertakeMany: lambda step, parts: run(_store(parts).superseding_many(step.keys)),
         JoinMany: _join,
         LandMany: _land,
         CrashMany: _crash,
         Disband: _disband,
         Ship: _ship,
         LockMany: lambda step, parts: run(_store(parts).locking_many(step.keys, ours=keys_computed_here())),
-        UnlockMany: lambda step, parts: run(_store(parts).unlocking_many(step.locks)),
+        UnlockMany: lambda step, parts: run(_store(parts).unlocking_many(step.locks, wrote=step.wrote)),
         TellMany: _tell,
     }
 )
@@ -272,6 +286,7 @@ AWAITED.update(
         FindMany: lambda step, parts: run_suspending(_find(step, parts)),
         KeepMany: lambda step, parts: run_suspending(_keeping(step, parts)),
         DropMany: lambda step, parts: run_suspending(_dropping(step, parts)),
+        OvertakeMany: lambda step, parts: run_suspending(_store(parts).superseding_many(step.keys)),
         JoinMany: _join_suspending,
         Ship: _ship_suspending,
         LockMany: lambda step, parts: in_thread("store", partial(ACTIONS[LockMany], step, parts)),

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +180,10 @@ def test_who_renews_in_the_background_waits_for_no_other_process(tmp_path: Path,
         "one": lambda: many.one(1),
     }
     items: Any = many.cache_key([1])
-    with FakeClock() as time:
+    with FakeClock() as time, closing(Disk(tmp_path, max_bytes=2**20)) as disk:
         assert ways[way]() == 1
         time.advance(61)
-        elsewhere = [Disk(tmp_path, max_bytes=2**20).lock(key) for key in (single.cache_key(1), *items)]
+        elsewhere = [disk.lock(key) for key in (single.cache_key(1), *items)]
         assert all(lock.acquire() for lock in elsewhere)
         for _ in range(2):
             assert ways[way]() == 1
@@ -204,10 +204,10 @@ async def test_nor_does_a_task_that_renews(tmp_path: Path) -> None:
         runs.append(x)
         return len(runs)
 
-    with FakeClock() as time:
+    with FakeClock() as time, closing(Disk(tmp_path, max_bytes=2**20)) as disk:
         assert await compute(1) == 1
         time.advance(61)
-        elsewhere = Disk(tmp_path, max_bytes=2**20).lock(await compute.cache_key(1))
+        elsewhere = disk.lock(await compute.cache_key(1))
         assert elsewhere.acquire()
         assert await compute(1) == 1
         await asyncio.wait(drive._renewals)
@@ -216,6 +216,35 @@ async def test_nor_does_a_task_that_renews(tmp_path: Path) -> None:
         assert await compute(1) == 1
         await asyncio.wait(drive._renewals)
         assert await compute(1) == 2
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+@pytest.mark.parametrize("way", ["plain", "task", "batch"])
+def test_what_is_put_while_it_is_computed_is_not_lost_to_that(
+    tmp_path: Path, way: str, *, elsewhere: bool
+) -> None:
+    facts = Facts()
+
+    def process() -> Any:
+        options: Any = {"backend": f"disk://{tmp_path}", "name": "one", "version": "1", "ignore": "facts"}
+        if way == "batch":
+            return ml_cache(batch="xs", **options)(lambda xs: [facts.look() for _ in xs])
+        return ml_cache(**options)(lambda x: facts.look() * x)
+
+    here, there = process(), process()
+    argument, put = ([1], ["put"]) if way == "batch" else (1, "put")
+    with ThreadPoolExecutor(1) as threads:
+        old = threads.submit(lambda: asyncio.run(here.aio(1)) if way == "task" else here(argument))
+        assert facts.read.wait(10)
+        facts.now = "new"
+        (there if elsewhere else here).put(put, argument)
+        assert there(argument) == put, "nobody waits for who computes from older facts"
+        facts.may_go.set()
+        assert old.result(10) == (["old"] if way == "batch" else "old")
+    # A batch asks no lock before it writes, so it can only take back what it has written.
+    kept = ["new"] if way == "batch" and elsewhere else put
+    assert here(argument) == there(argument) == kept
+    assert list((tmp_path / "locks").iterdir()) == []
 
 
 def test_clearing_one_function_leaves_the_locks_of_others(tmp_path: Path) -> None:

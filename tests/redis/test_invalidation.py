@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import math
@@ -248,6 +249,35 @@ def test_without_memory_it_is_not_kept_either_as_its_lease_was_taken_away(
         leave.set()
         assert old.result(10) == "old"
     assert here(0) == there(0) == "new"
+    assert here.cache_info().errors == there.cache_info().errors == 0
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+def test_what_is_put_while_it_is_computed_elsewhere_is_not_lost_to_that(
+    server: Server, *, suspends: bool
+) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def host() -> Any:
+        @ml_cache(backend=server.url, name="hosts.put", version=None, ignore=("entered", "leave"))
+        def look(number: int) -> str:
+            entered.set()
+            assert leave.wait(10)
+            return f"computed {number}"
+
+        return look
+
+    here, there = host(), host()
+    with ThreadPoolExecutor(1) as threads:
+        computed = threads.submit(lambda: asyncio.run(there.aio(0)) if suspends else there(0))
+        assert entered.wait(10)
+        if suspends:
+            asyncio.run(here.aio.put("put", 0))
+        else:
+            here.put("put", 0)
+        leave.set()
+        assert computed.result(10) == "computed 0"
+    assert here(0) == there(0) == "put"
     assert here.cache_info().errors == there.cache_info().errors == 0
 
 

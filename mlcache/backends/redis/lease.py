@@ -119,6 +119,14 @@ class Lease:
                 return False
         return await self._take_async()
 
+    def superseded(self) -> bool:
+        """Whether it was taken away."""
+        return bool(_checked(self.wire.send([self._looking()])[0]))
+
+    async def superseded_async(self) -> bool:
+        """As ``superseded``, on the running event loop."""
+        return bool(_checked((await self.wire.send_async([self._looking()]))[0]))
+
     def release(self) -> bool:
         """Let go of it; whether it was taken away. It is no error not to hold it."""
         return _heart_of(self.wire).remove(self) and self.wire.send(self._leaving())[1] == 1
@@ -154,6 +162,9 @@ class Lease:
 
     def _asking(self) -> tuple[Any, ...]:
         return "EVAL", _ASK, 1, self.name, self.token, _MILLISECONDS
+
+    def _looking(self) -> tuple[Any, ...]:
+        return "EXISTS", word_of(self.name, self.token)
 
     def _leaving(self) -> Commands:
         leaving = "EVAL", _RELEASE, 1, self.name, self.token, self._channel
