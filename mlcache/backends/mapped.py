@@ -3,6 +3,10 @@
 A map does not hold its file open, so there may be thousands of maps in a process that may open no
 more than a thousand files. ``mmap.mmap`` would: before Python 3.13 it keeps a descriptor of its own
 until it is closed. Hence the two functions of C themselves.
+
+NumPy refuses to write to a map, but not everybody asks NumPy: torch and SciPy's ``overwrite_a`` write
+to an array whatever its flags say. Pages that allow no writing would end the process for that; these
+are private, so whoever writes has a copy of the pages in question, and the file stays as it is.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ class MappedFile(msgspec.Struct, frozen=True):
     Args:
         path: of the file.
         state: its inode, its size, and when its content and its inode were changed, in nanoseconds.
-        data: its bytes, which cannot be written to. They stay as long as anything refers to them,
+        data: its bytes, which NumPy does not write to. They stay as long as anything refers to them,
             also where the file is removed.
     """
 
@@ -115,7 +119,8 @@ def _map(descriptor: int, size: int) -> _Pages | None:
     if functions is None or len(_alive) >= MOST_MAPS:
         return None
     map_, unmap = functions
-    address = map_(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    address = map_(None, size, protection, mmap.MAP_PRIVATE, descriptor, 0)
     return None if address == _FAILED else _Pages(address, size, unmap)
 
 

@@ -18,6 +18,11 @@ from mlcache.offload.wire import Call, Line, Payload, Room, WireError
 
 SMALLEST_ROOM = 1 << 20
 
+_WRITING = (
+    ". Did it write to an array among its arguments, as torch does in place and SciPy with overwrite_a=True? "
+    "A worker may only read them: let it work on a copy"
+)
+
 
 class Member:
     """A worker, from the order for it until its death is known.
@@ -134,6 +139,11 @@ class Member:
                 return f"{name} was killed by {signal.Signals(-status).name}"
             return f"{name} was killed by signal {-status}"
         return f"{name} ended with status {status}"
+
+    @staticmethod
+    def advice_on_end(status: int | None) -> str:
+        """What to look at where its process ended so; nothing where that says nothing."""
+        return _WRITING if status in {-signal.SIGSEGV, -signal.SIGBUS} else ""
 
     def close(self) -> None:
         """Give back what it had."""

@@ -262,16 +262,16 @@ class Staff:
         for slot in member.pinned.values():
             self._desk.arena.give_back(slot)
         member.close()
-        ended = member.end_in_words(status)
         if not member.expected and not member.born:
+            ended = member.end_in_words(status)
             self._failed_to_start(member.reason or WorkerDied(f"{ended} before it took calls"))
         elif not member.expected:
             self._desk.backoff.died()
             self._hire_at = clock.ticks() + self._desk.backoff.delay()
         if item is not None:
-            self._lost_call(item, ended, member.reason)
+            self._lost_call(item, member, status)
 
-    def _lost_call(self, item: Item, ended: str, reason: BaseException | None) -> None:
+    def _lost_call(self, item: Item, member: Member, status: int | None) -> None:
         item.kills += 1
         if item.retry and item.kills <= 1:
             with self._desk.lock:
@@ -280,8 +280,9 @@ class Staff:
             return
         self._desk.meter.count("died")
         more = ": it has ended two workers, and is not tried again" * (item.kills > 1)
-        error = WorkerDied(f"{ended} while it computed the call of {item.name}{more}")
-        error.__cause__ = reason
+        ended, advice = member.end_in_words(status), member.advice_on_end(status)
+        error = WorkerDied(f"{ended} while it computed the call of {item.name}{more}{advice}")
+        error.__cause__ = member.reason
         self._desk.fail(item, error)
 
     def _failed_to_start(self, reason: BaseException) -> None:

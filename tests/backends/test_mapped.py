@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
 import os
@@ -95,6 +96,22 @@ def test_a_large_array_is_a_map_that_nobody_can_write_to(disk: Disk, store: Enco
         array.flags.writeable = True
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_who_writes_to_an_array_without_asking_numpy_is_not_ended_and_changes_no_file(store: Encoded) -> None:
+    keep(store, LARGE)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            array = find(store)
+            ctypes.memset(array.ctypes.data, 0xFF, array.nbytes)
+            status = 0 if np.isnan(array).all() and np.array_equal(find(store), LARGE) else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    np.testing.assert_array_equal(find(store), LARGE)
 
 
 def test_a_map_is_given_back_with_the_last_array_on_it(disk: Disk, store: Encoded) -> None:

@@ -56,6 +56,15 @@ def test_a_worker_that_ends_costs_its_own_call_only(pool: Pool, bad: Callable[..
     assert pool.metrics().died == 1
 
 
+def test_who_may_have_written_to_an_argument_is_told_that_it_can_only_be_read(pool: Pool) -> None:
+    values = np.ones(100_000)
+    error = beside(pool, tasks.write_past_numpy, values)
+    assert isinstance(error, WorkerDied)
+    assert "call of write_past_numpy. Did it write to an array among its arguments" in str(error)
+    assert "let it work on a copy" in str(error)
+    assert values.all()
+
+
 @pytest.mark.parametrize(
     ("bad", "kind", "words"),
     [
