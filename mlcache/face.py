@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable
 from functools import cached_property
@@ -11,7 +12,7 @@ from pickle import PicklingError
 from types import MethodType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
-from mlcache import forks, sending
+from mlcache import forks
 from mlcache.actions import Actions
 
 P = ParamSpec("P")
@@ -95,23 +96,27 @@ class Face(Generic[P, R]):
     @staticmethod
     def _arrive(kind: type[Face[Any, Any]], module: str, path: str, digest: bytes) -> Face[Any, Any]:
         """What is here by that name, if it is the same function; else one that its contents will make so."""
-        here: Any = sending.found(module, path)
+        here: Any = _found(module, path)
         same = isinstance(here, Face) and here._actions.identity.digest == digest  # noqa: SLF001 - of its own kind
         return here if same else object.__new__(kind)
 
     def __setstate__(self, contents: Callable[[], Any]) -> None:
         if "_actions" not in vars(self):
+            from mlcache import sending  # which few processes need
+
             cast("Any", self).__init__(sending.unpack(contents))
 
     @cached_property
     def _contents(self) -> Callable[[], Any]:
         # Where pickle does not find it by this name, that is all of the message that can be ours.
         name = "._contents" if self._is_found_by_name else _UNNAMED
+        from mlcache import sending
+
         return sending.pack(self._actions, self.__module__, f"{self._path}{name}")
 
     @property
     def _is_found_by_name(self) -> bool:
-        return sending.found(self.__module__, self._path) is self
+        return _found(self.__module__, self._path) is self
 
     @property
     def _path(self) -> str:
@@ -131,6 +136,14 @@ class Face(Generic[P, R]):
         opened = self._actions.opened
         how = f", {opened.store!r}, {opened.terms.expiry}" if opened else ""
         return f"<ml_cache of {name}{how}>"
+
+
+def _found(module: str, path: str) -> object:
+    """What a dotted name leads to in a module that is imported; None if nowhere."""
+    place: object = sys.modules.get(module)
+    for name in path.split("."):
+        place = getattr(place, name, None)
+    return place
 
 
 class ClassMethod(classmethod):  # type: ignore[type-arg] # of any class and function

@@ -24,7 +24,6 @@ import msgspec
 import numpy as np
 
 from mlcache.entry import Failure
-from mlcache.sealing_frames import copy_of_frame, seal_frame
 from mlcache.sizes import is_frame, size_of, size_of_array, walk
 from mlcache.unchanging import is_unchanging
 
@@ -158,6 +157,8 @@ def _copier(value: Any) -> Renew:
 
 def _copy_with_frames(value: Any) -> Any:
     """A deep copy; ``copy.deepcopy`` alone would share the index of frames and what is in their cells."""
+    from mlcache.sealing_frames import copy_of_frame
+
     memo = {id(part): copy_of_frame(part) for part in walk(value) if is_frame(part)}
     return copy.deepcopy(value, memo)
 
@@ -233,6 +234,8 @@ def _seal_dict(sealing: _Sealing, values: dict[Any, Any]) -> Kept:
 
 def _seal_other(sealing: _Sealing, value: Any) -> Kept:
     if is_frame(value) and type(value).__module__.partition(".")[0] == "pandas":
+        from mlcache.sealing_frames import seal_frame  # which programs without pandas never need
+
         return seal_frame(value, owned=sealing.owned)
     return _seal_object(sealing, value)
 

@@ -8,7 +8,6 @@ its closure all there is to the cached function.
 
 from __future__ import annotations
 
-import sys
 import uuid
 import weakref
 from collections.abc import Callable
@@ -36,14 +35,6 @@ class Contents(msgspec.Struct, frozen=True):
 
 _known: weakref.WeakValueDictionary[str, Actions] = weakref.WeakValueDictionary()
 _arrived: dict[str, Actions] = {}
-
-
-def found(module: str, path: str) -> object:
-    """What a dotted name leads to in a module that is imported; None if nowhere."""
-    place: object = sys.modules.get(module)
-    for name in path.split("."):
-        place = getattr(place, name, None)
-    return place
 
 
 def pack(actions: Actions, module: str, name: str) -> Callable[[], Contents]:

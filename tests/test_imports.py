@@ -21,7 +21,8 @@ LATER = (
     *("pathlib", "urllib.parse", "ipaddress", "dataclasses", "importlib.util"),
     *("mlcache.batch", "mlcache.cached_async", "mlcache.codec", "mlcache.explanation", "mlcache.info"),
     *("mlcache.key_tree", "mlcache.keys.dependencies", "mlcache.mutation", "mlcache.offload"),
-    *("mlcache.progress", "mlcache.result", "mlcache.backends.encoded"),
+    *("mlcache.progress", "mlcache.result", "mlcache.backends.encoded", "mlcache.sending", "array"),
+    *("mlcache.sealing_frames", "mlcache.keys.standard"),
 )
 """Light, and of no use to most: together as much as half of what importing the library costs."""
 
@@ -95,17 +96,19 @@ def test_a_name_that_is_not_there_is_told_as_of_any_module() -> None:
         from mlcache import nonsense  # type: ignore[attr-defined]  # noqa: F401
 
 
-def test_importing_costs_less_than_half_of_numpy(tmp_path: Path) -> None:
-    """A ratio, the least of several processes, as machines differ and are noisy."""
+def test_importing_costs_less_than_a_third_of_numpy(tmp_path: Path) -> None:
+    """A ratio, of the least that several processes took for each, as machines differ and are noisy."""
     code = (
         "import time\n"
         "start = time.process_time(); import numpy\n"
         "middle = time.process_time(); import mlcache\n"
-        "print((time.process_time() - middle) / (middle - start))\n"
+        "print(time.process_time() - middle, middle - start)\n"
     )
     compiled = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     fresh(code, **compiled)
-    assert min(float(fresh(code, **compiled)) for _ in range(5)) < 1 / 2
+    took = [map(float, fresh(code, **compiled).split()) for _ in range(7)]
+    ours, numpys = map(min, zip(*took, strict=True))
+    assert ours / numpys < 1 / 3
 
 
 def test_all_is_what_is_public() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import array
 from itertools import chain
 from marshal import dumps
 from operator import itemgetter
 from types import EllipsisType, NoneType, NotImplementedType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -16,6 +15,9 @@ from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
 from mlcache.keys.arrays import hash_array
 from mlcache.keys.digest import Encoder, Seen, at, encode, encode_items, fold, within
+
+if TYPE_CHECKING:
+    import array
 
 PLAIN: frozenset[type] = frozenset({int, float, bool, NoneType, str, bytes, complex})
 """Exact types for which ``marshal.dumps(value, 2)`` is canonical, alone and in a list or tuple.
@@ -229,11 +231,6 @@ def encode_memoryview(value: memoryview, seen: Seen) -> bytes:
         raise UnhashableArgumentError(memoryview, reason=str(error)) from None
 
 
-def encode_array(value: array.array[Any], _: Seen) -> bytes:
-    """The code of an ``array.array``."""
-    return b"@array:" + dumps(value.typecode, 2) + encode_buffer(value)
-
-
 def encode_range(value: range, _: Seen) -> bytes:
     """The code of a range: equal ranges hold the same numbers."""
     size = len(value)
@@ -261,7 +258,6 @@ TYPES: dict[type, Encoder] = {
     frozenset: encode_frozenset,
     bytearray: encode_bytearray,
     memoryview: encode_memoryview,
-    array.array: encode_array,
     range: encode_range,
     slice: encode_slice,
     EllipsisType: _constant(b"@Ellipsis:"),

@@ -1,4 +1,4 @@
-"""Codes of the standard library's value types: times, exact numbers, paths and such.
+"""Codes of the standard library's value types: times, exact numbers, paths, arrays and such.
 
 Each stands by the few things that make it up, under a name of ours, because the module in
 which Python defines a type is not the same in all its versions.
@@ -6,6 +6,7 @@ which Python defines a type is not the same in all its versions.
 
 from __future__ import annotations
 
+import array
 import collections
 import datetime
 import decimal
@@ -19,6 +20,7 @@ from marshal import dumps
 from typing import Any
 
 from mlcache.errors import UnhashableArgumentError
+from mlcache.keys.builtin import encode_buffer
 from mlcache.keys.digest import Encoder, Seen, encode, tracked
 
 
@@ -61,6 +63,10 @@ def _encode_decimal(value: decimal.Decimal, _: Seen) -> bytes:
     return b"@Decimal:" + dumps(tuple(value.as_tuple()), 2)
 
 
+def _encode_array(value: array.array[Any], _: Seen) -> bytes:
+    return b"@array:" + dumps(value.typecode, 2) + encode_buffer(value)
+
+
 def _offset(zone: datetime.timezone) -> object:
     return zone.utcoffset(None), zone.tzname(None)
 
@@ -83,6 +89,7 @@ _BY_PARTS: dict[Any, Encoder] = {
     pathlib.WindowsPath: made_of("WindowsPath", str),
     pathlib.PurePosixPath: made_of("PurePosixPath", str),
     pathlib.PureWindowsPath: made_of("PureWindowsPath", str),
+    array.array: _encode_array,
     types.SimpleNamespace: made_of("SimpleNamespace", vars),
     types.MappingProxyType: made_of("mappingproxy", dict),
     types.GenericAlias: made_of("GenericAlias", _alias),
