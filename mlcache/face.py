@@ -97,6 +97,8 @@ class Face(Generic[P, R]):
     def _arrive(kind: type[Face[Any, Any]], module: str, path: str, digest: bytes) -> Face[Any, Any]:
         """What is here by that name, if it is the same function; else one that its contents will make so."""
         here: Any = _found(module, path)
+        if isinstance(here, Method):  # the name of a class method leads to a bound one
+            here = here.__func__
         same = isinstance(here, Face) and here._actions.identity.digest == digest  # noqa: SLF001 - of its own kind
         return here if same else object.__new__(kind)
 
@@ -151,6 +153,9 @@ class ClassMethod(classmethod):  # type: ignore[type-arg] # of any class and fun
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self.__func__.__get__(type(instance) if owner is None else owner)
+
+    def __reduce__(self) -> Any:
+        return ClassMethod, (self.__func__,)  # pickle and cloudpickle know those that are Python's own only
 
 
 class Method:

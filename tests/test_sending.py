@@ -166,6 +166,29 @@ def test_a_function_of_the_same_name_that_does_something_else_is_not_taken_for_i
     assert pickle.loads(cloudpickle.dumps(new)) is new
 
 
+CLASS = """
+from mlcache import ml_cache
+class Box:
+    @{first}
+    @{second}
+    def make(cls, x):
+        return cls.__name__, x
+"""
+
+
+@pytest.mark.parametrize("order", [("classmethod", "ml_cache"), ("ml_cache", "classmethod")])
+def test_a_class_stays_whole_when_it_comes_back_from_where_it_was_sent_to(
+    order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    exec(CLASS.format(first=order[0], second=order[1]), scope)  # noqa: S102 - as a notebook does
+    kind = scope["Box"]
+    monkeypatch.setattr(sys.modules["__main__"], "Box", kind, raising=False)
+    assert pickle.loads(cloudpickle.dumps(kind)) is kind
+    assert kind.make(1) == ("Box", 1)
+    assert kind.make.call_with_info(1).status == "hit"
+
+
 def test_only_so_many_of_those_that_arrived_are_held_on_to() -> None:
     f, _ = local()
     identity: Identity = f._actions.identity

@@ -14,7 +14,7 @@ import inspect
 import itertools
 import pickle
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -24,6 +24,7 @@ import msgspec
 from mlcache import switch
 from mlcache.errors import ConfigurationError, MissingExtraError
 from mlcache.offload import editions
+from mlcache.offload.coroutines import finish, is_coroutine_function
 
 Function = Callable[..., Any]
 
@@ -127,12 +128,6 @@ def _read_parameters(function: Function) -> dict[str, Any]:
         return {}
     collecting = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {each.name: each.kind for each in parameters if each.kind not in collecting}
-
-
-def is_coroutine_function(function: Any) -> bool:
-    """Whether calling it gives a coroutine."""
-    call = getattr(function, "__call__", None)  # noqa: B004 - of an object that has one
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def uncached(function: Function) -> Function:
@@ -279,15 +274,9 @@ def _in_worker(function: Function) -> Function:
         if switch.is_plain() and not suspends:
             return function(*args, **kwargs)
         with switch.plain():
-            return _run(function(*args, **kwargs)) if suspends else function(*args, **kwargs)
+            return finish(function(*args, **kwargs)) if suspends else function(*args, **kwargs)
 
     return functools.update_wrapper(call, function, updated=())
-
-
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    import asyncio
-
-    return asyncio.run(coroutine)
 
 
 def _shown(function: Any) -> str:

@@ -11,8 +11,9 @@ from mlcache import clock, forks
 from mlcache.errors import ConfigurationError
 from mlcache.offload import transport
 from mlcache.offload.checks import factories
+from mlcache.offload.coroutines import called, is_coroutine_function
 from mlcache.offload.engine import CallOptions, Duration, check_options
-from mlcache.offload.functions import is_coroutine_function, resource_names
+from mlcache.offload.functions import resource_names
 from mlcache.threads import in_thread
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Resources:
         if name not in self._loaded:
             with self._locks[name]:
                 if name not in self._loaded:
-                    self._loaded[name] = self.factories[name]()
+                    self._loaded[name] = called(self.factories[name])
         return self._loaded[name]
 
     def has(self, names: tuple[str, ...]) -> bool:
@@ -131,8 +132,7 @@ class Inline:
         return future
 
     def _call(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = self.bind(function)(*args, **kwargs)
-        return _run(result) if is_coroutine_function(function) else result
+        return called(self.bind(function), *args, **kwargs)
 
     def with_options(self, options: CallOptions) -> Inline:
         """This engine, if nothing is asked for that it cannot do.
@@ -182,9 +182,3 @@ def _from_afar(error: BaseException) -> BaseException:
     from mlcache.offload import failures
 
     return failures.unpack(failures.pack(error))
-
-
-def _run(coroutine: Any) -> Any:
-    import asyncio
-
-    return asyncio.run(coroutine)

@@ -250,7 +250,10 @@ def _write_warning_down(
     line: str | None = None,  # noqa: ARG001 - the same
 ) -> None:
     kinds = [(each.__module__, each.__qualname__) for each in category.__mro__ if issubclass(each, Warning)]
-    module = next((name for name, each in list(sys.modules.items()) if _path_of(each) == filename), "")
+    # What no module here holds was sent by value, which is how what a script or a notebook defines comes.
+    module = next(
+        (name for name, each in list(sys.modules.items()) if _path_of(each) == filename), "__main__"
+    )
     _book.warn(_Warning(_sendable(str(message)), tuple(kinds), _sendable(filename), lineno, module))
 
 
@@ -277,9 +280,7 @@ def _warn_again(warning: _Warning) -> None:
     if len(_registry) > MOST_RECORDS:
         _registry.clear()
     try:
-        warnings.warn_explicit(
-            warning.text, category, warning.path, warning.line, warning.module or None, registry
-        )
+        warnings.warn_explicit(warning.text, category, warning.path, warning.line, warning.module, registry)
     except Warning:  # the call is over, and cannot fail any more
         text = warnings.formatwarning(warning.text, category, warning.path, warning.line)
         logging.getLogger("py.warnings").warning("%s", text)

@@ -150,7 +150,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """A fresh interpreter that imports what this one could, and is a nursery or a worker at ``end``."""
     start = f"from mlcache.offload.boot import {role}; {role}({end.fileno()})"
-    code = f"import sys; sys.path[:] = {sys.path!r}; {start}"
+    texts = [place for place in sys.path if isinstance(place, str)]  # Python passes over all else, as a Path
+    code = f"import sys; sys.path[:] = {texts!r}; {start}"
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
     return subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, *flags, "-c", code],

@@ -107,6 +107,31 @@ async def test_on_an_event_loop_resources_are_loaded_by_a_thread() -> None:
     assert loaded[0] != threading.get_ident()
 
 
+async def three() -> int:
+    await asyncio.sleep(0)
+    return 3
+
+
+def test_a_coroutine_function_may_load_a_resource() -> None:
+    assert Inline({"weight": three}).submit(weigh, 2).result() == 6
+
+
+async def test_it_may_even_where_an_event_loop_runs() -> None:
+    assert Inline({"weight": three}).submit(weigh, 2).result() == 6
+
+
+class Awaitable:
+    """An instance can be awaited once called, the class cannot."""
+
+    async def __call__(self) -> int:
+        return 4
+
+
+def test_a_class_is_no_coroutine_function_though_its_instances_are() -> None:
+    assert isinstance(Inline().submit(Awaitable).result(), Awaitable)
+    assert Inline({"weight": Awaitable()}).submit(weigh, 2).result() == 8
+
+
 def test_what_the_function_raises_is_the_futures() -> None:
     error = Inline().submit(samples.fail, 1).exception()
     assert isinstance(error, KeyError)

@@ -200,6 +200,19 @@ def test_warnings_are_given_under_the_filters_of_the_parent(elsewhere: Elsewhere
     assert warning.filename == samples.__file__
 
 
+def test_what_was_sent_by_value_may_warn_too() -> None:
+    scope: dict[str, Any] = {"__name__": "__main__", "warnings": warnings}
+    exec(compile("def f(): warnings.warn('of a cell', DeprecationWarning)", "/tmp/cell 1.py", "exec"), scope)  # noqa: S102, S108 - as a notebook does
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings(
+            "default", category=DeprecationWarning, module="__main__"
+        )  # as in Python's own list
+        with Pool(1) as pool:
+            pool.submit(scope["f"]).result(60)
+    assert [(str(each.message), each.filename) for each in caught] == [("of a cell", "/tmp/cell 1.py")]  # noqa: S108
+
+
 def test_the_parent_shows_a_warning_as_often_as_its_filters_say(elsewhere: Elsewhere) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")

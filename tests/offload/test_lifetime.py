@@ -161,6 +161,13 @@ def test_a_pool_that_was_never_used_starts_nothing() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_what_python_ignores_on_its_path_is_ignored(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("somewhere")])
+    with Pool(1, start_method=method) as pool:
+        assert pool.submit(tasks.echo, 1).result(30) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_arrays_travel_whatever_the_start_method(method: str) -> None:
     with Pool(2, start_method=method) as pool:
         array = np.arange(300_000.0)

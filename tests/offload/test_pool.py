@@ -74,6 +74,22 @@ ARRAYS = {
 }
 
 
+class Awaited:
+    """Is loaded at once, and called on an event loop."""
+
+    async def __call__(self, x: int) -> int:
+        return x + 1
+
+
+async def predict(x: int, model: Awaited) -> int:
+    return await model(x)
+
+
+def test_a_class_whose_instances_are_awaited_may_be_a_resource() -> None:
+    with Pool(1, resources={"model": Awaited}) as pool:
+        assert pool.submit(predict, 1).result(30) == 2
+
+
 @pytest.mark.parametrize("name", ARRAYS)
 def test_arrays_arrive_as_they_are_and_come_back(pool: Pool, name: str) -> None:
     array = ARRAYS[name]
