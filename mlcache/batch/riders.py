@@ -13,7 +13,8 @@ from mlcache.entry import FOREVER
 from mlcache.errors import BatchTimeoutError, ConfigurationError
 from mlcache.flight import Flight, Flights, Job
 from mlcache.flight.carried import CarriedError, carried
-from mlcache.offload.microbatch import LoopBatcher, MicroBatcher, is_inside
+from mlcache.offload.loopbatch import LoopBatcher
+from mlcache.offload.microbatch import MicroBatcher, is_inside
 from mlcache.offload.tickets import Ticket
 from mlcache.steps import Outcome
 

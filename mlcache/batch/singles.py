@@ -25,7 +25,8 @@ from mlcache.drive import ACTIONS, AWAITED, Parts, blocking, suspending
 from mlcache.errors import RecursiveCallError
 from mlcache.flight import Flight, is_needed_by, waiting_for
 from mlcache.flight.waking import Arrival
-from mlcache.offload.microbatch import LoopBatcher, MicroBatcher
+from mlcache.offload.loopbatch import LoopBatcher
+from mlcache.offload.microbatch import MicroBatcher
 from mlcache.offload.tickets import Rules
 from mlcache.steps import Outcome, Step
 

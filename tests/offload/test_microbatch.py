@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from typing import Any
 from unittest import mock
@@ -12,36 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlcache import clock
-from mlcache.offload.microbatch import LoopBatcher, MicroBatcher
+from mlcache.offload.microbatch import MicroBatcher
 from mlcache.offload.tickets import Queue, Rules, Ticket
 from mlcache.testing import FakeClock
-
-
-class Request(Ticket):
-    """A request with a name, whose answer may be unwanted."""
-
-    __slots__ = ("done", "failed", "left", "name", "wanted")
-
-    def __init__(self, name: str, **rest: Any) -> None:
-        super().__init__(rest.pop("bucket", None), **rest)
-        self.name = name
-        self.wanted = True
-        self.left: list[bool] = []
-        self.failed: list[BaseException] = []
-        self.done = threading.Event()
-
-    def is_wanted(self) -> bool:
-        return self.wanted
-
-    def leave(self, *, late: bool) -> None:
-        self.left.append(late)
-
-    def fail(self, error: BaseException) -> None:
-        self.failed.append(error)
-
-
-def names(batch: list[Any]) -> str:
-    return "".join(request.name for request in batch)
+from tests.offload.requests import Request, names
 
 
 def fill(queue: Queue, *requests: Request) -> Queue:
@@ -206,84 +179,10 @@ def test_a_request_within_a_batch_waits_for_no_slot() -> None:
     assert answered == ["inner", "outer"]
 
 
-async def test_tasks_gather_while_a_batch_is_awaited() -> None:
-    batches: list[str] = []
-    go = asyncio.Event()
-
-    async def compute(batch: list[Any]) -> None:
-        batches.append(names(batch))
-        await go.wait()
-        for request in batch:
-            request.done.set()
-
-    batcher = LoopBatcher(compute, Rules(max_size=2))
-    requests = [Request(name) for name in "abcd"]
-    assert batcher.add(requests[0])
-    await asyncio.sleep(0)
-    assert [batcher.add(request) for request in requests[1:]] == [False] * 3
-    go.set()
-    while not all(request.done.is_set() for request in requests):
-        await asyncio.sleep(0)
-    assert batches == ["a", "bc", "d"]
-
-
 def test_a_full_batch_is_not_shared_among_those_who_waited_for_it_to_fill() -> None:
     queue = fill(Queue(Rules(max_size=4, max_wait=60.0, slots=2)), *map(Request, "abcd"))
     batch, _, wait = queue.take(clock.ticks(), 2)
     assert (names(batch), wait) == ("abcd", 0.0)
-
-
-async def test_news_reach_every_task_that_waits_for_company() -> None:
-    batches: list[str] = []
-
-    async def compute(batch: list[Any]) -> None:
-        batches.append(names(batch))
-        await asyncio.sleep(0)
-
-    batcher = LoopBatcher(compute, Rules(max_size=2, max_wait=60.0, slots=2))
-    tasks: list[Any] = []
-    for name in "abcd":
-        batcher.add(Request(name, bucket=name in "ad"))
-        tasks.append(batcher.task)
-        await asyncio.sleep(0)
-    await asyncio.wait_for(asyncio.gather(*tasks), 20)
-    assert sorted(batches) == ["ad", "bc"]
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-async def test_a_task_that_is_cancelled_before_it_begins_gives_its_slot_back(*, wanted: bool) -> None:
-    batches: list[str] = []
-
-    async def compute(batch: list[Any]) -> None:
-        batches.append(names(batch))
-
-    batcher = LoopBatcher(compute, Rules())
-    first = Request("a")
-    batcher.add(first)
-    first.wanted = wanted
-    assert batcher.task is not None
-    batcher.task.cancel()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert batches == ["a"] * wanted
-    batcher.add(Request("b"))
-    await asyncio.wait_for(batcher.task, 20)
-    assert batches[wanted:] == ["b"]
-
-
-async def test_a_full_batch_ends_the_wait_of_a_task() -> None:
-    batches: list[str] = []
-
-    async def compute(batch: list[Any]) -> None:
-        batches.append(names(batch))
-
-    batcher = LoopBatcher(compute, Rules(max_size=2, max_wait=60.0))
-    batcher.add(Request("a"))
-    await asyncio.sleep(0)
-    batcher.add(Request("b"))
-    assert batcher.task is not None
-    await asyncio.wait_for(batcher.task, 20)
-    assert batches == ["ab"]
 
 
 def test_a_batch_that_cannot_grow_does_not_wait_for_the_turn_to_end() -> None:
