@@ -127,14 +127,7 @@ class Offloading(Computing):
 
     async def compute_suspending(self, step: Compute) -> Made:
         """Give the call to the engine, and await its answer."""
-        errand = _Errand(partial(self.ship, step))
-        try:
-            shipped = await in_thread(
-                "ship", errand.run
-            )  # packing takes its time, and some engines wait for room
-        except BaseException:
-            errand.recall()
-            raise
+        shipped = await ship_aside(partial(self.ship, step))
         if isinstance(shipped, Shipped):
             await finished(shipped.future)
             return shipped.made()
@@ -170,6 +163,19 @@ class Shipped:
         finally:
             del future, self.future  # which hold the error, whose traceback holds this frame: a circle
         return Made(value, clock.now(), clock.ticks() - self._started if seconds is None else seconds)
+
+
+async def ship_aside(ship: Callable[[], Made | Shipped]) -> Made | Shipped:
+    """Give a call to an engine in a thread: packing takes its time, and some engines wait for room.
+
+    Who is cancelled meanwhile takes it back.
+    """
+    errand = _Errand(ship)
+    try:
+        return await in_thread("ship", errand.run)
+    except BaseException:
+        errand.recall()
+        raise
 
 
 class _Errand:

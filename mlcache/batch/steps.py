@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any, cast
@@ -14,13 +13,13 @@ from mlcache.backends.tiered import Found
 from mlcache.backends.walk import run, run_suspending
 from mlcache.batch.writing import writing_many
 from mlcache.call import Call
-from mlcache.computing import Shipped
+from mlcache.computing import Shipped, ship_aside
 from mlcache.drive import ACTIONS, AWAITED, Parts
 from mlcache.entry import FOREVER, Entry, Key
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Event
 from mlcache.flight import Flight, keys_computed_here, together
-from mlcache.steps import Compute, Outcome, Step
+from mlcache.steps import Compute, Made, Outcome, Step
 from mlcache.threads import in_thread
 
 
@@ -123,11 +122,6 @@ class Sent(msgspec.Struct, frozen=True, eq=False):
     call: Call
     shipped: Shipped | None
 
-    def recall(self) -> None:
-        """Take it back, if it has not begun."""
-        if self.shipped is not None:
-            self.shipped.future.cancel()
-
 
 class Ship(Step, frozen=True, eq=False):
     """Give a call to an engine, and wait for no more than that. Answered with ``Sent``."""
@@ -227,31 +221,16 @@ def _disband(step: Disband, parts: Parts) -> None:
 
 
 def _ship(step: Ship, parts: Parts) -> Sent:
-    given = parts.ship(Compute(step.call, step.flight))
-    shipped, value = (given, given) if isinstance(given, Shipped) else (None, given.value)
-    return Sent(Call(step.call.key, (), lambda _: value), shipped)
+    return _sent(step, parts.ship(Compute(step.call, step.flight)))
 
 
 async def _ship_suspending(step: Ship, parts: Parts) -> Sent:
-    """As ``_ship``, in a thread, as the engine may have no room. Who gives up waiting takes it back."""
-    import asyncio
+    return _sent(step, await ship_aside(partial(parts.ship, Compute(step.call, step.flight))))
 
-    sent: list[Sent] = []
-    left = threading.Event()
 
-    def ship() -> Sent:
-        sent.append(_ship(step, parts))
-        if left.is_set():
-            sent[0].recall()
-        return sent[0]
-
-    try:
-        return await in_thread("ship", ship)
-    except asyncio.CancelledError:
-        left.set()
-        for each in sent:
-            each.recall()
-        raise
+def _sent(step: Ship, given: Made | Shipped) -> Sent:
+    shipped, value = (given, given) if isinstance(given, Shipped) else (None, given.value)
+    return Sent(Call(step.call.key, (), lambda _: value), shipped)
 
 
 def _tell(step: TellMany, parts: Parts) -> None:
