@@ -132,14 +132,15 @@ class Actions:
 
     async def within(self, max_age: float, args: Values, kwargs: Kwargs) -> Any:
         """The flow of one call whose answer must not be older than ``max_age`` seconds."""
-        call = self.call(args, kwargs)
-        terms = msgspec.structs.replace(self.cache.terms, max_age=max_age)
-        outcome = await (bypass(call) if self._is_off() else answer(call, terms))
-        return self._hand_out(outcome.entry)
+        return self._hand_out((await self._within(max_age, self.call(args, kwargs))).entry)
 
-    async def call_with_info(self, args: Values, kwargs: Kwargs) -> Result[Any]:
-        """The flow of one call, with how its answer came about."""
-        return self._result(await self.outcome(self.call(args, kwargs)))
+    async def call_with_info(self, args: Values, kwargs: Kwargs, max_age: float = FOREVER) -> Result[Any]:
+        """The flow of one call, with how its answer came about, which must not be older than that."""
+        return self._result(await self._within(max_age, self.call(args, kwargs)))
+
+    async def _within(self, max_age: float, call: Call) -> Outcome:
+        terms = msgspec.structs.replace(self.cache.terms, max_age=max_age)
+        return await (bypass(call) if self._is_off() else answer(call, terms))
 
     async def peek(self, args: Values, kwargs: Kwargs) -> Result[Any] | None:
         """The flow that only looks."""

@@ -7,7 +7,7 @@ is made of coroutines. A plain function has the first, with the second as its at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
@@ -17,8 +17,8 @@ from mlcache.actions import Actions
 from mlcache.drive import blocking
 from mlcache.entry import Key, Span
 from mlcache.face import Face, Method
+from mlcache.fresh import Fresh
 from mlcache.steps import Step
-from mlcache.terms import max_age_seconds
 
 if TYPE_CHECKING:
     from mlcache.cached_async import AsyncCachedFunction
@@ -84,19 +84,17 @@ class CachedFunction(Face[P, R]):
         """The answer and how it came about."""
         return self._run(self._actions.call_with_info(self._bound + args, kwargs))
 
-    def fresh(self, *, max_age: Span) -> Callable[P, R]:
+    def fresh(self, *, max_age: Span) -> Fresh[P, R]:
         """The same function for callers who want it fresher than its ttl says, never staler.
 
         Args:
             max_age: an answer that was computed longer ago is computed anew: seconds, ``"5s"`` or a
                 timedelta.
+
+        Returns:
+            What is called as this function is, and has ``call_with_info``, too.
         """
-        bound = max_age_seconds(max_age)
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return cast("R", self._run(self._actions.within(bound, self._bound + args, kwargs)))
-
-        return call
+        return Fresh(self._actions, self._bound, self._run, max_age)
 
     def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
         """What is kept for this call, if it is not dead; nothing is computed. A kept exception is None.

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
 from mlcache import switch
 from mlcache.actions import Actions
 from mlcache.cache import Cache
+from mlcache.coroutines import CoroutineFunction
 from mlcache.drive import suspending
 from mlcache.entry import Key, Span
 from mlcache.face import Face, Method
+from mlcache.fresh import AsyncFresh
 from mlcache.steps import Step
-from mlcache.terms import max_age_seconds
 from mlcache.threads import in_thread
 
 if TYPE_CHECKING:
@@ -34,16 +33,14 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class AsyncCachedFunction(Face[P, R]):
+class AsyncCachedFunction(Face[P, R], CoroutineFunction):
     """A function with a cache before it, as seen from an event loop: everything is awaited."""
 
     _opening: asyncio.Future[Cache] | None = None
 
     def __init__(self, actions: Actions) -> None:
         super().__init__(actions)
-        mark = getattr(inspect, "markcoroutinefunction", None)  # from Python 3.12 on
-        if mark is not None:
-            mark(self)
+        CoroutineFunction.__init__(self)
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer: from the cache, or computed once for all who ask meanwhile."""
@@ -76,28 +73,13 @@ class AsyncCachedFunction(Face[P, R]):
     def _suffix(self) -> str:
         return "" if self._actions.suspends else ".aio"
 
-    @property
-    def _is_coroutine(self) -> object:
-        """By this ``asyncio.iscoroutinefunction`` knows coroutine functions that are no functions."""
-        return getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
-
     async def call_with_info(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """The answer and how it came about."""
         return await self._run(self._actions.call_with_info(self._bound + args, kwargs))
 
-    def fresh(self, *, max_age: Span) -> Callable[P, Coroutine[Any, Any, R]]:
-        """The same function for callers who want it fresher than its ttl says, never staler.
-
-        Args:
-            max_age: an answer that was computed longer ago is computed anew: seconds, ``"5s"`` or a
-                timedelta.
-        """
-        bound = max_age_seconds(max_age)
-
-        async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return cast("R", await self._run(self._actions.within(bound, self._bound + args, kwargs)))
-
-        return call
+    def fresh(self, *, max_age: Span) -> AsyncFresh[P, R]:
+        """The same function for callers who want it fresher; see ``CachedFunction.fresh``."""
+        return AsyncFresh(self._actions, self._bound, self._run, max_age)
 
     async def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> Result[R] | None:
         """What is kept for this call, if it is not dead; nothing is computed. A kept exception is None.

@@ -23,7 +23,7 @@ MODULES = {
 
 # Each line may import from those above it; the modules of one package from each other.
 LAYERS = [
-    ["chance", "errors", "clock", "forks", "switch", "threads"],
+    ["chance", "errors", "clock", "forks", "switch", "threads", "coroutines"],
     ["units", "crew", "progress", "warning"],
     ["offload"],
     ["entry", "unchanging"],
@@ -47,7 +47,7 @@ LAYERS = [
     ["actions"],
     ["batch"],
     ["sending"],
-    ["face"],
+    ["face", "fresh"],
     ["cached_async"],
     ["cached"],
     ["decorator", "testing"],

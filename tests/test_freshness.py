@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
+import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -417,6 +420,39 @@ async def test_fresher_on_an_event_loop(time: FakeClock) -> None:
     time.advance(11)
     assert await compute.aio.fresh(max_age=10)(1) == 2
     assert counted.calls == 2
+
+
+@pytest.mark.parametrize("batch", [None, "xs"])
+async def test_who_asks_for_fresher_may_see_how_it_came_about(time: FakeClock, batch: str | None) -> None:
+    made = itertools.count(1)
+
+    def compute(xs: list[int]) -> list[int]:
+        return [next(made) for _ in xs]
+
+    async def compute_suspending(xs: list[int]) -> list[int]:
+        return compute(xs)
+
+    cached: Any = ml_cache(ttl=60, batch=batch, ignore="made")(compute)
+    suspending: Any = ml_cache(ttl=60, batch=batch, ignore="compute")(compute_suspending)
+    for way in (cached, cached.aio, suspending):
+        first = way([0]) if way is cached else await way([0])
+        time.advance(10)
+        seen = []
+        for max_age in (20, 5):
+            asked = way.fresh(max_age=max_age).call_with_info([0])
+            result = asked if way is cached else await asked
+            seen.append((result.value == first, result.status, result.http_headers()["Cache-Control"]))
+        assert seen == [(True, "hit", "max-age=50"), (False, "miss", "max-age=60")]
+        if way is cached:
+            cached.cache_clear()
+
+
+def test_fresh_of_a_coroutine_function_is_known_as_one() -> None:
+    async def compute(x: int) -> int:
+        return x
+
+    known = asyncio.iscoroutinefunction if sys.version_info < (3, 12) else inspect.iscoroutinefunction
+    assert known(ml_cache(compute).fresh(max_age=5))
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "soon", None])

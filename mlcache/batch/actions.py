@@ -26,7 +26,7 @@ from mlcache.batch.seats import Plan
 from mlcache.batch.steps import DropMany
 from mlcache.call import Call, Values
 from mlcache.drive import blocking, suspending
-from mlcache.entry import Key
+from mlcache.entry import FOREVER, Key
 from mlcache.errors import BatchAnswerError
 from mlcache.explanation import Explanation, count_states
 from mlcache.flight import waiting_for
@@ -100,12 +100,15 @@ class BatchActions(BatchParts):
 
     async def within(self, max_age: float, args: Values, kwargs: Kwargs) -> Any:
         """The flow of one call whose answers must not be older than ``max_age`` seconds."""
-        terms = msgspec.structs.replace(self.cache.terms, max_age=max_age)
-        return await self._answer(self.bind(*args, **kwargs), terms)
+        return await self._answer(self.bind(*args, **kwargs), self._terms(max_age))
 
-    async def call_with_info(self, args: Values, kwargs: Kwargs) -> Result[Any]:
-        """The flow of one call, with how its answers came about."""
-        return (await self._outcomes(self.bind(*args, **kwargs), self.cache.terms)).result()
+    async def call_with_info(self, args: Values, kwargs: Kwargs, max_age: float = FOREVER) -> Result[Any]:
+        """The flow of one call, with how its answers came about, which must not be older than that."""
+        return (await self._outcomes(self.bind(*args, **kwargs), self._terms(max_age))).result()
+
+    def _terms(self, max_age: float) -> Terms:
+        terms = self.cache.terms
+        return terms if max_age == FOREVER else msgspec.structs.replace(terms, max_age=max_age)
 
     async def peek(self, args: Values, kwargs: Kwargs) -> Result[Any] | None:
         """The flow that only looks; None unless the answers to all items are there."""

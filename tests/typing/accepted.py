@@ -92,6 +92,7 @@ def control() -> None:
     assert_type(plain.explain(1), Explanation)
     assert_type(plain.warm([1, (2,), {"x": 3}]), int)
     assert_type(plain.fresh(max_age="5s")(1, mode="b"), list[float])
+    assert_type(plain.fresh(max_age="5s").call_with_info(1, mode="b"), Result[list[float]])
     plain.put([1.0], 1, mode="b")
     plain.cache_clear()
 
@@ -106,6 +107,7 @@ async def coroutines() -> None:
     assert_type(await awaited.cache_info(), CacheInfo)
     assert_type(await awaited.warm([1]), int)
     assert_type(await awaited.fresh(max_age=5)(1), bytes)
+    assert_type(await awaited.fresh(max_age=5).call_with_info(1), Result[bytes])
     await awaited.put(b"", 1)
     await awaited.cache_clear()
     running: Coroutine[Any, Any, bytes] = awaited(1)
