@@ -10,10 +10,10 @@ class CacheInfo(NamedTuple):
 
     ``hits`` are answers from a tier, ``misses`` computations. ``maxsize`` and ``max_bytes``
     bound the nearest tier, None where there is no bound; ``currsize`` is the number of this
-    function's entries in it, ``bytes`` its size with all who share it. ``coalesced`` calls
-    waited for another one's computation, ``bypasses`` went past the cache, ``not_kept``
-    values were delivered only, ``errors`` are failures of tiers and of the functions ``ttl`` and ``when``,
-    ``stale`` answers past their time.
+    function's entries in it, kept exceptions among them, ``bytes`` its size with all who share it.
+    ``coalesced`` calls waited for another one's computation, ``bypasses`` went past the cache,
+    ``not_kept`` values were delivered only, ``errors`` are failures of tiers and of the functions
+    ``ttl`` and ``when``, ``stale`` answers past their time.
     """
 
     hits: int

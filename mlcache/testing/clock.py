@@ -23,7 +23,9 @@ class FakeClock:
             score(1)  # an hour later
 
     Args:
-        start: what it shows at first, in seconds since the epoch.
+        start: what it shows at first, in seconds since the epoch. The default is always the same instant
+            in 2023, for which entries that the real clock wrote are from the future, and not used:
+            ``FakeClock(time.time())`` goes on from them.
     """
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:

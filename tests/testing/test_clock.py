@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import threading
+import time as system
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mlcache import clock, ml_cache
 from mlcache.testing import FakeClock
+
+
+def test_what_the_real_clock_wrote_is_used_by_one_that_begins_now() -> None:
+    cached = ml_cache(ttl=3600)(lambda x: x)
+    cached(1)
+    with FakeClock():
+        assert cached.call_with_info(1).status == "miss"
+    cached(2)
+    with FakeClock(system.time()) as time:
+        assert cached.call_with_info(2).status == "hit"
+        time.advance(3600)
+        assert cached.call_with_info(2).status == "miss"
 
 
 def test_time_stands_still_until_it_is_advanced() -> None:
