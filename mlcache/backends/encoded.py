@@ -8,28 +8,33 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mlcache.backends.listing import Description, ListsHeads
 from mlcache.backends.protocol import (
-    Announces,
     BytesBackend,
     Clears,
     Closes,
-    DeletesMany,
     Lists,
-    Locks,
-    Many,
     Measures,
-    Supersedes,
     Suspends,
-    SuspendsMany,
     Usage,
     Verifies,
-    VerifiesMany,
 )
+from mlcache.backends.protocol_many import Many, SuspendsMany, VerifiesMany
 from mlcache.entry import Entry, Key
 from mlcache.errors import BackendError, CodecError, CorruptEntryError
 from mlcache.sealing import Seal, seal
 
 if TYPE_CHECKING:
     from mlcache.codec.protocol import Codec
+
+_AS_THEY_ARE = (
+    "lock",
+    "acquire_many",
+    "release_many",
+    "supersede",
+    "supersede_many",
+    "delete_many",
+    "subscribe",
+)
+"""What is the same for entries as for bytes."""
 
 
 class Encoded:
@@ -56,25 +61,18 @@ class Encoded:
 
     def _pass_on(self, inner: BytesBackend) -> None:
         """Have the capabilities that the inner backend has, and no others."""
+        for name in (*_AS_THEY_ARE, *(f"{name}_async" for name in _AS_THEY_ARE)):
+            if hasattr(inner, name):
+                setattr(self, name, getattr(inner, name))
         if isinstance(inner, ListsHeads):
             self._listing = inner
             self.entries = self._entries
-        if isinstance(inner, Locks):
-            self.lock = inner.lock
-        if isinstance(inner, Supersedes):
-            self.supersede = inner.supersede
-            if (suspending := getattr(inner, "supersede_async", None)) is not None:
-                self.supersede_async = suspending
-        if isinstance(inner, Announces):
-            self.subscribe = inner.subscribe
         if isinstance(inner, Many):
             self._many = inner
             self.get_many, self.put_many = self._get_many, self._put_many
         if isinstance(inner, VerifiesMany):
             self._verifying_many = inner
             self.get_many = self._get_many_verified
-        if isinstance(inner, DeletesMany):
-            self.delete_many = inner.delete_many
         if isinstance(inner, Suspends):
             self._suspending = inner
             self.get_async, self.put_async = self._get_async, self._put_async

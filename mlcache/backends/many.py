@@ -9,7 +9,7 @@ import msgspec
 
 from mlcache import clock
 from mlcache.backends.one_by_one import one_by_one
-from mlcache.backends.protocol import Backend
+from mlcache.backends.protocol import Backend, Locks
 from mlcache.backends.shared_lock import SharedLock
 from mlcache.backends.tiered import Found, Tiers
 from mlcache.backends.walk import Ask, OnFailure, tell_nobody
@@ -32,20 +32,20 @@ class Locked(msgspec.Struct, frozen=True, eq=False):
 
 
 class OneByOne:
-    """One operation of a backend, for many keys one after the other.
+    """One operation of a backend, for many items one after the other.
 
     Args:
         backend: to be asked.
-        operation: the name of its method.
+        ask: does it for one.
     """
 
-    def __init__(self, backend: Backend, operation: str) -> None:
+    def __init__(self, backend: Backend, ask: Callable[..., Any]) -> None:
         self.name = backend.name
         self.blocking = backend.blocking
-        self._ask = getattr(backend, operation)
+        self._ask = ask
 
     def do(self, items: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """By item, which is a tuple of arguments, what the method returns, or the error that it raises."""
+        """By item, which is a tuple of arguments, what it returns, or the error that it raises."""
         return one_by_one(self._ask, items)
 
 
@@ -144,14 +144,18 @@ class ManyTiers(Tiers):
             keys: to be computed.
             ours: the keys whose locks the caller may hold, and would wait for in vain.
         """
-        locked = Locked([], [])
-        for key in keys:
-            lock: SharedLock | None = None if key in ours else self.lock(key)
-            taken = lock is not None and await self.locking(lock)
-            if lock is not None and taken:
-                locked.locks.append(lock)
-            locked.elsewhere.append(lock is not None and not taken)
-        return locked
+        locks: list[SharedLock | None] = [None if key in ours else self.lock(key) for key in keys]
+        asked = [lock for lock in locks if lock is not None]
+        replies = await self._ask_locks("lock", "acquire_many", asked)
+        # As with ``locking``, one that fails holds nobody back: errors count as true.
+        refused = {lock for lock, reply in zip(asked, replies, strict=True) if not reply}
+        held = [lock for lock in asked if lock not in refused]
+        try:
+            self._tell_of_locks("lock", asked, replies)
+        except BaseException:
+            await self._ask_locks("unlock", "release_many", held)
+            raise
+        return Locked(held, [lock in refused for lock in locks])
 
     async def unlocking_many(self, locks: Sequence[SharedLock], *, wrote: Collection[Key]) -> None:
         """``unlocking``, of many.
@@ -160,8 +164,38 @@ class ManyTiers(Tiers):
             locks: that we hold.
             wrote: the keys under which we have written.
         """
-        for lock in locks:
-            await self.unlocking(lock, wrote=lock.key in wrote)
+        replies = await self._ask_locks("unlock", "release_many", locks)
+        superseded = [lock.key for lock, reply in zip(locks, replies, strict=True) if reply is True]
+        stale = [key for key in superseded if key in wrote]
+        if stale:
+            await self._delete_many(self.backends, stale, self._on_failure)
+        self._tell_of_locks("unlock", locks, replies)
+
+    async def _ask_locks(self, operation: str, at_once: str, locks: Sequence[SharedLock]) -> list[Any]:
+        """By lock, what came of taking it or letting go of it, or the error that it raised."""
+        if not locks:
+            return []
+        failures: list[Exception] = []
+        backend: Any = next(each for each in reversed(self.backends) if isinstance(each, Locks))
+        if hasattr(backend, at_once):
+            asking = Ask(
+                backend, at_once, ([lock.inner for lock in locks],), lambda *what: failures.append(what[-1])
+            )
+        else:
+            singly: Any = OneByOne(backend, getattr(SharedLock, operation))
+            asking = Ask(singly, "do", ([(lock,) for lock in locks],), tell_nobody)
+        replies: list[Any] | None = await asking
+        return failures * len(locks) if replies is None else replies
+
+    def _tell_of_locks(self, operation: str, locks: Sequence[SharedLock], replies: Sequence[Any]) -> None:
+        """Tell of errors, each once though it may be that of all."""
+        failed = {
+            id(reply): (lock, reply)
+            for lock, reply in zip(locks, replies, strict=True)
+            if isinstance(reply, Exception)
+        }
+        for lock, error in failed.values():
+            self._on_failure(lock.name, operation, lock.key, error)
 
     async def _promote_many(self, items: Sequence[Written], tier: int, mark: int) -> None:
         nearer = self.backends[:tier]
@@ -223,7 +257,7 @@ async def _ask_many(
     replies: list[Any] | None
     if not _is_many(backend, operation):
         # In one go, so that an event loop needs one thread for all, not one for each.
-        singly: Any = OneByOne(backend, operation)
+        singly: Any = OneByOne(backend, getattr(backend, operation))
         replies = await Ask(singly, "do", (items,), tell)
     elif operation == "put":
         replies = await Ask(backend, "put_many", (items,), tell)
@@ -233,7 +267,7 @@ async def _ask_many(
 
 
 def _is_many(backend: Backend, operation: str) -> bool:
-    """What ``isinstance`` would say of ``Many`` or ``DeletesMany``, for a hundredth of the time."""
-    if operation in ("delete", "supersede"):
-        return hasattr(backend, f"{operation}_many")
-    return hasattr(backend, "get_many") and hasattr(backend, "put_many")
+    """What ``isinstance`` would say of ``Many`` and its like, for a hundredth of the time."""
+    if operation in ("get", "put"):
+        return hasattr(backend, "get_many") and hasattr(backend, "put_many")
+    return hasattr(backend, f"{operation}_many")

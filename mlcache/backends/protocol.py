@@ -7,7 +7,7 @@ from then on looks like the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -143,37 +143,6 @@ class Verifies(Protocol):
 
 
 @runtime_checkable
-class Many(Protocol):
-    """A backend that can do many lookups, or many writes, in about the time of one."""
-
-    def get_many(self, keys: Sequence[Key]) -> list[Any]:
-        """By key, what ``get`` returns, or in its place the error that it would raise."""
-        ...
-
-    def put_many(self, items: Sequence[tuple[Any, ...]]) -> list[Exception | None]:
-        """By item, which is a tuple of the arguments of ``put``, the error that it would raise, or None."""
-        ...
-
-
-@runtime_checkable
-class DeletesMany(Protocol):
-    """A backend that can do many deletions in about the time of one."""
-
-    def delete_many(self, keys: Sequence[Key]) -> list[bool | Exception]:
-        """By key, what ``delete`` returns, or in its place the error that it would raise."""
-        ...
-
-
-@runtime_checkable
-class VerifiesMany(Protocol):
-    """``Many`` that remembers which bytes were found whole, as ``Verifies``."""
-
-    def get_many_decoded(self, keys: Sequence[Key], decode: Decode[T]) -> list[T | Exception | None]:
-        """By key, what ``get_decoded`` returns, or in its place the error that it would raise."""
-        ...
-
-
-@runtime_checkable
 class Suspends(Protocol):
     """A backend that can be awaited, so that an event loop needs no thread to wait for it.
 
@@ -189,19 +158,6 @@ class Suspends(Protocol):
 
     async def delete_async(self, key: Key) -> bool:
         """As ``delete``."""
-        ...
-
-
-@runtime_checkable
-class SuspendsMany(Protocol):
-    """``Many`` that can be awaited."""
-
-    async def get_many_async(self, keys: Sequence[Key]) -> list[Any]:
-        """As ``get_many``."""
-        ...
-
-    async def put_many_async(self, items: Sequence[tuple[Any, ...]]) -> list[Exception | None]:
-        """As ``put_many``."""
         ...
 
 

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlcache.backends.protocol import DeletesMany, Many
+from mlcache.backends.protocol_many import DeletesMany, LocksMany, Many, SupersedesMany
 from mlcache.entry import Key
 from mlcache.errors import CorruptEntryError
 from mlcache.testing.samples import arguments, content, in_threads, key, payload, read, write
 
 
 class ManyConformance:
-    """Tests of the small protocols ``Many`` and ``DeletesMany``; skipped for a backend that has neither."""
+    """Tests of the small protocols that are about many keys; skipped for a backend that has none of them."""
 
     most: ClassVar[int] = 10_000
     """Keys in one call."""
@@ -139,6 +139,31 @@ class ManyConformance:
                 assert set(found) <= {payload(other) for other in range(8)}
 
         in_threads(work)
+
+    def test_many_locks_are_taken_as_each_would_be(self, tmp_path: Path) -> None:
+        backend = self._make(tmp_path)
+        self._only_if(isinstance(backend, LocksMany), "it takes one lock at a time")
+        taken = backend.lock(key(3))
+        assert taken.acquire()
+        mine, others = ([backend.lock(key(number)) for number in range(6)] for _ in range(2))
+        expected = [True, True, True, False, True, True]
+        assert [bool(each) for each in backend.acquire_many(mine)] == expected
+        assert not any(backend.acquire_many(others))
+        assert not any(backend.release_many(others))
+        assert not backend.lock(key(0)).acquire()
+        assert not any(backend.release_many(mine))
+        assert [bool(each) for each in backend.acquire_many(others)] == expected
+        backend.release_many([*others, taken])
+        assert list(backend.acquire_many([])) == list(backend.release_many([])) == []
+
+    def test_who_holds_many_locks_is_told_what_was_superseded(self, tmp_path: Path) -> None:
+        backend = self._make(tmp_path)
+        self._only_if(isinstance(backend, SupersedesMany), "it supersedes one key at a time")
+        locks = [backend.lock(key(number)) for number in range(4)]
+        assert all(lock.acquire() for lock in locks)
+        assert list(backend.supersede_many([key(1), key(3), key(9)])) == [None] * 3
+        assert list(backend.supersede_many([])) == []
+        assert [bool(lock.release()) for lock in locks] == [False, True, False, True]
 
     def _make_encoded(self, folder: Path) -> tuple[Any, Any]:
         """A backend of bytes, and the same with entries in frames."""

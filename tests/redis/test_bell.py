@@ -285,7 +285,7 @@ def test_the_mark_of_who_waits_does_not_end_the_holding(store: Redis, pool: Thre
     wait_until(lambda: awaits(store), "the waiting")
     stranger: Any = store.lock(KEY)
     assert store.send(leasing.renewals([stranger, held, stranger])) == [1]
-    assert store.send(stranger._leaving()) == [0, 0]
+    assert store.send(stranger.leaving()) == [0, 0]
     held.release()
     assert waiting.result(10)
     other.release()

@@ -22,11 +22,10 @@ from mlcache.backends.protocol import (
     Clears,
     Closes,
     Lists,
-    Many,
     Measures,
     Suspends,
-    SuspendsMany,
 )
+from mlcache.backends.protocol_many import DeletesMany, LocksMany, Many, SupersedesMany, SuspendsMany
 from mlcache.backends.redis import commands
 from mlcache.backends.redis.clients import Link
 from mlcache.backends.redis.commands import Commands, errors_of
@@ -56,8 +55,10 @@ def backend(server: Server) -> Iterator[Redis]:
 
 
 def test_it_can_do_all_that_a_backend_may(backend: Redis) -> None:
-    for capability in (Announces, Clears, Closes, Lists, Many, Measures, Suspends, SuspendsMany):
+    for capability in (Announces, Clears, Closes, Lists, Measures, Suspends):
         assert isinstance(backend, capability)
+    for many in (DeletesMany, LocksMany, Many, SupersedesMany, SuspendsMany):
+        assert isinstance(backend, many)
 
 
 def test_a_key_says_whose_it_is(server: Server) -> None:

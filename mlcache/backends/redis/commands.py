@@ -83,9 +83,13 @@ class Commands:
                 digests.setdefault(item[0].namespace, []).append(item[0].digest)
         return commands + [self._tell(*each) for each in digests.items()], objections
 
-    def delete(self, key: Key) -> list[Command]:
-        """Delete one key, and tell of it."""
-        return [("UNLINK", self.name(key)), self._tell(key.namespace, [key.digest], dropped=True)]
+    def delete(self, keys: Sequence[Key]) -> list[Command]:
+        """Delete keys, and tell of them last."""
+        digests: dict[str, list[bytes]] = {}
+        for key in keys:
+            digests.setdefault(key.namespace, []).append(key.digest)
+        gone: list[Command] = [("UNLINK", self.name(key)) for key in keys]
+        return gone + [self._tell(*each, dropped=True) for each in digests.items()]
 
     def clear(self, namespace: str) -> list[Command]:
         """Tell that a namespace was cleared."""
@@ -140,6 +144,16 @@ def errors_of(replies: list[Any], objections: list[Exception | None]) -> list[Ex
     checked(replies[written:])
     answers = iter(replies[:written])
     return [_error_or_none(next(answers)) if each is None else each for each in objections]
+
+
+def gone_of(replies: list[Any], number: int) -> list[bool | Exception]:
+    """By key, whether there was anything, from the replies to ``Commands.delete`` for so many keys.
+
+    Raises:
+        BackendError: others could not be told.
+    """
+    checked(replies[number:])
+    return [_refusal(each) if isinstance(each, Exception) else bool(each) for each in replies[:number]]
 
 
 def found_in(replies: list[Any]) -> list[bytes | Exception | None]:

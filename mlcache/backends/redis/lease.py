@@ -95,7 +95,7 @@ class Lease:
             return self._take()
         rang = threading.Event()
         with self.wire.bell().waiting(self.name, rang.set) as audible:
-            with self._renewed():
+            with self.renewed():
                 left = self._left(self.wire.send([self._asking()]))
             if not left or not audible or not rang.wait(self._patience(left)):
                 return not left
@@ -109,7 +109,7 @@ class Lease:
 
         rang, loop = Event(), get_running_loop()
         with self.wire.bell().waiting(self.name, lambda: _set_on(loop, rang)) as audible:
-            with self._renewed():
+            with self.renewed():
                 left = self._left(await self.wire.send_async([self._asking()]))
             if not left or not audible:
                 return not left
@@ -129,22 +129,22 @@ class Lease:
 
     def release(self) -> bool:
         """Let go of it; whether it was taken away. It is no error not to hold it."""
-        return _heart_of(self.wire).remove(self) and self.wire.send(self._leaving())[1] == 1
+        return self.forgo() and self.wire.send(self.leaving())[1] == 1
 
     async def release_async(self) -> bool:
         """As ``release``, on the running event loop."""
-        return _heart_of(self.wire).remove(self) and (await self.wire.send_async(self._leaving()))[1] == 1
+        return self.forgo() and (await self.wire.send_async(self.leaving()))[1] == 1
 
     def _take(self) -> bool:
-        with self._renewed():
-            return self._note(bool(_checked(self.wire.send([self._taking()])[0])))
+        with self.renewed():
+            return self.note(bool(_checked(self.wire.send([self.taking()])[0])))
 
     async def _take_async(self) -> bool:
-        with self._renewed():
-            return self._note(bool(_checked((await self.wire.send_async([self._taking()]))[0])))
+        with self.renewed():
+            return self.note(bool(_checked((await self.wire.send_async([self.taking()]))[0])))
 
     @contextmanager
-    def _renewed(self) -> Iterator[None]:
+    def renewed(self) -> Iterator[None]:
         """Renew it from now on, unless it is not ours by the end of the block.
 
         On a busy event loop the reply may be read seconds after Redis has sent it.
@@ -157,7 +157,12 @@ class Lease:
             if not self._is_ours:
                 _heart_of(self.wire).remove(self, refused=True)
 
-    def _taking(self) -> tuple[Any, ...]:
+    def forgo(self) -> bool:
+        """Renew it no more; whether it was held."""
+        return _heart_of(self.wire).remove(self)
+
+    def taking(self) -> tuple[Any, ...]:
+        """The command that takes it, if nobody holds it."""
         return "SET", self.name, self.token, "NX", "PX", _MILLISECONDS
 
     def _asking(self) -> tuple[Any, ...]:
@@ -166,11 +171,13 @@ class Lease:
     def _looking(self) -> tuple[Any, ...]:
         return "EXISTS", word_of(self.name, self.token)
 
-    def _leaving(self) -> Commands:
+    def leaving(self) -> Commands:
+        """The commands that let go of it; the second is answered with 1 if it was taken away."""
         leaving = "EVAL", _RELEASE, 1, self.name, self.token, self._channel
         return [leaving, ("DEL", word_of(self.name, self.token))]
 
-    def _note(self, is_ours: bool) -> bool:  # noqa: FBT001 - what is noted
+    def note(self, is_ours: bool) -> bool:  # noqa: FBT001 - what is noted
+        """Note whether it is ours."""
         self._is_ours = is_ours
         if not is_ours and self._refused_at is None:
             self._refused_at = clock.ticks()
@@ -179,7 +186,7 @@ class Lease:
     def _left(self, replies: list[Any]) -> float:
         """Seconds until it ends, if its holder does not renew it; 0 if it is ours now."""
         left: int = _checked(replies[0])
-        self._note(not left)
+        self.note(not left)
         return left / 1000
 
     def _patience(self, left: float) -> float:

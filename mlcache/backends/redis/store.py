@@ -17,9 +17,11 @@ from mlcache.backends.redis.commands import (
     digests_of,
     errors_of,
     found_in,
+    gone_of,
     unlink,
 )
 from mlcache.backends.redis.lease import Lease
+from mlcache.backends.redis.lease_many import acquire_many, release_many
 from mlcache.backends.redis.listener import Heard
 from mlcache.backends.redis.server import Server, server_at
 from mlcache.backends.redis.superseding import take_away, take_away_async
@@ -87,11 +89,11 @@ class Redis:
         checked(await self._reach().do_async(lambda link: link.run(commands)))
 
     def delete(self, key: Key) -> bool:
-        commands = self._commands.delete(key)
+        commands = self._commands.delete([key])
         return bool(checked(self._reach().do(lambda link: link.run(commands)))[0])
 
     async def delete_async(self, key: Key) -> bool:
-        commands = self._commands.delete(key)
+        commands = self._commands.delete([key])
         return bool(checked(await self._reach().do_async(lambda link: link.run(commands)))[0])
 
     def get_many(self, keys: Sequence[Key]) -> list[bytes | Exception | None]:
@@ -109,6 +111,14 @@ class Redis:
     async def put_many_async(self, items: Sequence[Item]) -> list[Exception | None]:
         commands, objections = self._commands.write_many(items)
         return errors_of(await self._reach().do_async(lambda link: link.run(commands)), objections)
+
+    def delete_many(self, keys: Sequence[Key]) -> list[bool | Exception]:
+        commands = self._commands.delete(keys)
+        return gone_of(self._reach().do(lambda link: link.run(commands)), len(keys))
+
+    async def delete_many_async(self, keys: Sequence[Key]) -> list[bool | Exception]:
+        commands = self._commands.delete(keys)
+        return gone_of(await self._reach().do_async(lambda link: link.run(commands)), len(keys))
 
     def clear(self, namespace: str) -> int:
         leases = self._commands.leases(namespace)
@@ -158,11 +168,25 @@ class Redis:
         """The lease of a key."""
         return Lease(self._commands.lease(key), self, channel_of(self.target))
 
+    def acquire_many(self, locks: Sequence[Lease]) -> list[bool | Exception]:
+        return acquire_many(self, locks)
+
+    def release_many(self, locks: Sequence[Lease]) -> list[Any]:
+        return release_many(self, locks)
+
     def supersede(self, key: Key) -> None:
-        take_away(self, [self._commands.lease(key)], channel_of(self.target))
+        self.supersede_many([key])
 
     async def supersede_async(self, key: Key) -> None:
-        await take_away_async(self, [self._commands.lease(key)], channel_of(self.target))
+        await self.supersede_many_async([key])
+
+    def supersede_many(self, keys: Sequence[Key]) -> list[None]:
+        take_away(self, [self._commands.lease(key) for key in keys], channel_of(self.target))
+        return [None] * len(keys)
+
+    async def supersede_many_async(self, keys: Sequence[Key]) -> list[None]:
+        await take_away_async(self, [self._commands.lease(key) for key in keys], channel_of(self.target))
+        return [None] * len(keys)
 
     def send(self, commands: Sequence[Command]) -> list[Any]:
         """The reply to each command, or the error in its place."""
