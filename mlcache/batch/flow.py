@@ -26,7 +26,7 @@ from mlcache.batch.failing import resting
 from mlcache.batch.leading import lead
 from mlcache.batch.order import Order
 from mlcache.batch.seats import Plan, Seat, convoy_of, unnoticed
-from mlcache.batch.steps import FindMany, JoinMany, TellMany, recursion
+from mlcache.batch.steps import FindMany, Hasten, JoinMany, TellMany, recursion
 from mlcache.entry import FOREVER
 from mlcache.errors import RecursiveCallError
 from mlcache.events import Coalesced, Event, Hit, Stale
@@ -70,6 +70,8 @@ async def answer(
         led = [Seat(number, flight) for number, (flight, ours) in joined.items() if ours]
         followed = {number: flight for number, (flight, ours) in joined.items() if not ours}
         asked: float = await Now() if followed else 0.0
+        if followed and boarding is None:
+            await Hasten(followed.values())
         if led:
             outcomes |= await (boarding.take_off(led[0]) if boarding else _take_off(order, plan, led))
         missing = [seat.number for seat in led if seat.number not in outcomes]

@@ -77,9 +77,11 @@ class Rider(Ticket):
         self.batcher: MicroBatcher | None = None
 
     def join(self, batcher: MicroBatcher) -> None:
-        """Note whose queue it waits in, for whoever begins to wait for it from within a batch."""
+        """Note whose queue it waits in, for whoever begins to wait for it with a batch or from within one."""
         self.batcher = batcher
         self.flight.hurry = self._hurry
+        if batcher.gathers:
+            self.flight.hasten = batcher.hasten
 
     def _hurry(self) -> None:
         if self.batcher is not None:

@@ -84,6 +84,12 @@ class JoinMany(Step, frozen=True, eq=False):
     offered: bool | None = None
 
 
+class Hasten(Step, frozen=True, eq=False):
+    """Let flights that others lead wait for no company: a batch that callers put together has enough."""
+
+    flights: Collection[Flight]
+
+
 class LandMany(Step, frozen=True, eq=False):
     """End flights, each with its outcome."""
 
@@ -196,6 +202,12 @@ async def _join_suspending(step: JoinMany, parts: Parts) -> list[tuple[Flight, b
     return _join(step, parts, offered=not parts.suspends)
 
 
+def _hasten(step: Hasten, _: Parts) -> None:
+    for hasten in {flight.hasten for flight in step.flights}:
+        if hasten is not None:
+            hasten()
+
+
 def _land(step: LandMany, parts: Parts) -> None:
     with together():
         for flight, outcome in step.landings:
@@ -251,6 +263,7 @@ ACTIONS.update(
         SupersedeMany: _supersede,
         OvertakeMany: lambda step, parts: run(_store(parts).superseding_many(step.keys)),
         JoinMany: _join,
+        Hasten: _hasten,
         LandMany: _land,
         CrashMany: _crash,
         Disband: _disband,

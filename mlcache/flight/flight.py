@@ -33,6 +33,7 @@ class Flight:
         watched: whether anybody but a leading thread waits for the result.
         waiters: how many wait at the moment.
         hurry: called by whoever begins to wait, where he does; it must not block.
+        hasten: called by a batch that needs the result, where the leader waits for others; it must not block.
         carried: the flights that land by what this one does, where it is a convoy.
         suspects: the keys that what ended it may be about, where these are more than its own.
     """
@@ -44,6 +45,7 @@ class Flight:
         "_lock",
         "carried",
         "error",
+        "hasten",
         "hurry",
         "job",
         "key",
@@ -71,6 +73,7 @@ class Flight:
         self.watched = False
         self.waiters = 0
         self.hurry: Callable[[], object] | None = None
+        self.hasten: Callable[[], object] | None = None
         self.carried: tuple[Flight, ...] = ()
         self.suspects: frozenset[Key] = frozenset()
         # Nothing is called or made while it is held: a finalizer that came then might wait for this flight.
@@ -130,7 +133,7 @@ class Flight:
                 return
             self._end, future = end, self._future
             self.waiters = 0
-        self.hurry = None  # which holds what holds this flight
+        self.hurry = self.hasten = None  # which hold what holds this flight
         if future is not None:
             _set(future, *end)
         for loop, event in self._arrivals.items():  # to which nothing is added any more

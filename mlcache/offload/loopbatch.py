@@ -36,6 +36,13 @@ class LoopBatcher(MicroBatcher):
             with suppress(RuntimeError):  # its loop is closed, and nobody waits there any more
                 self.task.get_loop().call_soon_threadsafe(super().push, ticket)
 
+    def hasten(self) -> None:
+        """Have those who wait now wait for no others any more; from any thread."""
+        super().hasten()
+        if self.task is not None and self._news is not None:
+            with suppress(RuntimeError):  # as above
+                self.task.get_loop().call_soon_threadsafe(self._news.set)
+
     def add(self, ticket: Ticket) -> bool:
         """Take a request, and have it computed; whether a task was started for that."""
         started = super().add(ticket)

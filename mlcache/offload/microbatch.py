@@ -103,6 +103,17 @@ class MicroBatcher:
                 self._fail(error)
                 return
 
+    @property
+    def gathers(self) -> bool:
+        """Whether requests wait for others even where a slot is free."""
+        return self._rules.max_wait > 0
+
+    def hasten(self) -> None:
+        """Have those who wait now wait for no others any more; from any thread."""
+        with self._lock:
+            self._queue.hasten(clock.ticks())
+            self._changed.notify_all()
+
     def hurry(self, ticket: Ticket) -> None:
         """Have a request for which a batch waits computed by itself, as that batch may hold its slot."""
         if _inside.get():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator
 from itertools import islice
+from math import inf
 
 import msgspec
 
@@ -80,6 +81,7 @@ class Queue:
         self._rules = rules
         self._buckets: OrderedDict[Hashable, OrderedDict[Hashable, deque[Ticket]]] = OrderedDict()
         self._size = 0
+        self._hastened = -inf
 
     def __len__(self) -> int:
         return self._size
@@ -106,6 +108,10 @@ class Queue:
         self._tidy(ticket.bucket, ticket.tenant)
         return True
 
+    def hasten(self, now: float) -> None:
+        """Let those who have come by this reading of ``clock.ticks`` wait for no others any more."""
+        self._hastened = now
+
     def clear(self) -> list[Ticket]:
         """Take out all requests."""
         tickets = [each for tenants in self._buckets.values() for line in tenants.values() for each in line]
@@ -128,7 +134,9 @@ class Queue:
             return [], gone, 0.0
         bucket = min(self._buckets, key=self._oldest)
         most = -(-self._size // among)
-        wait = self._oldest(bucket) + self._rules.max_wait - now if self._rules.max_wait else 0.0
+        since = self._oldest(bucket)
+        waits = self._rules.max_wait > 0 and since > self._hastened
+        wait = since + self._rules.max_wait - now if waits else 0.0
         if wait > 0:
             full = [each for each in self._buckets if self._is_full(each, now)]
             if not full:

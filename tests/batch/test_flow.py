@@ -9,7 +9,7 @@ import pytest
 
 from mlcache.backends.tiered import Found
 from mlcache.batch.flow import answer
-from mlcache.batch.steps import FindMany, JoinMany, TellMany
+from mlcache.batch.steps import FindMany, Hasten, JoinMany, TellMany
 from mlcache.entry import FOREVER, Entry, Expiry, Key
 from mlcache.events import Coalesced, Stale
 from mlcache.flight import Flight
@@ -42,7 +42,8 @@ def followed(flow: Any, step: Any, error: Exception) -> Any:
     for flight in flights:
         flight.suspects = frozenset([GOOD, BAD])
     assert isinstance(flow.send([(flight, False) for flight in flights]), Now)
-    step = flow.send(1000.0)
+    assert isinstance(flow.send(1000.0), Hasten)
+    step = flow.send(None)
     while isinstance(step, Wait):
         step = flow.throw(error)
     assert isinstance(step, TellMany)
@@ -81,7 +82,8 @@ def test_what_the_batch_of_others_had_found_must_do_for_who_waited(
     flow = joining(GOOD, max_age=max_age)
     assert isinstance(flow.send([None]), JoinMany)
     assert isinstance(flow.send([(Flight(GOOD), False)]), Now)
-    assert isinstance(flow.send(asked), Wait)
+    assert isinstance(flow.send(asked), Hasten)
+    assert isinstance(flow.send(None), Wait)
     assert isinstance(flow.send(landed), TellMany)
     if not accepted:
         assert isinstance(flow.send(None), JoinMany), "it sees to the item itself"
@@ -101,7 +103,8 @@ def test_what_was_found_may_answer_where_the_batch_of_others_fails(
     flow = joining(GOOD, max_age=max_age)
     assert isinstance(flow.send([Found(STALE, "disk", 1000.0)]), JoinMany)
     assert isinstance(flow.send([(Flight(GOOD), False)]), Now)
-    assert isinstance(flow.send(1000.0), Wait)
+    assert isinstance(flow.send(1000.0), Hasten)
+    assert isinstance(flow.send(None), Wait)
     assert isinstance(flow.throw(ValueError("down")), Now)
     if not served:
         with pytest.raises(ValueError, match="down"):

@@ -179,6 +179,17 @@ def test_a_request_within_a_batch_waits_for_no_slot() -> None:
     assert answered == ["inner", "outer"]
 
 
+def test_whoever_has_come_can_be_told_to_wait_no_more() -> None:
+    with FakeClock() as clock:
+        queue = fill(Queue(Rules(max_wait=60.0)), Request("a", bucket=1), Request("b", bucket=2))
+        assert queue.take(clock.ticks())[2] == 60.0
+        queue.hasten(clock.ticks())
+        clock.advance(1)
+        fill(queue, Request("c", bucket=3))
+        taken = [queue.take(clock.ticks()) for _ in range(3)]
+    assert [(names(batch), wait) for batch, _, wait in taken] == [("a", 0.0), ("b", 0.0), ("", 60.0)]
+
+
 def test_a_full_batch_is_not_shared_among_those_who_waited_for_it_to_fill() -> None:
     queue = fill(Queue(Rules(max_size=4, max_wait=60.0, slots=2)), *map(Request, "abcd"))
     batch, _, wait = queue.take(clock.ticks(), 2)
