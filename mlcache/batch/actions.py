@@ -91,9 +91,8 @@ class BatchActions(BatchParts):
             ) from None
 
     def _join(self, order: Order, outcomes: Sequence[Outcome]) -> Any:
-        hand_out = self.cache.hand_out
         entries = [outcomes[seat].entry for seat in order.seats]
-        value = put_together([hand_out(entry) for entry in entries], order.items)
+        value = put_together([self._hand_out(entry) for entry in entries], order.items)
         if type(value) is np.ndarray and self.options.returns == "readonly":
             value.flags.writeable = False  # as an answer that was kept as a whole
         return value
@@ -169,7 +168,7 @@ class BatchActions(BatchParts):
             return await self._one_past_the_cache(item, args, kwargs)
         order = self.order_of_one(item, args, kwargs)
         outcomes = await answer(order, self.own_plan, self.singles.boarding(item, order))
-        return own_answer(self.cache.hand_out(outcomes[0].entry))
+        return own_answer(self._hand_out(outcomes[0].entry))
 
     def one_blocking(self, item: Any, args: Values, kwargs: Kwargs) -> Any:
         """Answer a single item in this thread."""

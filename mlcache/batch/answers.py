@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -60,7 +61,8 @@ def take_apart(
             return _rows_of(answers, cut=cut)
         return _take_apart(answers, items, places, batch)
     except BatchAnswerError as error:
-        raise BatchAnswerError(f"{source} {error}") from None
+        error.args = (f"{source} {error}",)
+        raise
 
 
 def _take_apart(answers: Any, items: Items, places: Sequence[int], batch: Any) -> list[Kept]:
@@ -225,15 +227,50 @@ _FORMS: dict[bytes, Form] = {
 }
 
 
+class OneKeyError(BatchAnswerError):
+    """Items that are apart for us but one key of a dict, such as ``1`` and ``True``.
+
+    Args:
+        groups: the numbers of the items, such that no two of a group are one key.
+    """
+
+    def __init__(self, groups: list[list[int]]) -> None:
+        super().__init__("a dict, and some of the items are one key of it: make it a list")
+        self.groups = groups
+
+
 def _from_dict(answers: dict[Any, Any], items: Items, places: Sequence[int]) -> list[Kept]:
     singles = [items.single(place) for place in places]
     try:
-        _check(len(answers), len(set(singles)))
-        return [(b"dict", answers[single]) for single in singles]
+        groups = _apart(singles)
+        if len(groups) > 1:
+            raise OneKeyError(groups)
+        _check(len(answers), len(singles))
+        return [(b"dict", _of_item(answers, single)) for single in singles]
     except TypeError:
         raise BatchAnswerError("a dict, and the items cannot be the keys of one: make it a list") from None
     except KeyError as error:
         raise BatchAnswerError(f"a dict without an answer for {error}") from None
+
+
+def _apart(singles: Sequence[Any]) -> list[list[int]]:
+    """Their numbers, in as few groups as have no two that are one key of a dict."""
+    met: Counter[Any] = Counter()
+    groups: list[list[int]] = [[]]
+    for number, single in enumerate(singles):
+        if met[single] == len(groups):
+            groups.append([])
+        groups[met[single]].append(number)
+        met[single] += 1
+    return groups
+
+
+def _of_item(answers: dict[Any, Any], single: Any) -> Any:
+    if single == single:  # noqa: PLR0124 - NaN is not
+        return answers[single]
+    # A NaN taken from an array twice is two objects, which only what it is has in common.
+    [answer] = [answer for key, answer in answers.items() if key != key] or [answers[single]]  # noqa: PLR0124
+    return answer
 
 
 def _from_tensor(answers: Any, count: int) -> list[Kept]:

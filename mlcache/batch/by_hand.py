@@ -23,8 +23,9 @@ async def put(order: Order, answers: Any, terms: Terms) -> None:
         answers: one for each of them.
         terms: of what is kept of an item.
     """
-    places = range(len(order.items))
-    rows = take_apart(answers, order.items, places, order.values[order.place], source=GIVEN)
+    places = order.firsts if type(answers) is dict else range(len(order.items))
+    parts = take_apart(answers, order.items, places, order.values[order.place], source=GIVEN)
+    rows = dict(zip(places, parts, strict=True))
     at = clock.now()
     kept: list[tuple[Key, Entry]] = []
     refused: list[NotKept] = []

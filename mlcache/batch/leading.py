@@ -11,7 +11,7 @@ import msgspec
 
 from mlcache.backends.many import Locked
 from mlcache.backends.tiered import Found
-from mlcache.batch.answers import take_apart
+from mlcache.batch.answers import OneKeyError, take_apart
 from mlcache.batch.elsewhere import Watch
 from mlcache.batch.failing import keep_failure
 from mlcache.batch.landing import changed, keep, serve
@@ -207,6 +207,10 @@ async def _finish(order: Order, plan: Plan, begun: _Begun, leg: _Leg) -> None:
         made = await _made(begun, leg)
         places = [order.firsts[seat.number] for seat in chunk]
         rows = take_apart(made.value, order.items, places, begun.batch, cut=plan.copies)
+    except OneKeyError as error:
+        for group in error.groups:
+            await _compute(order, plan, [chunk[number] for number in group], leg)
+        return
     except Exception as error:  # noqa: BLE001 - whatever the function raises
         await _fail(order, plan, chunk, leg, error)
         return
@@ -249,7 +253,7 @@ async def _fail(order: Order, plan: Plan, chunk: list[Seat], leg: _Leg, error: E
     """
     chunk = [msgspec.structs.replace(seat, old=seat.old and await by_now(seat.old)) for seat in chunk]
     old = [(seat, seat.old) for seat in chunk if seat.old and plan.terms.outlives_errors(seat.old)]
-    if plan.isolate and len(chunk) > max(len(old), 1):
+    if plan.isolate and len(chunk) > 1:
         await _one_by_one(order, plan, chunk, leg, error)
         return
     await TellMany([Raised(order.keys[seat.number], bare(error)) for seat in chunk])

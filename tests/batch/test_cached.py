@@ -243,6 +243,50 @@ def test_a_dict_needs_items_that_can_be_keys() -> None:
         by_row([[1], [2]])
 
 
+def test_items_that_are_one_key_of_a_dict_have_their_own_answers() -> None:
+    calls: list[Any] = []
+
+    @ml_cache(backend=LRU, batch="items", ignore=["calls"])
+    def kinds(items: Any) -> Any:
+        calls.append(list(items))
+        return {item: type(item).__name__ for item in items}
+
+    assert kinds([1, True, 2, 2]) == {1: "bool", 2: "int"}  # as the last of equal keys is the one that counts
+    assert (kinds([1]), kinds([True]), kinds([2])) == ({1: "int"}, {True: "bool"}, {2: "int"})
+    assert calls == [[1, True, 2], [1, 2], [True]]
+    with pytest.raises(BatchAnswerError, match=r"put\(\) was given a dict, and some of the items"):
+        kinds.put({3: "int"}, [3, 3.0])
+    kinds.put({3: "three", 4: "four"}, [3, 4, 3])
+    assert kinds([4, 3]) == {4: "four", 3: "three"}
+
+
+def test_nan_may_be_a_key_of_a_dict() -> None:
+    @ml_cache(backend=LRU, batch="numbers")
+    def signs(numbers: Any) -> Any:
+        return {number: str(number) for number in numbers}
+
+    values = np.array([np.nan, -0.0, 1.0])
+    assert [*signs(values).values()] == [*signs(values).values()] == ["nan", "-0.0", "1.0"]
+    assert signs(np.array([0.0])) == {0.0: "0.0"}
+
+
+@pytest.mark.parametrize("way", ["call", "info", "one", "warm"])
+def test_a_kept_stop_iteration_comes_out_as_itself(way: str) -> None:
+    @ml_cache(backend=LRU, batch="texts", ttl=Expiry(60, errors={StopIteration: 60}))
+    def ended(texts: list[str]) -> list[str]:
+        raise StopIteration(*texts)
+
+    ways: dict[str, Any] = {
+        "call": lambda: ended(["a"]),
+        "info": lambda: ended.call_with_info(["a"]),
+        "one": lambda: ended.one("a"),
+        "warm": lambda: ended.warm([["a"]]),
+    }
+    for _ in range(2):
+        with pytest.raises(StopIteration, match="a"):
+            ways[way]()
+
+
 def test_answers_of_different_forms_are_computed_anew_in_one_call() -> None:
     calls: list[int] = []
 

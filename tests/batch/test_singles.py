@@ -19,6 +19,7 @@ from mlcache import (
     Batch,
     BatchTimeoutError,
     ConfigurationError,
+    Expiry,
     RecursiveCallError,
     clock,
     disabled,
@@ -139,6 +140,25 @@ def test_a_bad_item_fails_alone() -> None:
         with pytest.raises(ValueError, match="a bad text"):
             others["bad"].result(20)
     assert [len(call) for call in calls] == [1, 3, 1, 1, 1]
+
+
+async def test_a_bad_item_keeps_no_other_from_being_renewed() -> None:
+    bad: list[str] = []
+
+    @ml_cache(backend=LRU, batch="texts", ttl=Expiry(10, stale_if_error="1h"), ignore=["bad"])
+    async def at(texts: list[str]) -> list[tuple[str, float]]:
+        await asyncio.sleep(0)
+        if {*bad} & {*texts}:
+            raise ValueError("a bad text")
+        return [(text, clock.now()) for text in texts]
+
+    with FakeClock() as time:
+        texts, began = ["a", "b", "c"], clock.now()
+        await at(texts)
+        time.advance(60)
+        bad.append("b")
+        answers = await asyncio.gather(*map(at.one, texts))
+    assert [(text, made - began) for text, made in answers] == [("a", 60), ("b", 0), ("c", 60)]
 
 
 def test_without_isolation_a_batch_fails_together() -> None:
