@@ -119,7 +119,10 @@ class Actions:
             count_hit=cache.tally.hits.add,
         )
         memory = None if cache.settings.disabled or not cache.terms.expiry.is_plain else cache.store.memory
-        return compile_fast_path(text_name(self.function), cache.keying, exits, memory, suspends=suspends)
+        path = compile_fast_path(text_name(self.function), cache.keying, exits, memory, suspends=suspends)
+        if memory is not None:
+            cache.namesakes.install(path, memory[0], cache.terms.expiry.capped)
+        return path
 
     def call(self, args: Values, kwargs: Kwargs) -> Call:
         """The call with these arguments."""

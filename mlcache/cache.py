@@ -13,7 +13,6 @@ from mlcache.backends.address import Address
 from mlcache.backends.invalidation import listen
 from mlcache.backends.many import ManyTiers
 from mlcache.backends.protocol import AnyBackend
-from mlcache.backends.tiered import Tiers
 from mlcache.call import Call, Parameters, Values
 from mlcache.computing import Computing, Offloading
 from mlcache.engines import Checked, open_engine, with_resources
@@ -39,6 +38,7 @@ from mlcache.events import (
 from mlcache.fastpath import Digest, Keying
 from mlcache.flight import Flights, shared
 from mlcache.keeping import UNCOPIABLE
+from mlcache.namesakes import namesakes_of
 from mlcache.settings import Settings
 from mlcache.stores import Returns, open_stores
 from mlcache.terms import Terms
@@ -99,7 +99,9 @@ class Cache:
         how = self.settings, options.returns, forced
         stores = [] if self.settings.disabled else open_stores(backends, *how)
         self.store = ManyTiers(stores, self._on_failure, terms.expiry.capped)
-        _forget_other_terms(self.namespace, f"{terms.expiry!r}", self.store)
+        self.namesakes = namesakes_of(self.namespace)
+        if self.namesakes.open(f"{terms.expiry!r}"):  # what lies farther off is judged when it is found
+            self.store.forget_nearest(self.namespace)
         wait = self.settings.wait or shared.WAIT
         self.terms = msgspec.structs.replace(terms, shared=self.store.shared, wait=wait)
         self._hearings = listen(self.store, self.namespace, self.flights.supersede)
@@ -243,19 +245,6 @@ def _computing(
     if engine is None:
         return Computing(local, parameters)
     return Offloading(function, engine, local, parameters)
-
-
-_terms_by_namespace: dict[str, str] = {}
-
-
-def _forget_other_terms(namespace: str, terms: str, store: Tiers) -> None:
-    """Let no answer in memory outlive the terms of a function that was decorated anew with others.
-
-    What lies farther off is judged by the new terms when it is found.
-    """
-    if _terms_by_namespace.setdefault(namespace, terms) != terms:
-        _terms_by_namespace[namespace] = terms
-        store.forget_nearest(namespace)
 
 
 def _terms(options: Options, forced_ttl: float | None, default_ttl: float | None) -> Terms:

@@ -32,7 +32,7 @@ LAYERS = [
     ["call", "events", "sealing", "result", "info"],
     ["keys", "codec", "trace"],
     ["backends", "flight", "fastpath"],
-    ["engines"],
+    ["engines", "namesakes"],
     ["steps", "mutation", "key_tree", "explanation"],
     ["terms"],
     ["keeping"],
