@@ -119,9 +119,15 @@ class Actions:
             count_hit=cache.tally.hits.add,
         )
         memory = None if cache.settings.disabled or not cache.terms.expiry.is_plain else cache.store.memory
-        path = compile_fast_path(text_name(self.function), cache.keying, exits, memory, suspends=suspends)
-        if memory is not None:
-            cache.namesakes.install(path, memory[0], cache.terms.expiry.capped)
+        path = compile_fast_path(
+            text_name(self.function),
+            cache.keying,
+            exits,
+            memory,
+            cache.terms.expiry.capped,
+            suspends=suspends,
+        )
+        cache.namesakes.install(path)
         return path
 
     def call(self, args: Values, kwargs: Kwargs) -> Call:

@@ -156,6 +156,7 @@ def compile_fast_path(
     keying: Keying,
     exits: Exits,
     memory: tuple[Lookup, Callable[[bytes], Any]] | None,
+    cap: Callable[[Entry], Entry] = lambda entry: entry,
     *,
     suspends: bool,
 ) -> Callable[..., Any]:
@@ -166,6 +167,7 @@ def compile_fast_path(
         keying: how its arguments become a digest.
         exits: where a call goes that is not answered here.
         memory: how the nearest tier is looked up and told of a use, if it is in memory.
+        cap: gives an entry the deadline that it may have at most under the terms of this function.
         suspends: whether it is a coroutine function.
     """
     texts, names = keying.expressions()
@@ -177,6 +179,7 @@ def compile_fast_path(
             "_mlcache_switch": switch,
             "_mlcache_clock": clock,
             "_mlcache_find": find,
+            "_mlcache_find_due": _due(find, cap),
             "_mlcache_touch": touch,
             "_mlcache_miss": exits.miss,
             "_mlcache_detour": exits.detour,
@@ -194,9 +197,10 @@ def compile_fast_path(
     return compile_function(source, name, names)
 
 
-def look_up_by(path: Callable[..., Any], find: Lookup) -> None:
-    """Let a fast path look up in another way from now on; a test for it at each hit would cost time."""
-    cast("FunctionType", path).__globals__["_mlcache_find"] = find
+def look_closer(path: Callable[..., Any]) -> None:
+    """Let a fast path go by its own terms from now on; a test whether to do so would cost each hit time."""
+    names = cast("FunctionType", path).__globals__
+    names["_mlcache_find"] = names["_mlcache_find_due"]
 
 
 def _globals(keying: Keying) -> dict[str, Any]:
@@ -211,6 +215,14 @@ def _globals(keying: Keying) -> dict[str, Any]:
         "_mlcache_dumps": marshal.dumps,
         "_mlcache_digest_of": keying.digest,
     }
+
+
+def _due(find: Lookup, cap: Callable[[Entry], Entry]) -> Lookup:
+    def find_due(digest: bytes) -> Entry | None:
+        entry = find(digest)
+        return None if entry is None else cap(entry)
+
+    return find_due
 
 
 def _find_nothing(digest: bytes) -> None:

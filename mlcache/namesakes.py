@@ -9,11 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from mlcache import forks
-from mlcache.entry import Entry
-from mlcache.fastpath import Lookup, look_up_by
+from mlcache.fastpath import look_closer
 
 FastPath = Callable[..., Any]
 
@@ -24,7 +23,7 @@ class Namesakes:
     def __init__(self) -> None:
         self._terms: str | None = None
         self._differ = False
-        self._paths: WeakKeyDictionary[FastPath, Lookup] = WeakKeyDictionary()
+        self._paths: WeakSet[FastPath] = WeakSet()
         self._lock = threading.RLock()  # a finalizer may come at any time, and call a cached function
         forks.tend(self)
 
@@ -35,27 +34,16 @@ class Namesakes:
             if before in (None, terms):
                 return False
             self._differ = True
-            for path, find_due in list(self._paths.items()):
-                look_up_by(path, find_due)
+            for path in list(self._paths):
+                look_closer(path)
             return True
 
-    def install(self, path: FastPath, find: Lookup, cap: Callable[[Entry], Entry]) -> None:
-        """Note the fast path of one.
-
-        Args:
-            path: compiled.
-            find: how it looks up in memory.
-            cap: gives an entry the deadline that it may have at most under the terms of this one.
-        """
-
-        def find_due(digest: bytes) -> Entry | None:
-            entry = find(digest)
-            return None if entry is None else cap(entry)
-
+    def install(self, path: FastPath) -> None:
+        """Note the fast path of one."""
         with self._lock:
-            self._paths[path] = find_due
+            self._paths.add(path)
             if self._differ:
-                look_up_by(path, find_due)
+                look_closer(path)
 
     def after_fork(self) -> None:
         """Be usable in a child that was forked while another thread was at it."""

@@ -8,8 +8,7 @@ import weakref
 import pytest
 
 from mlcache import Expiry, clock, ml_cache
-from mlcache.entry import Entry
-from mlcache.namesakes import Namesakes, namesakes_of
+from mlcache.namesakes import namesakes_of
 from mlcache.testing import FakeClock
 
 
@@ -70,23 +69,15 @@ def test_under_the_same_terms_a_hit_is_as_short_as_ever() -> None:
     assert second.cache_info().hits == 1
 
 
-def test_a_fast_path_looks_closer_from_when_on_terms_differ_and_is_held_by_nobody() -> None:
-    def path() -> object:
-        return _mlcache_find(b"")  # type: ignore[name-defined]  # noqa: F821
+def test_nobody_holds_what_is_decorated_after_its_time() -> None:
+    def make() -> weakref.ref[object]:
+        @ml_cache(ttl="1h")
+        def count(n: int) -> int:
+            return 0 if n == 0 else 1 + int(count(n - 1))
 
-    kept, capped = Entry("kept", 0.0), Entry("capped", 0.0)
-    namesakes = Namesakes()
-    path.__globals__["_mlcache_find"] = lambda _: kept
-    try:
-        namesakes.open("1h")
-        namesakes.install(path, lambda _: kept, lambda _: capped)
-        assert not namesakes.open("1h")
-        assert path() is kept
-        assert namesakes.open("5s")
-        assert path() is capped
-    finally:
-        del path.__globals__["_mlcache_find"]
-    gone = weakref.ref(path)
-    del path
+        assert count(3) == 3
+        return weakref.ref(count)
+
+    gone = make()
     gc.collect()
     assert gone() is None
