@@ -128,7 +128,8 @@ async def lead(
             if terms.shared:
                 lock, found = await _enter(call.key, terms, after, aside=aside)
             else:
-                found = await Find(call.key, again=True)  # somebody may have landed since we looked
+                # Somebody may have landed since we looked.
+                found = await Find(call.key, again=True, after=after, max_age=terms.max_age)
         try:
             if found is not None and terms.is_fresh(found) and found.entry.created > after:
                 outcome = await _hit(call.key, found)

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from mlcache import ConfigurationError, Expiry, ml_cache
+from mlcache.backends.memory import Lru
 from mlcache.crew import Crew, crew
 from mlcache.drive import RENEWALS
 from mlcache.entry import Entry, Failure
@@ -453,6 +454,19 @@ def test_fresh_of_a_coroutine_function_is_known_as_one() -> None:
 
     known = asyncio.iscoroutinefunction if sys.version_info < (3, 12) else inspect.iscoroutinefunction
     assert known(ml_cache(compute).fresh(max_age=5))
+
+
+def test_who_asks_for_fresher_gets_what_lies_behind_memory_from_tiers_without_locks(time: FakeClock) -> None:
+    counted, far = Counted(), Lru(max_bytes=100_000)
+
+    def compute(x: int) -> int:
+        return counted(x)
+
+    ours, theirs = (ml_cache(backend=[Lru(max_bytes=100_000), far], ttl="10m")(compute) for _ in range(2))
+    assert (ours(1), theirs(1)) == (1, 1)
+    time.advance(100)
+    assert theirs.refresh(1) == 2
+    assert (ours(1), ours.fresh(max_age=5)(1), counted.calls) == (1, 2, 2)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "soon", None])
