@@ -130,6 +130,14 @@ def test_followers_in_other_processes_are_told_when_the_leader_has_ended(
     assert calls_of(standing, "publish") >= 2  # the entry is there, and the lease is free
 
 
+def prepare(ships: list[Ship], order: Order) -> None:
+    """Have all import what the store needs, which takes seconds on a busy machine, and connect."""
+    there = order.log.parent
+    for place, ship in enumerate(ships):
+        ship.send(order._replace(name=f"prepared {place}", log=there / "prepared", gate=there))
+    assert arrive(ships) == ["right"] * len(ships)
+
+
 def calls_of(server: Server, command: str) -> int:
     """How often the server carried out a command since its counters were reset, in scripts, too."""
     found = server.command("INFO", "commandstats")
@@ -138,6 +146,7 @@ def calls_of(server: Server, command: str) -> int:
 
 def lead_with(leader: Ship, followers: list[Ship], order: Order) -> None:
     """Have ``leader`` compute, and the others wait for it."""
+    prepare([leader, *followers], order)
     leader.send(order)
     wait_until(order.runs)
     set_out(followers, order)
