@@ -22,7 +22,12 @@ LATER = (
     *("mlcache.batch", "mlcache.cached_async", "mlcache.codec", "mlcache.explanation", "mlcache.info"),
     *("mlcache.key_tree", "mlcache.keys.dependencies", "mlcache.mutation", "mlcache.offload"),
     *("mlcache.progress", "mlcache.result", "mlcache.backends.encoded", "mlcache.sending", "array"),
-    *("mlcache.sealing_frames", "mlcache.keys.standard"),
+    *(
+        "mlcache.sealing_frames",
+        "mlcache.keys.standard",
+        "mlcache.keys.structures",
+        "mlcache.backends.listing",
+    ),
 )
 """Light, and of no use to most: together as much as half of what importing the library costs."""
 

@@ -7,14 +7,16 @@ import threading
 import weakref
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mlcache.backends.address import MEMORY_BYTES, Address, Defaults, Opener, a_count, a_size
-from mlcache.backends.listing import Description
 from mlcache.backends.protocol import Usage
 from mlcache.entry import Entry, Key
 from mlcache.errors import ConfigurationError, EntryTooLargeError
 from mlcache.units import show_size
+
+if TYPE_CHECKING:
+    from mlcache.backends.listing import Description
 
 USES_REMEMBERED = 1024
 """How many uses between two writes a policy that counts them can tell apart from no use."""
@@ -99,6 +101,8 @@ class Memory:
         return iter(found)
 
     def entries(self, namespace: str | None = None) -> Iterator[Description]:
+        from mlcache.backends.listing import Description  # which only tools need
+
         with self._lock:
             found = [(key, self._entries[digest]) for digest, key in self._keys.items()]
         for key, entry in found:

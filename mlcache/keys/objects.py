@@ -23,7 +23,6 @@ from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import arrays, builtin, functions
 from mlcache.keys.classes import encode_class, imported, says_how_pickled, type_name
 from mlcache.keys.digest import ENCODERS, Encoder, Seen, at, encode, encode_items, tracked
-from mlcache.keys.structures import own_attributes, structure_of
 
 _LIBRARIES = {
     "numpy": "mlcache.keys.scalars",
@@ -82,6 +81,8 @@ def resolve(kind: type) -> Encoder:
         return _stand_in(b"@key:", kind, methodcaller("__ml_cache_key__"))
     if issubclass(kind, type):
         return encode_class
+    from mlcache.keys.structures import structure_of
+
     return _from_library(kind) or structure_of(kind) or _by_own_account(kind) or tracked(_encode_wrapper)
 
 
@@ -162,6 +163,8 @@ def _besides(value: Any) -> list[object]:
     place = next(place for place, kind in enumerate(kinds) if not _REDUCERS.isdisjoint(vars(kind)))
     if place == 0 or not (kinds[place] in standard.TYPES or kinds[place] is PurePath):
         return []
+    from mlcache.keys.structures import own_attributes
+
     return [own_attributes(value, kinds[:place])]
 
 
