@@ -119,14 +119,8 @@ class Actions:
             count_hit=cache.tally.hits.add,
         )
         memory = None if cache.settings.disabled or not cache.terms.expiry.is_plain else cache.store.memory
-        path = compile_fast_path(
-            text_name(self.function),
-            cache.keying,
-            exits,
-            memory,
-            cache.terms.expiry.capped,
-            suspends=suspends,
-        )
+        name, cap = text_name(self.function), cache.terms.expiry.capped
+        path = compile_fast_path(name, cache.keying, exits, memory, cap, suspends=suspends)
         cache.namesakes.install(path)
         return path
 
