@@ -185,10 +185,11 @@ class Expiry:
         error = entry.value.error if isinstance(entry.value, Failure) else None
         span = self._span if error is None else self.keeps_error(error)
         deadline = self._until if span is None else entry.created + span
-        if entry.fresh_until <= deadline:
+        fresh = min(entry.fresh_until, deadline)
+        dead = min(entry.stale_until, fresh if error is not None else self.stale_until(fresh))
+        if entry.fresh_until == fresh and entry.stale_until == dead:
             return entry
-        until = deadline if error is not None else self.stale_until(deadline)
-        return msgspec.structs.replace(entry, fresh_until=deadline, stale_until=until)
+        return msgspec.structs.replace(entry, fresh_until=fresh, stale_until=dead)
 
     def lasting(self, ttl: Ttl) -> Expiry:
         """The same terms, with another ``ttl``."""

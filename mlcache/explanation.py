@@ -56,5 +56,14 @@ def describe(entry: Entry | None, failure: Entry | None = None) -> str:
 def count_states(entries: Sequence[Entry | None]) -> str:
     """How many of a tier's entries are in what state."""
     now = clock.now()
-    states = ["nothing" if entry is None else judge(entry, now).value for entry in entries]
+    states = [_state(entry, now) for entry in entries]
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+
+
+def _state(entry: Entry | None, now: float) -> str:
+    if entry is None:
+        return "nothing"
+    if as_seen(entry, now) is None:
+        return "from the future"
+    state = judge(entry, now).value
+    return f"{state} exception" if isinstance(entry.value, Failure) else state

@@ -245,6 +245,31 @@ def test_a_kept_error_ends_as_the_terms_say_under_which_it_is_found() -> None:
     assert Expiry(1, errors=60).capped(kept) is kept
 
 
+def test_what_is_stale_ends_as_the_terms_say_under_which_it_is_found() -> None:
+    kept = Entry(1, 0.0, 10.0, 110.0)
+    capped = Expiry(60, stale=5).capped(kept)
+    assert (capped.fresh_until, capped.stale_until) == (10.0, 15.0)
+    assert Expiry(60, stale=500).capped(kept) is kept
+
+
+def test_peek_and_explain_go_by_the_terms_by_which_a_call_does(time: FakeClock) -> None:
+    def compute(x: int) -> int:
+        return x
+
+    def under(expiry: Expiry) -> Any:
+        return ml_cache(backend="disk", ttl=expiry)(compute)
+
+    under(Expiry("1d", stale="1d"))(1)
+    time.advance(3600)
+    shorter, ending = under(Expiry("1m")), under(Expiry("2d"))
+    assert "dead, 1h old" in str(shorter.explain(1))
+    assert shorter.peek(1) is None
+    time.advance(86400)
+    assert ending.peek(1) is None, "nothing is served stale any more"
+    assert "dead" in str(ending.explain(1))
+    assert ending.call_with_info(1).status == "miss"
+
+
 @pytest.mark.parametrize("backend", ["lru?max_items=10", "disk"])
 def test_a_kept_end_of_an_iterator_is_raised_as_itself(time: FakeClock, backend: str) -> None:
     counted, compute = cached(Expiry(60, errors=10), backend)

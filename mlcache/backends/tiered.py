@@ -275,9 +275,9 @@ class Tiers:
         return 0, Usage(0, 0)
 
     def look(self, key: Key) -> dict[str, Entry | None]:
-        """What each tier has, without promotion."""
+        """What each tier has, with the deadlines that it may have at most, and without promotion."""
         found = [self._try(backend, "get", key).carry_out() for backend in self.backends]
-        return dict(zip(self.names, found, strict=True))
+        return {name: entry and self._cap(entry) for name, entry in zip(self.names, found, strict=True)}
 
     def close(self) -> None:
         """Close those that can be closed."""

@@ -684,6 +684,18 @@ def test_what_is_put_together_does_not_end_together() -> None:
     assert len({each.expires_at for each in kept if each is not None}) == 3
 
 
+def test_an_explanation_counts_what_is_no_answer(clock: FakeClock) -> None:
+    def fail(xs: list[int]) -> list[int]:  # noqa: ARG001
+        raise ValueError("no")
+
+    cached = ml_cache(backend=LRU, batch="xs", ttl=Expiry("1m", errors="10s"))(fail)
+    with pytest.raises(ValueError, match="no"):
+        cached([1])
+    assert cached.explain([1, 2]).tiers == {"lru": "1 fresh exception, 1 nothing"}
+    with FakeClock(clock.now() - 60):
+        assert cached.explain([1]).tiers == {"lru": "1 from the future"}
+
+
 def test_all_its_terms_are_explained() -> None:
     upper = Upper(ttl=Expiry("1h", early=1, jitter=0.2, errors=60))
     text = str(upper.cached.explain(["a"]))
