@@ -68,14 +68,14 @@ class ManyTiers(Tiers):
             after: by key, as for ``finding``; with none, entries made at any time will do.
             max_age: as for ``finding``.
         """
-        after = after or [-FOREVER] * len(keys)
         if len(keys) == 1:
-            return [await self.finding(keys[0], again=again, after=after[0], max_age=max_age)]
+            oldest = after[0] if after else -FOREVER
+            return [await self.finding(keys[0], again=again, after=oldest, max_age=max_age)]
 
-        def is_fresh(place: int, entry: Entry) -> bool:
-            young = entry.created > after[place] and now - entry.created <= max_age
-            return young and now < entry.fresh_until
+        def is_young(place: int, entry: Entry) -> bool:
+            return (not after or entry.created > after[place]) and now - entry.created <= max_age
 
+        asked = is_young if after or max_age < FOREVER else None
         now, mark = clock.now(), self._recent.mark
         tell = tell_nobody if again else self._on_failure
         best: list[Found | None] = [None] * len(keys)
@@ -83,7 +83,7 @@ class ManyTiers(Tiers):
         for tier, backend in enumerate(self.backends):
             wanted = [keys[place] for place in places] if tier else keys
             entries = await _get_many(backend, wanted, tell)
-            fresh, places = self._sort(zip(places, entries, strict=True), best, backend.name, now, is_fresh)
+            fresh, places = self._sort(zip(places, entries, strict=True), best, backend.name, now, asked)
             if tier and fresh:
                 await self._promote_many([(keys[place], entry) for place, entry in fresh], tier, mark)
             if not places:
@@ -96,7 +96,7 @@ class ManyTiers(Tiers):
         best: list[Found | None],
         tier: str,
         now: float,
-        is_fresh: Callable[[int, Entry], bool],
+        is_young: Callable[[int, Entry], bool] | None,
     ) -> tuple[list[tuple[int, Entry]], list[int]]:
         """Note in ``best`` what was found; what of it was fresh, and the places where nothing fresh was."""
         fresh: list[tuple[int, Entry]] = []
@@ -106,7 +106,7 @@ class ManyTiers(Tiers):
             if entry is None:
                 left.append(place)
                 continue
-            if is_fresh(place, entry):
+            if now < entry.fresh_until and (is_young is None or is_young(place, entry)):
                 best[place] = Found(entry, tier, now)
                 fresh.append((place, entry))
                 continue

@@ -133,7 +133,7 @@ async def _uses(order: Order, terms: Terms, everything: Sequence[Found | None]) 
             if use is not Use.SERVE:
                 old[number] = found
         uses.append(use)
-    for number in await resting(order, terms, old):
+    for number in await resting(order, terms, old) if old else ():
         uses[number] = Use.SERVE
     return uses
 

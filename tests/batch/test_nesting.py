@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlcache import Batch, ConfigurationError, ml_cache
+from mlcache import Batch, BatchTimeoutError, ConfigurationError, ml_cache
 
 LRU = "lru?max_bytes=8MiB"
 
@@ -40,6 +40,18 @@ def test_a_batch_may_ask_for_an_item_that_waits_for_its_slot(how: str) -> None:
             threading.Event().wait(0.001)
         go.set()  # which now asks for the second
         assert (first.result(20), second.result(20)) == (3, 2)
+
+
+def test_a_time_limit_ends_the_wait_of_a_batch_for_its_own_slot() -> None:
+    @ml_cache(backend=LRU, batch=Batch("numbers", timeout=0.05))
+    def depth(numbers: list[int]) -> list[int]:
+        less = [number - 1 for number in numbers if number]
+        with ThreadPoolExecutor(1) as threads:  # that do not know that they run for a batch
+            below = list(threads.map(depth.one, less))
+        return [below.pop(0) + 1 if number else 0 for number in numbers]
+
+    with pytest.raises(BatchTimeoutError, match="no batch began"):
+        depth.one(2)
 
 
 @pytest.mark.parametrize("first", ["batch", "item"])
