@@ -163,6 +163,18 @@ def test_all_terms_are_shown() -> None:
     assert str(terms) == shown
 
 
+def test_another_lifetime_leaves_all_other_terms_as_they_are() -> None:
+    terms = Expiry("1h", stale="10m", early=1.5, jitter=0.1, stale_if_error="1d", errors={KeyError: 5})
+    assert str(terms.lasting("2h")) == str(terms).replace("ttl 1h", "ttl 2h")
+    assert terms.lasting("2h").deadline("v", NOW, luck=1.0) == NOW + 7200 * 0.9
+    assert str(Expiry("1h").lasting(None)) == "never expires"
+
+
+def test_jitter_may_take_all_of_a_lifetime_and_early_be_any_number() -> None:
+    assert Expiry(60, jitter=1).deadline("v", NOW, luck=0.5) == NOW + 30
+    assert Expiry(60, early=1e9).early == 1e9
+
+
 def test_an_entry_can_be_changed_only_into_a_new_one() -> None:
     entry = Entry([1], 1.0, cost=2.0)
     later = msgspec.structs.replace(entry, fresh_until=5.0)
