@@ -107,8 +107,8 @@ def put_together(kept: Sequence[Kept], items: Items) -> Any:
         DifferentForms: the parts do not fit together.
     """
     forms = {form for form, _ in kept}
-    form = kept[0][0] if len(forms) == 1 else _settled(forms)
-    return form_of(form).join([part for _, part in kept], items)
+    form, parts = (kept[0][0], [part for _, part in kept]) if len(forms) == 1 else _settled(kept, forms)
+    return form_of(form).join(parts, items)
 
 
 def own_answer(kept: Kept) -> Any:
@@ -137,13 +137,13 @@ def _detached(row: Any) -> Any:
     return row if whole is None or getattr(whole, "nbytes", 0) <= row.nbytes else row.copy()
 
 
-def _settled(forms: set[bytes]) -> bytes:
-    """The form of all, where some leave open which it is."""
+def _settled(kept: Sequence[Kept], forms: set[bytes]) -> tuple[bytes, list[Any]]:
+    """The form of all, where some leave open which it is, and the parts in that form."""
     if forms & _FORMS.keys():
         raise DifferentForms(f"some are of the form {min(forms)!r}, others of {max(forms)!r}")
     from mlcache.batch.tables import settled
 
-    return settled(forms)
+    return settled(kept)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -75,7 +75,7 @@ class Batch:
             cost=_function("cost", cost),
             max_cost=_above_zero("max_cost", max_cost),
         )
-        self.max_wait = units.seconds(max_wait, what="max_wait") if max_wait != 0 else 0.0
+        self.max_wait = units.seconds(max_wait, what="max_wait") if units.read_seconds(max_wait) != 0 else 0.0
         self.axis = _axis(axis)
         self.bucket = shape_of if bucket == "shape" else _function("bucket", bucket, "'shape', ")
         self.collate = _function("collate", collate)

@@ -14,10 +14,11 @@ from mlcache.entry import Key
 from mlcache.errors import UnhashableArgumentError
 from mlcache.fastpath import Digest, Keying
 
-BATCH_VERSION = 2
+BATCH_VERSION = 3
 """Goes into the key of each item: a change of what is kept of one is a change of this number.
 
-Answers of version 1 may be those of other items, where the function returned rows in another order.
+Answers of version 1 may be those of other items, where the function returned rows in another order;
+those of version 2 may have followed the index of their items by coincidence.
 """
 
 _MOST_GROUPS = 1024

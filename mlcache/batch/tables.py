@@ -7,17 +7,15 @@ one row.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from mlcache.batch.forms import DifferentForms
-from mlcache.batch.frames import columns_of, fresh_index, is_fixed, is_numbered, rows_of
-
-FOLLOWS, FRESH, EITHER, OWN = "follows", "fresh", "either", "own"
-"""The index is that of the items, or numbers the rows, or one of the two, or is the function's own."""
+from mlcache.batch.frames import columns_of, is_fixed, is_numbered, rows_of
+from mlcache.batch.indexes import OWN, UNSURE, index_mode, index_of_all, left_open, possible
 
 
 class Shape(msgspec.Struct, frozen=True, array_like=True):
@@ -25,13 +23,14 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
 
     Args:
         series: whether it is a series.
-        index: one of the four above.
+        index: what it is; see ``indexes``.
         whole: whether each row is kept as a frame of its own.
         dtypes: of the columns, and of the index where it is the function's own.
         labels: of the columns.
         names: of the columns' labels, and of the index.
         numbered: whether the labels are a range from 0 on.
         labelled: the dtype of the labels.
+        perhaps: what else an index is that may be the function's own.
     """
 
     series: bool
@@ -42,6 +41,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
     names: list[str | int | None] = []
     numbered: bool = False
     labelled: str = ""
+    perhaps: list[str] = []
 
 
 def from_table(answers: Any, given: Any) -> list[tuple[bytes, Any]]:
@@ -52,8 +52,9 @@ def from_table(answers: Any, given: Any) -> list[tuple[bytes, Any]]:
         given: the index of the items that it is the answer to, if they have one.
     """
     answers = _in_order(answers, given)
-    index = _index_mode(answers, given)
+    index, perhaps = index_mode(answers.index, given)
     shape, columns = _shape_of(answers, index)
+    shape = msgspec.structs.replace(shape, perhaps=perhaps)
     form = msgspec.msgpack.encode(shape)
     if shape.whole:
         return [(form, answers.iloc[place : place + 1]) for place in range(len(answers))]
@@ -76,30 +77,41 @@ def _in_order(answers: Any, given: Any) -> Any:
     return answers.iloc[places] if permuted else answers
 
 
-def _index_mode(answers: Any, given: Any) -> str:
-    index = answers.index
-    if given is None or not index.equals(given):
-        return FRESH if fresh_index(len(answers), index) else OWN
-    if index.is_(given) or not is_numbered(index):
-        return FOLLOWS
-    return EITHER if is_numbered(given) and index.name == given.name else FRESH
-
-
-def settled(forms: Collection[bytes]) -> bytes:
-    """One form for answers of several, which differ only in whether an index that may be either follows.
+def settled(kept: Sequence[tuple[bytes, Any]]) -> tuple[bytes, list[Any]]:
+    """One form for answers of several, which differ only in what an index may be, and the parts in that form.
 
     Raises:
         DifferentForms: they differ in more.
     """
-    shapes = [msgspec.msgpack.decode(form, type=Shape) for form in forms]
-    sure = {shape.index for shape in shapes} - {EITHER}
-    alike = {
-        msgspec.msgpack.encode(msgspec.structs.replace(shape, index=min(sure, default=EITHER)))
-        for shape in shapes
-    }
-    if len(sure) > 1 or len(alike) > 1:
-        raise DifferentForms("columns, types or indexes of rows differ")
-    return alike.pop()
+    shapes = {form: msgspec.msgpack.decode(form, type=Shape) for form, _ in kept}
+    index, *perhaps = left_open(
+        set.intersection(*(possible(each.index, each.perhaps) for each in shapes.values()))
+    )
+    alike: set[bytes] = set()
+    for shape in shapes.values():
+        dtypes = shape.dtypes[:-1] if _is_labelled(shape) and index not in (OWN, UNSURE) else shape.dtypes
+        same = msgspec.structs.replace(shape, index=index, perhaps=perhaps, dtypes=dtypes)
+        alike.add(msgspec.msgpack.encode(same))
+    if len(alike) > 1:
+        raise DifferentForms("columns or types of rows differ")
+    if index in (OWN, UNSURE):
+        return alike.pop(), [part for _, part in kept]
+    return alike.pop(), [_without_label(shapes[form], part) for form, part in kept]
+
+
+def _is_labelled(shape: Shape) -> bool:
+    """Whether the last column is the index."""
+    return shape.index in (OWN, UNSURE) and not shape.whole
+
+
+def _without_label(shape: Shape, part: Any) -> Any:
+    import pandas as pd
+
+    if not _is_labelled(shape):
+        return part
+    data, *others = part
+    dtype: Any = pd.api.types.pandas_dtype(shape.dtypes[-1])
+    return (data[: -dtype.itemsize], *others) if is_fixed(dtype) else (data, *others[:-1])
 
 
 def _shape_of(answers: Any, index: str) -> tuple[Shape, list[Any]]:
@@ -110,7 +122,7 @@ def _shape_of(answers: Any, index: str) -> tuple[Shape, list[Any]]:
     columns = [answers] if series else columns_of(answers)
     labels: list[Any] = [answers.name] if series else answers.columns.tolist()
     names: list[Any] = [None if series else answers.columns.name, answers.index.name]
-    if index == OWN:
+    if index in (OWN, UNSURE):
         columns = [*columns, answers.index.to_series()]
     numbered = not series and isinstance(answers.columns, pd.RangeIndex)
     shape = Shape(
@@ -169,14 +181,7 @@ class Table:
     def join(self, parts: Sequence[Any], items: Any, /) -> Any:
         """A frame or series of these rows; see ``forms.Form``."""
         table = _concatenated(parts) if self._shape.whole else self._built(parts)
-        if self._shape.index == FOLLOWS:
-            table.index = _index_of(items, len(parts))
-        elif self._shape.index == EITHER:
-            table.index = _numbers_of(items, table.index)
-        elif self._shape.index == FRESH:
-            import pandas as pd
-
-            table.index = pd.RangeIndex(len(parts), name=table.index.name)
+        table.index = index_of_all(self._shape.index, self._shape.perhaps, table.index, items)
         return table
 
     def own(self, part: Any) -> Any:
@@ -190,7 +195,7 @@ class Table:
         shape = self._shape
         arrays = _arrays(parts, [pd.api.types.pandas_dtype(dtype) for dtype in shape.dtypes])
         index: Any = pd.RangeIndex(len(parts))
-        if shape.index == OWN:
+        if shape.index in (OWN, UNSURE):
             index = pd.Index(arrays.pop())
         index.name = shape.names[1]
         if shape.series:
@@ -235,18 +240,3 @@ def _concatenated(parts: Sequence[Any]) -> Any:
 
 def _dtypes(table: Any) -> list[Any]:
     return [table.dtype] if table.ndim == 1 else list(table.dtypes)
-
-
-def _index_of(items: Any, count: int) -> Any:
-    index = getattr(items, "index", None)
-    if index is None or len(index) != count:
-        raise DifferentForms("they follow the index of their items, which have none")
-    return index
-
-
-def _numbers_of(items: Any, index: Any) -> Any:
-    """The index of items that are numbered, where to follow it and to number afresh are the same."""
-    given = _index_of(items, len(index))
-    if not is_numbered(given) or given.name != index.name:
-        raise DifferentForms("they may follow the index of their items or not, which only the function knows")
-    return given

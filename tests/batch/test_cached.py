@@ -8,6 +8,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,11 @@ def test_the_items_must_be_a_parameter_of_their_own_and_count() -> None:
             ml_cache(batch=name)(function)
     with pytest.raises(ConfigurationError, match="is in ignore"):
         ml_cache(batch="texts", ignore="texts")(function)
+
+
+@pytest.mark.parametrize("nothing", [0, 0.0, "0", "0ms", timedelta(0)])
+def test_single_items_may_wait_for_no_company(nothing: Any) -> None:
+    assert Batch("x", max_wait=nothing).max_wait == 0
 
 
 def test_options_are_shown_as_they_were_given() -> None:
@@ -912,6 +918,51 @@ def test_an_answer_that_may_follow_or_not_fits_one_that_does() -> None:
     both = pd.DataFrame({"a": [3, 1]}, index=["p", "q"])
     pd.testing.assert_series_equal(cached(both), follows(both))
     assert cached.cache_info().misses == 2
+
+
+def by_cluster(frame: pd.DataFrame) -> Any:
+    return pd.DataFrame({"score": frame["a"] * 2.0}).set_index(pd.Index(frame["a"] // 10, name="cluster"))
+
+
+def by_name(frame: pd.DataFrame) -> Any:
+    labels = ["even" if number % 2 == 0 else "odd" for number in frame["a"]]
+    return pd.Series(frame["a"].to_numpy(), index=labels)
+
+
+@pytest.mark.parametrize("max_size", [None, 1])
+@pytest.mark.parametrize("function", [by_cluster, by_name])
+@pytest.mark.parametrize("label", ["odd", 0, 7])
+def test_a_label_of_the_function_may_be_that_of_the_item_by_chance(
+    label: Any, function: Any, max_size: int | None
+) -> None:
+    frames = [
+        pd.DataFrame({"a": [3]}, index=[label]),
+        pd.DataFrame({"a": [4]}, index=["even"]),
+        pd.DataFrame({"a": [3, 4, 25]}, index=[label, "q", "r"]),
+        pd.DataFrame({"a": [3, 4, 71]}, index=["x", "y", "z"]),
+    ]
+    cached = ml_cache(backend=LRU, batch=Batch("frame", max_size=max_size))(function)
+    for frame in [*frames, *frames]:
+        plain = function(frame)
+        (pd.testing.assert_series_equal if plain.ndim == 1 else pd.testing.assert_frame_equal)(
+            cached(frame), plain
+        )
+
+
+@pytest.mark.parametrize("index", [["p", "q"], None, pd.Index(["p", "q"], name="old")])
+def test_an_index_may_follow_under_a_name_of_its_own(index: Any) -> None:
+    cached = ml_cache(backend=LRU, batch="frame")(lambda frame: frame.rename_axis("id"))
+    frame = pd.DataFrame({"a": [1, 2]}, index=index)
+    for _ in range(2):
+        pd.testing.assert_frame_equal(cached(frame), frame.rename_axis("id"))
+
+
+def test_who_renames_the_index_of_an_answer_renames_none_of_his_own() -> None:
+    cached = ml_cache(backend=LRU, batch="frame")(follows)
+    for frame in (pd.DataFrame({"a": [1, 2]}, index=["p", "q"]), pd.DataFrame({"a": [1, 2]})):
+        cached(frame).index.name = "mine"
+        assert frame.index.name is None
+        assert cached(frame).index.name is None
 
 
 def test_answers_are_kept_in_their_order_where_labels_do_not_say_whose_they_are() -> None:
