@@ -5,9 +5,9 @@ is a copy; and what one caller does with an answer must not reach the next one, 
 gets either a thing that cannot be changed or a fresh one.
 
 * Numbers, texts and the like cannot be changed: they are kept and handed out as they are.
-* An array is copied once, into memory that numpy itself refuses to make writable, and
-  that one array is handed out to all.
-* Containers are rebuilt for each caller, around the same arrays.
+* An array is copied once, into memory that numpy itself refuses to make writable. Each
+  caller gets a view of his own on it, as shape, strides and dtype of any array can be set.
+* Containers are rebuilt for each caller, around views of the same arrays.
 * Frames are handed out as copies; see ``sealing_frames``.
 * What a value holds several times is sealed once, and stays one thing for each caller.
 * Anything else is copied with ``copy.deepcopy`` on the way in and on the way out.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -69,7 +70,7 @@ def seal(value: Any, *, owned: bool = False) -> Sealed:
     """
     kind = type(value)
     if kind is np.ndarray and _is_plain(value):  # as below, but this is what most hits on disk bring
-        return Sealed(_freeze(value, owned=owned), None, size_of_array(value))
+        return Sealed(*_seal_elements(value, owned=owned), size_of_array(value))
     if kind is Failure:
         return seal_failure(value)
     if is_unchanging(kind):
@@ -176,7 +177,21 @@ def is_immutable(array: npt.NDArray[Any]) -> bool:
 
 
 def _seal_array(sealing: _Sealing, array: npt.NDArray[Any]) -> Kept:
-    return (_freeze(array, owned=sealing.owned), None) if _is_plain(array) else _seal_object(sealing, array)
+    return _seal_elements(array, owned=sealing.owned) if _is_plain(array) else _seal_object(sealing, array)
+
+
+def _seal_elements(array: npt.NDArray[Any], *, owned: bool) -> Kept:
+    view = _viewer(array.dtype)
+    return view(_freeze(array, owned=owned)), view
+
+
+def _viewer(dtype: np.dtype[Any]) -> Renew:
+    """What makes views of an array; with fields, their dtype is a copy, as the names in it can be set."""
+    if dtype.names is None:
+        return np.ndarray.view
+    nested = any(dtype[name].base.names is not None for name in dtype.names)
+    own: Callable[[np.dtype[Any]], np.dtype[Any]] = copy.deepcopy if nested else partial(np.dtype, copy=True)
+    return lambda array: array.view(own(array.dtype))
 
 
 def _is_plain(array: npt.NDArray[Any]) -> bool:

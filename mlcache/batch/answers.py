@@ -123,18 +123,18 @@ def sealing(seal: Callable[[Any], Sealed]) -> Callable[[Kept], Sealed]:
     def seal_pair(kept: Kept) -> Sealed:
         form, part = kept
         sealed = seal(part)
+        if form == b"ndarray" and _is_part(sealed.value):
+            sealed = seal(part.copy())
         renew = sealed.renew
         pair = None if renew is None else lambda kept: (kept[0], renew(kept[1]))
-        value = _detached(part) if sealed.value is part and form == b"ndarray" else sealed.value
-        return Sealed((form, value), pair, sealed.size + sys.getsizeof(kept) + len(form))
+        return Sealed((form, sealed.value), pair, sealed.size + sys.getsizeof(kept) + len(form))
 
     return seal_pair
 
 
-def _detached(row: Any) -> Any:
-    """A row that is kept as it is, without the rows of others, which would stay as long as it does."""
-    whole = row.base
-    return row if whole is None or getattr(whole, "nbytes", 0) <= row.nbytes else row.copy()
+def _is_part(row: Any) -> bool:
+    """Whether the rows of others would stay as long as this one is kept."""
+    return bool(getattr(row.base, "nbytes", 0) > row.nbytes)
 
 
 def _settled(kept: Sequence[Kept], forms: set[bytes]) -> tuple[bytes, list[Any]]:

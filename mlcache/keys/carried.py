@@ -22,9 +22,9 @@ LEAST = 1 << 16
 
 
 class _Carried(weakref.ref["np.ndarray[Any, Any]"]):
-    """The hash of an array that is still there, and what the array was made of when it was hashed.
+    """The hash of an array that its holder, which is still there, holds all bytes of.
 
-    Shape, strides and dtype of an array can be set even where its elements cannot.
+    Shape, strides and dtype of an array can be set even where its elements cannot, and so can its memory.
     """
 
     __slots__ = ("base", "layout", "made", "place")
@@ -33,13 +33,13 @@ class _Carried(weakref.ref["np.ndarray[Any, Any]"]):
     layout: object
     made: bytes
 
-    def fits(self, array: Array) -> bool:
-        """Whether it is of this very array, and the array what it was."""
-        return self() is array and self.base is array.base and self.layout == _layout(array)
+    def fits(self, array: Array, holder: Array) -> bool:
+        """Whether it is of this very memory, and the array what the hashed one was."""
+        return self() is holder and self.base is holder.base and self.layout == _layout(array)
 
 
 _table: dict[int, _Carried] = {}
-"""By the identity of the array, which no other one has as long as its entry is there."""
+"""By the identity of the holder, which no other array has as long as its entry is there."""
 
 
 def _forget(carried: _Carried, forget: Callable[[int, None], object] = _table.pop) -> None:
@@ -52,13 +52,27 @@ def _layout(array: Array) -> object:
 
 def hash_once(array: Array, hash_array: Callable[[Array], bytes]) -> bytes:
     """``hash_array(array)``, which is called once for an array whose memory cannot change."""
-    carried = _table.get(id(array))
-    if carried is not None and carried.fits(array):
-        return carried.made
+    holder = _holder(array)
+    for known in (holder, array):
+        carried = _table.get(id(known))
+        if carried is not None and carried.fits(array, known):
+            return carried.made
     made = hash_array(array)
     if is_immutable(array):
-        carried = _Carried(array, _forget)
-        carried.place, carried.base = id(array), array.base
-        carried.layout, carried.made = _layout(array), made
-        _table[carried.place] = carried
+        _note(array if id(holder) in _table else holder, _layout(array), made)
     return made
+
+
+def _holder(array: Array) -> Array:
+    """What stays while views of all of it come and go, as those do that are handed out; else the array."""
+    base = array.base
+    if type(base) is not np.ndarray or base.nbytes != array.nbytes:
+        return array
+    return base if array.flags.forc and base.flags.forc else array
+
+
+def _note(holder: Array, layout: object, made: bytes) -> None:
+    carried = _Carried(holder, _forget)
+    carried.place, carried.base = id(holder), holder.base
+    carried.layout, carried.made = layout, made
+    _table[carried.place] = carried

@@ -64,6 +64,28 @@ def test_what_comes_out_of_the_cache_is_hashed_once_in_a_chain(hashed: list[int]
     assert hashed == [10_000_000, 10_000_000]
 
 
+def test_views_of_one_memory_carry_the_hash_of_what_they_show(hashed: list[int]) -> None:
+    array = np.frombuffer(np.random.default_rng(0).bytes(4 * SIZE), "u1")
+    views: list[Any] = [
+        array,
+        array.view(">i4"),
+        array.reshape(4, -1),
+        array.reshape(4, -1).T,
+        array[::-1],
+        array[:SIZE],
+        array[SIZE : 2 * SIZE],
+        np.broadcast_to(array[:1], array.shape),
+        np.broadcast_to(array[-1:], array.shape),
+    ]
+    for _ in range(3):
+        for view in views:
+            assert digest(view) == digest(np.array(view))
+    hashed.clear()
+    for _ in range(3):
+        digest(array.view())
+    assert hashed == [], "a view of all of it is read no more"
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_an_array_of_any_order_carries_its_hash(order: Any, hashed: list[int]) -> None:
     array = frozen().reshape(256, -1, order=order)
