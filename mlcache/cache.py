@@ -95,6 +95,7 @@ class Cache:
         self._count = {kind: counter_of(self.tally).add for kind, counter_of in _COUNTERS.items()}
         self.flights = Flights()
         terms = self._guarded(_terms(options, forced.get("ttl"), self.settings.ttl))
+        _warn_of_no_effect(self.namespace, terms.expiry)
         backends = forced.get("backend") or options.backend or self.settings.backend or "lru"
         how = self.settings, options.returns, forced
         stores = [] if self.settings.disabled else open_stores(backends, *how)
@@ -248,7 +249,17 @@ def _computing(
 
 
 def _terms(options: Options, forced_ttl: float | None, default_ttl: float | None) -> Terms:
-    expiry = options.expiry or Expiry(default_ttl)
-    if forced_ttl is not None:
-        expiry = expiry.lasting(forced_ttl)
+    expiry = options.expiry or Expiry()
+    ttl = forced_ttl or (None if expiry.has_ttl else default_ttl)
+    if ttl is not None:
+        expiry = expiry.lasting(ttl)
     return Terms(expiry, options.when, sealing.SEALS[options.returns])
+
+
+def _warn_of_no_effect(namespace: str, expiry: Expiry) -> None:
+    idle = [name for name in ("stale", "early", "jitter", "stale_if_error") if getattr(expiry, name)]
+    if idle and not expiry.has_ttl:
+        warn(
+            f"{namespace}: {' and '.join(idle)} of an Expiry without a ttl has no effect, as nothing it "
+            "keeps ends: give it a ttl, or set MLCACHE_TTL"
+        )

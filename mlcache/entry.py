@@ -121,6 +121,7 @@ class Expiry:
         "_until",
         "early",
         "errors",
+        "has_ttl",
         "jitter",
         "stale",
         "stale_if_error",
@@ -138,6 +139,7 @@ class Expiry:
     ) -> None:
         if cast("object", ttl) is Expiry:
             raise ConfigurationError("ttl is the class Expiry: give one, such as Expiry('1h', stale='10m')")
+        self.has_ttl = ttl is not None
         self._of_value = ttl if callable(ttl) else None
         self._on_error: Callable[[Exception], object] | None = None
         self._ttl: Lifetime = None if callable(ttl) else ttl
@@ -149,7 +151,7 @@ class Expiry:
         self._until = _deadline(self._ttl, 0.0) if fixed else FOREVER
         self.stale = _optional("stale", stale)
         self.stale_if_error = _optional("stale_if_error", stale_if_error)
-        self.early = _within("early", early, math.inf)
+        self.early = _within("early", early, 1e9)
         self.jitter = _within("jitter", jitter, 1.0)
         self.errors = _by_type(errors)
 
@@ -269,8 +271,7 @@ def _within(what: str, number: float | None, bound: float) -> float:
     if number is None:
         return 0.0
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= bound:
-        upto = "" if bound == math.inf else f" and at most {bound:g}"
-        raise ConfigurationError(f"{what} is {number!r}: give a number above 0{upto}, or None")
+        raise ConfigurationError(f"{what} is {number!r}: give a number above 0, at most {bound:g}, or None")
     return float(number)
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mlcache import ConfigurationError, RecursiveCallError, UnhashableArgumentError, ml_cache
+from mlcache import (
+    ConfigurationError,
+    Expiry,
+    MlcacheWarning,
+    RecursiveCallError,
+    UnhashableArgumentError,
+    ml_cache,
+)
 from mlcache.actions import Actions
 from mlcache.backends import open as opening
 from mlcache.explanation import Explanation
@@ -33,6 +41,26 @@ def test_nothing_is_opened_and_no_environment_is_read_before_the_first_use(
     monkeypatch.setenv("MLCACHE_TTL", "1h")
     assert f.cache_parameters()["ttl"] == "ttl 1h"
     assert f._actions.opened is f._actions.cache
+
+
+def test_a_lifetime_that_is_set_for_all_holds_where_other_terms_name_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLCACHE_TTL", "1m")
+    stale, errors = Expiry(stale="10m"), Expiry(errors="5s")
+    assert str(actions(lambda x: x, ttl=stale).cache.terms.expiry) == "ttl 1m, then stale for 10m"
+    assert str(actions(lambda x: x, ttl=errors).cache.terms.expiry) == "ttl 1m, Exception kept for 5s"
+    for own in (Expiry("1h"), Expiry(lambda _: "1h")):
+        assert str(actions(lambda x: x, ttl=own).cache.terms.expiry) == str(own)
+
+
+def test_terms_without_effect_are_warned_of() -> None:
+    with pytest.warns(MlcacheWarning, match=r"stale and jitter of an Expiry without a ttl .* MLCACHE_TTL"):
+        _ = actions(lambda x: x, ttl=Expiry(stale="10m", jitter=0.1)).cache
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _ = actions(lambda x: x, ttl=Expiry(errors="5s")).cache
+        _ = actions(lambda x: x, ttl=Expiry("1h", stale="10m")).cache
 
 
 def test_threads_that_come_first_together_open_one_cache() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 import itertools
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -523,6 +524,7 @@ def test_a_peek_shows_what_only_an_error_would_bring_back(time: FakeClock) -> No
         {"stale": "soon"},
         {"early": 0},
         {"early": True},
+        {"early": math.inf},
         {"jitter": 1.5},
         {"jitter": -0.1},
         {"stale_if_error": -1},
