@@ -218,7 +218,7 @@ async def _later_suspending(step: Later, parts: Parts) -> None:
         _give_up(step, parts)
     else:
         with on_its_own():
-            task = _spawn(step, parts)
+            task = spawn_lead(step, parts)
         _renewals.add(task)
         task.add_done_callback(_renewals.discard)
 
@@ -246,7 +246,7 @@ async def _lead(step: Lead, parts: Parts) -> Outcome:
     import asyncio
 
     if parts.suspends:
-        return await result_of(_spawn(step, parts))
+        return await result_of(spawn_lead(step, parts))
     flight = step.flight
     flight.watched = True
     try:
@@ -271,7 +271,8 @@ def _lead_here(step: Lead | Later, parts: Parts) -> None:
         blocking(step.flow, parts)
 
 
-def _spawn(step: Lead | Later, parts: Parts) -> asyncio.Task[Any]:
+def spawn_lead(step: Lead | Later, parts: Parts) -> asyncio.Task[Any]:
+    """The task that leads a flight for a coroutine function."""
     return spawn(suspending(step.flow, parts), step.flow, step.flight, parts.flights)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from mlcache import clock, switch
 from mlcache.cache import Cache
 from mlcache.call import Call, Values
-from mlcache.drive import blocking, suspending
+from mlcache.drive import blocking, spawn_lead, suspending
 from mlcache.entry import FOREVER, Key
 from mlcache.events import Coalesced
 from mlcache.flight import Flight
 from mlcache.flow import answer, bypass, lead
-from mlcache.steps import Outcome, Step
-from mlcache.waiting import wait
+from mlcache.steps import Lead, Outcome, Step
+from mlcache.waiting import result_of, wait
 
 
 def is_off(cache: Cache) -> bool:
@@ -56,6 +56,7 @@ async def miss_suspending(cache: Cache, digest: bytes, values: Values) -> Any:
 
     Who finds nothing in memory, but a flight under way, waits for it here. The flow would do the same; but
     a thousand tasks may wait, and each that holds a flow and its driver takes half as long again to let go.
+    Who finds no flight either leads from here, as in ``miss``: a tenth of the miss of a coroutine function.
     """
     store = cache.store
     if not store.at_hand:
@@ -71,7 +72,12 @@ async def miss_suspending(cache: Cache, digest: bytes, values: Values) -> Any:
         if shared is not None and cache.terms.accepts(shared, asked):
             return cache.hand_out(shared.entry)
         found = store.find(key)
-    made = await suspending(answer(cache.call(digest, values), cache.terms, (found,)), cache)
+    call = cache.call(digest, values)
+    led = cache.flights.begin(key) if found is None and cache.suspends else None
+    if led is None:
+        made = await suspending(answer(call, cache.terms, (found,)), cache)
+    else:
+        made = await result_of(spawn_lead(Lead(led, _led(cache, call, led)), cache))
     return cache.hand_out(made.entry)
 
 
