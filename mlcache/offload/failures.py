@@ -2,7 +2,7 @@
 
 An exception travels as a small tree: itself, what it was raised from, and what it was raised
 while handling, each pickled by itself, so that one of them which cannot be pickled does not keep
-the others. Neither packing nor unpacking ever raises.
+the others; so do the members of a group. Neither packing nor unpacking ever raises.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import pickle
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +44,7 @@ class WorkerTraceback(Exception):  # noqa: N818 - it is not raised, and is named
 
 
 class _Packed(msgspec.Struct, omit_defaults=True):
-    """One exception of a chain, in words and, where that can be, pickled."""
+    """One exception of a chain, in words and, where that can be, pickled; of a group, its members too."""
 
     kind: str
     message: str
@@ -53,6 +53,7 @@ class _Packed(msgspec.Struct, omit_defaults=True):
     cause: _Packed | None = None
     context: _Packed | None = None
     suppresses: bool = False
+    members: list[_Packed] = []
 
 
 class _Parcel(msgspec.Struct):
@@ -88,13 +89,14 @@ def unpack(data: bytes) -> BaseException:
     return _not_a_stop(error) if isinstance(error, StopIteration | StopAsyncIteration) else error
 
 
-def _pack(error: BaseException, seen: set[int]) -> _Packed:
+def _pack(error: BaseException, seen: set[int], *, in_words: bool = False) -> _Packed:
+    """The exception and its chain, but for those ``seen``; ``in_words`` where it was pickled with others."""
     seen.add(id(error))
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     packed = _Packed(
         _clean(kind),
         _clean(_safely(lambda: str(error), "(its message cannot be shown)")),
-        b"" if _is_for_the_worker(error) else _safely(lambda: _pickled(error), b""),
+        b"" if in_words or _is_for_the_worker(error) else _safely(lambda: _pickled(error), b""),
         [_clean(str(note)) for note in getattr(error, "__notes__", ())],
         suppresses=error.__suppress_context__,
     )
@@ -102,6 +104,10 @@ def _pack(error: BaseException, seen: set[int]) -> _Packed:
         inner = getattr(error, f"__{name}__")
         if inner is not None and id(inner) not in seen and len(seen) < _DEEPEST:
             setattr(packed, name, _pack(inner, seen))
+    if isinstance(error, ExceptionGroup):
+        pickled = in_words or bool(packed.data)
+        packed.members = [_pack(each, {*seen}, in_words=pickled) for each in error.exceptions]
+        packed.message = packed.message if pickled else _clean(error.message)
     return packed
 
 
@@ -166,7 +172,19 @@ def _remake(kind: type[BaseException], args: tuple[Any, ...], state: Any = None)
 def _unpack(packed: _Packed, text: str) -> BaseException:
     error = _safely(lambda: pickle.loads(packed.data), None) if packed.data else None  # noqa: S301
     if not isinstance(error, Exception):
-        error = RemoteError(packed.kind, packed.message, text)
+        members = [_unpack(each, "") for each in packed.members]
+        error = RemoteError(packed.kind, packed.message, text) if not members else _group(packed, members)
+    _dress(error, packed)
+    return error
+
+
+def _group(packed: _Packed, members: Sequence[BaseException]) -> Exception:
+    """What ``except*`` takes, in place of a group that cannot be had."""
+    return ExceptionGroup(packed.message, [cast("Exception", each) for each in members])
+
+
+def _dress(error: BaseException, packed: _Packed) -> None:
+    """Give an exception what pickle leaves behind."""
     if packed.notes and getattr(error, "__notes__", None) != packed.notes:
         error.__notes__ = list(packed.notes)
     if packed.cause is not None:
@@ -174,7 +192,8 @@ def _unpack(packed: _Packed, text: str) -> BaseException:
     if packed.context is not None:
         error.__context__ = _unpack(packed.context, "")
     error.__suppress_context__ = packed.suppresses
-    return error
+    for member, each in zip(getattr(error, "exceptions", ()), packed.members, strict=False):
+        _dress(member, each)
 
 
 def _attach(error: BaseException, shown: WorkerTraceback) -> None:

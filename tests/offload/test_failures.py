@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import os
 import pickle
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -52,6 +53,31 @@ def trace_of(error: BaseException) -> str:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     assert isinstance(error, WorkerTraceback)
     return error.text
+
+
+def test_members_of_a_group_come_home_with_what_they_were_raised_from() -> None:
+    first, second = ValueError("first"), KeyError("second")
+    first.__cause__, second.__context__ = OSError(2, "gone"), ValueError("before")
+    first.add_note("of the first")
+    group = sent(ExceptionGroup("several", [first, ExceptionGroup("inner", [second])]))
+    assert isinstance(group, ExceptionGroup)
+    here, inner = group.exceptions
+    assert (repr(here.__cause__), here.__notes__) == (repr(first.__cause__), ["of the first"])
+    assert isinstance(inner, ExceptionGroup)
+    assert repr(inner.exceptions[0].__context__) == "ValueError('before')"
+
+
+def test_a_member_that_cannot_be_pickled_keeps_no_other_of_its_group() -> None:
+    odd = ValueError("odd")
+    odd.held = threading.Lock()  # type: ignore[attr-defined]
+    odd.__cause__ = KeyError("why")
+    group = sent(ExceptionGroup("several", [odd, TypeError("plain")]))
+    assert isinstance(group, ExceptionGroup)
+    assert group.message == "several"
+    represented, plain = group.exceptions
+    assert isinstance(represented, RemoteError)
+    assert repr(represented.__cause__) == "KeyError('why')"
+    assert repr(plain) == "TypeError('plain')"
 
 
 def test_it_comes_home_with_its_cause_its_context_and_its_notes(
