@@ -12,6 +12,7 @@ import msgspec
 
 from mlcache.codec.nodes import Node, Reader, Writer
 from mlcache.codec.signer import Signer
+from mlcache.entry import Failure
 from mlcache.errors import CannotEncodeError, CorruptEntryError
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
@@ -30,10 +31,11 @@ def write_pickle(value: Any, reason: object, signer: Signer | None, out: Writer)
         CannotEncodeError: there is no signer, or the value cannot be pickled.
     """
     if signer is None:
+        failed = isinstance(value, Failure)
+        instead = "raise exceptions of Python's own types" if failed else "return builtins, arrays and frames"
         raise CannotEncodeError(
             f"the value can be stored only as a pickle ({reason}), and a pickle only where it can be "
-            f"signed: set MLCACHE_SECRET to the same secret wherever this cache is used, or return "
-            f"builtins, arrays and frames"
+            f"signed: set MLCACHE_SECRET to the same secret wherever this cache is used, or {instead}"
         )
     views, versions = _dump(value)
     places = [[out.buffer(view, view.nbytes), view.nbytes] for view in views]

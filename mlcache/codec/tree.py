@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from mlcache.codec import arrays, builtin
+from mlcache.codec import arrays, builtin, failures
 from mlcache.codec.compression import MAX_RATIO
 from mlcache.codec.frame import align
 from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer
@@ -19,8 +19,8 @@ from mlcache.codec.nodes import NeedsPickleError, Node, Reader, Writer
 Write: TypeAlias = Callable[[Any, Writer], Node]
 Read: TypeAlias = Callable[[Node, Reader], Any]
 
-WRITERS: dict[type, Write] = {**builtin.WRITERS, **arrays.WRITERS}
-READERS: dict[str, Read] = {**builtin.READERS, **arrays.READERS}
+WRITERS: dict[type, Write] = {**builtin.WRITERS, **arrays.WRITERS, **failures.WRITERS}
+READERS: dict[str, Read] = {**builtin.READERS, **arrays.READERS, **failures.READERS}
 
 # By the first part of a type's module, which is also the first part of its tags.
 FAMILIES = {
