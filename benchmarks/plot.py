@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT, MARGIN, LEGEND = 340, 260, 48, 30
+WIDTH, HEIGHT, MARGIN, LEGEND, NAME = 340, 260, 48, 30, 150
 COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#999999", "#009e73", "#cc79a7", "#e69f00")
 """Which all eyes can tell apart."""
 
@@ -21,7 +21,7 @@ class Panel(NamedTuple):
 
 def svg(x_title: str, x: Sequence[float], panels: Sequence[Panel]) -> str:
     """A drawing of all panels, which share the x axis and the names of their lines."""
-    width = WIDTH * len(panels)
+    width = max(WIDTH * len(panels), MARGIN + NAME * len(panels[0].lines))
     box = f'viewBox="0 0 {width} {HEIGHT + LEGEND}" font-family="sans-serif" font-size="11"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {box}>',
@@ -52,7 +52,7 @@ def _panel(x_title: str, x: Sequence[float], panel: Panel) -> list[str]:
 def _legend(lines: Mapping[str, object]) -> list[str]:
     parts = []
     for number, (colour, name) in enumerate(zip(COLOURS, lines, strict=False)):
-        left = MARGIN + number * 150
+        left = MARGIN + number * NAME
         parts.append(f'<rect x="{left}" y="{HEIGHT + 6}" width="14" height="4" fill="{colour}"/>')
         parts.append(_text(left + 20, HEIGHT + 12, name, "start"))
     return parts
