@@ -83,7 +83,7 @@ class ManyTiers(Tiers):
         for tier, backend in enumerate(self.backends):
             wanted = [keys[place] for place in places] if tier else keys
             entries = await _get_many(backend, wanted, tell)
-            fresh, places = self._sort(zip(places, entries, strict=True), best, backend.name, now, asked)
+            fresh, places = self._sort(zip(places, entries, strict=True), best, self.names[tier], now, asked)
             if tier and fresh:
                 await self._promote_many([(keys[place], entry) for place, entry in fresh], tier, mark)
             if not places:

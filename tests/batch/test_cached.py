@@ -702,6 +702,16 @@ def test_an_explanation_counts_what_is_no_answer(clock: FakeClock) -> None:
         assert cached.explain([1]).tiers == {"lru": "1 from the future"}
 
 
+def test_a_tier_that_has_all_items_has_the_name_that_tells_it_from_others_of_its_kind() -> None:
+    @ml_cache(backend="lru?max_items=2, lru?max_items=99", batch="xs")
+    def same(xs: list[int]) -> list[int]:
+        return xs
+
+    same([1, 2])
+    same([3, 4])
+    assert same.call_with_info([1, 2]).tier == "lru 2" == list(same.explain([1]).tiers)[1]
+
+
 def test_all_its_terms_are_explained() -> None:
     upper = Upper(ttl=Expiry("1h", early=1, jitter=0.2, errors=60))
     text = str(upper.cached.explain(["a"]))
