@@ -62,10 +62,20 @@ class UnhashableArgumentError(MlcacheError, TypeError):
         path: where it sits inside the argument, such as ``[3].name``; empty for the argument itself.
         parameter: the parameter it was passed for; None until known.
         reason: what about the value is in the way, if there is more to say than its type.
+        must_count: whether the parameter cannot be left out of the key, as that of a batch's items cannot.
     """
 
-    def __init__(self, kind: type, path: str = "", parameter: str | None = None, reason: str = "") -> None:
+    def __init__(
+        self,
+        kind: type,
+        path: str = "",
+        parameter: str | None = None,
+        reason: str = "",
+        *,
+        must_count: bool = False,
+    ) -> None:
         self.kind = kind
+        self.must_count = must_count
         self.path = path
         self.parameter = parameter
         self.reason = reason
@@ -80,11 +90,13 @@ class UnhashableArgumentError(MlcacheError, TypeError):
         where = f"{name}{self.path}" if self.parameter else f"{name} at {self.path}" * bool(self.path)
         kind = f"{self.kind.__module__}.{self.kind.__qualname__}".removeprefix("builtins.")
         out = self.parameter or "name"
+        ways, leave = "Three", f"leave it out of the key with ignore=[{out!r}]; "
+        if self.must_count:
+            ways, leave = "Two", ""
         return (
             f"no stable key can be made from {where or name} of type {kind}"
-            f"{f' ({self.reason})' if self.reason else ''}. Three ways out: leave it out of the key "
-            f"with ignore=[{out!r}]; say what stands for it with key={{{out!r}: function}}; or "
-            f"{self._for_the_class()}."
+            f"{f' ({self.reason})' if self.reason else ''}. {ways} ways out: {leave}"
+            f"say what stands for it with key={{{out!r}: function}}; or {self._for_the_class()}."
         )
 
     def _for_the_class(self) -> str:

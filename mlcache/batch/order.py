@@ -107,7 +107,9 @@ class ItemKeying:
                 done.append(digest(part, group))  # noqa: PERF401 - its length says which item failed
         except UnhashableArgumentError as error:
             path = f"[{len(done)}]{error.path}"
-            raise UnhashableArgumentError(error.kind, path, self._name, error.reason) from None
+            raise UnhashableArgumentError(
+                error.kind, path, self._name, error.reason, must_count=True
+            ) from None
         return done
 
     @staticmethod

@@ -712,6 +712,15 @@ def test_a_tier_that_has_all_items_has_the_name_that_tells_it_from_others_of_its
     assert same.call_with_info([1, 2]).tier == "lru 2" == list(same.explain([1]).tiers)[1]
 
 
+def test_an_item_without_a_key_is_not_said_to_be_left_out_of_it() -> None:
+    def same(xs: list[object]) -> list[object]:
+        return xs
+
+    with pytest.raises(UnhashableArgumentError, match=r"xs\[1\] .* Two ways out: say what .*key=") as raised:
+        ml_cache(backend=LRU, batch="xs")(same)([1, object()])
+    assert "ignore" not in str(raised.value)
+
+
 def test_all_its_terms_are_explained() -> None:
     upper = Upper(ttl=Expiry("1h", early=1, jitter=0.2, errors=60))
     text = str(upper.cached.explain(["a"]))
