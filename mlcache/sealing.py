@@ -122,16 +122,16 @@ def _renewed(value: Any, renew: Renew | None) -> Any:
 
 def seal_failure(failure: Failure) -> Sealed:
     """A kept exception: whoever asks for the value has it raised."""
-    return Sealed(failure, _raise, sys.getsizeof(failure.error))
+    from mlcache.sealing_errors import copy_of_error  # which programs that keep no errors never need
+
+    kept = Failure(copy_of_error(failure.error))  # who is raised the first one may change it
+    return Sealed(kept, _raise, sys.getsizeof(kept.error))
 
 
 def _raise(failure: Failure) -> Any:
-    # A copy, since raising writes a traceback into what is raised, and many may raise at once.
-    try:
-        error = copy.copy(failure.error)
-    except Exception:  # noqa: BLE001 - copying runs the code of any class
-        error = failure.error
-    raise error.with_traceback(None)
+    from mlcache.sealing_errors import copy_of_error
+
+    raise copy_of_error(failure.error)
 
 
 def refer(value: Any, *, owned: bool = False) -> Sealed:  # noqa: ARG001 - as ``seal``

@@ -28,7 +28,7 @@ LAYERS = [
     ["offload"],
     ["entry", "unchanging"],
     ["sizes", "skew"],
-    ["sealing_frames"],
+    ["sealing_frames", "sealing_errors"],
     ["call", "events", "sealing", "result", "info"],
     ["keys", "codec", "trace"],
     ["backends", "flight", "fastpath"],

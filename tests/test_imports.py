@@ -23,6 +23,7 @@ LATER = (
     *("mlcache.key_tree", "mlcache.keys.dependencies", "mlcache.mutation", "mlcache.offload"),
     *("mlcache.progress", "mlcache.result", "mlcache.backends.encoded", "mlcache.sending", "array"),
     *(
+        "mlcache.sealing_errors",
         "mlcache.sealing_frames",
         "mlcache.keys.standard",
         "mlcache.keys.structures",
