@@ -30,6 +30,7 @@ class Answers:
         self._plan = plan
         self._desk = desk
         self._reuse = Reuse()
+        self._wears = any(map(math.isfinite, (plan.max_calls, plan.max_memory, plan.recycle)))
 
     def take(self, member: Member, answer: Answer) -> None:
         """Give an answer to who waits for it, after the next call to the worker.
@@ -86,10 +87,14 @@ class Answers:
         plan = self._plan
         if member.edition != self._desk.edition:
             return True
-        return member.calls > 0 and (
-            member.calls >= plan.max_calls * member.share
-            or member.held > plan.max_memory
-            or clock.ticks() - member.born >= plan.recycle * member.share
+        return (
+            self._wears
+            and member.calls > 0
+            and (
+                member.calls >= plan.max_calls * member.share
+                or member.held > plan.max_memory
+                or clock.ticks() - member.born >= plan.recycle * member.share
+            )
         )
 
     def _count(self, item: Item, answer: Answer, size: int) -> None:

@@ -179,6 +179,11 @@ def copy_into(memory: Array, parts: Sequence[Buffer], places: Sequence[tuple[int
             memory[offset : offset + length] = np.frombuffer(part, np.uint8)
 
 
+def as_message(parts: Sequence[Buffer], size: int) -> Payload | None:
+    """The parts, of so many bytes together, in the payload itself; None if they are too large for that."""
+    return Payload([bytes(part) for part in parts]) if size <= INLINE else None
+
+
 def store(parts: Sequence[Buffer], arena: Arena) -> tuple[Payload, Slot | None]:
     """A copy of the parts: in the payload itself if they are small, else in the arena.
 
@@ -186,8 +191,8 @@ def store(parts: Sequence[Buffer], arena: Arena) -> tuple[Payload, Slot | None]:
         OSError: there is no memory for it.
     """
     places, total = lay_out(parts)
-    if total <= INLINE:
-        return Payload([bytes(part) for part in parts]), None
+    if (payload := as_message(parts, total)) is not None:
+        return payload, None
     slot = arena.take(total)
     copy_into(slot.memory, parts, places)
     placed = [(slot.offset + offset, length) for offset, length in places]

@@ -105,34 +105,42 @@ class Desk:
             self.lobby.let_in()
             return waited
 
-    def submit(self, item: Item) -> None:
+    def submit(self, item: Item, *, admitted: bool = True) -> bool:
         """Take a call in: it goes to an idle worker at once, else it waits.
+
+        Returns:
+            False if it was not ``admitted`` before, and there is no room.
 
         Raises:
             PoolClosedError: no more calls are taken.
             OffloadError: its code was reloaded, and no worker can have the new one.
         """
         with self.lock:
-            self.lobby.leave(item.size)
-            try:
-                self._check_open()
-                if self.edition != editions.latest():
-                    self._renew()
-            except OffloadError:
-                self.release(item)
-                self.lobby.let_in()
-                raise
-            item.number = item.number or next(self._numbers)
-            item.submitted = item.submitted or clock.ticks()
-            self.meter.count("submitted")
-            if self._refuses():
-                error = self.start_error()
-                self.lobby.let_in()
-            else:
-                error = None
-                self._take_or_keep(item)
+            if admitted:
+                self.lobby.leave(item.size)
+            elif not self.lobby.is_open(item.size):
+                return False
+            error = self._accept(item)
         if error is not None:
             self.fail(item, error)
+        return True
+
+    def _accept(self, item: Item) -> WorkerStartError | None:
+        try:
+            self._check_open()
+            if self.edition != editions.latest():
+                self._renew()
+        except OffloadError:
+            self.release(item)
+            self.lobby.let_in()
+            raise
+        item.number, item.submitted = item.number or next(self._numbers), item.submitted or clock.ticks()
+        self.meter.count("submitted")
+        if self._refuses():
+            self.lobby.let_in()
+            return self.start_error()
+        self._take_or_keep(item)
+        return None
 
     def _take_or_keep(self, item: Item) -> None:
         if self.idle and not len(self.queue):
@@ -162,7 +170,7 @@ class Desk:
             self.idle.append(member)
             self._wake()
             return
-        if not (item.future.running() or item.future.set_running_or_notify_cancel()):
+        if not (item.started or item.future.set_running_or_notify_cancel()):
             self.release(item)
             self.idle.append(member)
             return

@@ -29,6 +29,7 @@ from mlcache.offload.coroutines import finish, is_coroutine_function
 Function = Callable[..., Any]
 
 _BY_REFERENCE, _BY_VALUE, _OBJECT, _METHOD, _PARTIAL = b"R", b"V", b"O", b"M", b"P"
+_NAMED = (FunctionType, BuiltinFunctionType)
 _SMALL = 1 << 16
 """Bytes up to which many functions are held in a worker; of larger ones, which hold data, only a few."""
 _DEEPEST = 100
@@ -42,7 +43,7 @@ def pack(function: Function) -> bytes:
         MissingExtraError: it has to go by value, and cloudpickle is not installed.
         Exception: it holds something that cannot be pickled; whatever that raises.
     """
-    if type(function) is FunctionType and (reference := _if_top_level(function)) is not None:
+    if type(function) in _NAMED and (reference := _if_top_level(function)) is not None:
         return reference
     function = uncached(function)
     if isinstance(function, MethodType):
@@ -169,7 +170,7 @@ def _reference(module: str, name: str, depth: int) -> bytes:
     return _BY_REFERENCE + msgspec.msgpack.encode((module, name, depth))
 
 
-def _if_top_level(function: FunctionType) -> bytes | None:
+def _if_top_level(function: Function) -> bytes | None:
     """The reference to a function that its module has under its own name, as most are."""
     module, name = function.__module__, function.__qualname__
     here = sys.modules.get(module)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlcache import clock
 from mlcache.errors import PoolClosedError
 from mlcache.offload import functions, passing, transport
-from mlcache.offload.arena import store
+from mlcache.offload.arena import as_message, store
 from mlcache.offload.blame import unsendable
 from mlcache.offload.item import CallFuture, Item, name_of
 from mlcache.threads import start
@@ -69,6 +69,10 @@ def take_in(
     item.size = sum(map(len, parts))
     if options.deadline is not None:
         item.deadline = clock.ticks() + options.deadline  # type: ignore[operator] # it is in seconds by now
+    if (payload := as_message(parts, item.size)) is not None:
+        item.payload = payload
+        if desk.submit(item, admitted=False):
+            return item.future
     if desk.admit(item) or (wait and _wait_for_room(desk, item, parts, later)):
         _bring_in(desk, item, parts)
     elif not wait:

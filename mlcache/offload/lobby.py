@@ -34,10 +34,14 @@ class Lobby:
 
     def enter(self, size: int) -> bool:
         """Reserve a place for a call of so many bytes, if there is one and nobody waits for it."""
-        if self._come_in or not self._has_room(size):
+        if not self.is_open(size):
             return False
         self._reserve(size)
         return True
+
+    def is_open(self, size: int) -> bool:
+        """Whether there is a place for a call of so many bytes, and nobody waits for it."""
+        return not self._come_in and self._has_room(size)
 
     def leave(self, size: int) -> None:
         """Return what was reserved, as it is used now or will not be."""

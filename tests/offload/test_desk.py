@@ -20,7 +20,7 @@ from mlcache.offload.arena import store as arena_store
 from mlcache.offload.desk import Desk
 from mlcache.offload.engine import CallOptions
 from mlcache.offload.intake import take_in
-from mlcache.offload.item import Item
+from mlcache.offload.item import CallFuture, Item
 from mlcache.offload.plan import Plan
 from tests.offload import tasks
 from tests.offload.helpers import until
@@ -236,6 +236,21 @@ def test_a_call_that_is_refused_for_a_reload_passes_its_place_on() -> None:
     with pytest.raises(OffloadError, match="reloaded"):
         desk.submit(item)
     assert told.is_set()
+
+
+def test_a_call_that_was_not_admitted_takes_the_place_of_nobody_who_was() -> None:
+    desk = Desk(plan(max_queue=1), lambda: None)
+    admitted, other = Item("admitted", CallOptions()), Item("other", CallOptions())
+    assert desk.admit(admitted)
+    assert not desk.submit(other, admitted=False)
+    for item in (admitted, other):
+        item.future = CallFuture(lambda: None)
+    assert desk.submit(admitted)
+    assert not desk.submit(other, admitted=False)
+    assert len(desk.queue) == 1
+    assert desk.queue.pop() is admitted
+    assert desk.submit(other, admitted=False)
+    assert desk.queue.pop() is other
 
 
 def enqueue(desk: Desk, asked: Plan, value: Any, **options: Any) -> Any:
