@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from mlcache import keys
@@ -181,6 +182,9 @@ def _check_names(actions: Actions, options: Options) -> None:
 
 def _check_function(function: Any, options: Options) -> bool:
     """Whether it is a coroutine function."""
+    if isinstance(function, property | cached_property):
+        name = type(function).__name__
+        raise ConfigurationError(f"ml_cache takes a function, and not a {name}: put @{name} above @ml_cache")
     if not callable(function):
         raise ConfigurationError(
             f"ml_cache takes a function, and its options by keyword, not {function!r}: "

@@ -214,14 +214,29 @@ def _check_option(variable: str, option: str) -> None:
 
 def _warn_of_unknown(environ: Mapping[str, str]) -> None:
     for variable in environ:
-        option = variable.removeprefix(PREFIX)
-        if variable.startswith(PREFIX) and not option.startswith("_") and option not in _OPTIONS:
-            message = f"{variable} is no setting of mlcache{_closest(option, PREFIX)}"
-            warn(message)
+        if variable.startswith(PREFIX) and (hint := _mistake(variable)):
+            warn(f"{variable} is no setting of mlcache{hint}")
+
+
+def _mistake(variable: str) -> str:
+    """What was meant, or could have been; empty for a variable that is one, or may be one of a function."""
+    option = variable.removeprefix(PREFIX)
+    if option.startswith("_"):
+        return "" if variable.isupper() else f": they are in capitals: did you mean {variable.upper()}?"
+    return "" if option in _OPTIONS else _function_option(option) or _closest(option, PREFIX)
+
+
+def _function_option(option: str) -> str:
+    """The hint that ``option`` begins with the name of a function, if it may; empty if not."""
+    for known in _OPTIONS:
+        name = option.upper().removesuffix(f"_{known}")
+        if name and name != option.upper():
+            return f": did you mean {PREFIX}_{name}__{known}, for a function called {name.lower()}?"
+    return ""
 
 
 def _closest(option: str, prefix: str) -> str:
     import difflib
 
-    close = difflib.get_close_matches(option, _OPTIONS, 1)
+    close = difflib.get_close_matches(option.upper(), _OPTIONS, 1)
     return f": did you mean {prefix}{close[0]}?" if close else f" (there are {', '.join(_OPTIONS)})"

@@ -868,13 +868,21 @@ def test_what_is_cached_already_is_refused(cached: Any) -> None:
         ml_cache(ttl=1)(cached)
 
 
-@pytest.mark.parametrize("wrong", [5, "disk", [power], property(repr), object(), {"ttl": 1}])
+@pytest.mark.parametrize("wrong", [5, "disk", [power], object(), {"ttl": 1}])
 def test_what_is_no_function_is_refused(wrong: Any) -> None:
     for decorate in (ml_cache, ml_cache()):
         with pytest.raises(
             ConfigurationError, match=r"takes a function.*by keyword.*@ml_cache\(backend='disk'\)"
         ):
             decorate(wrong)
+
+
+@pytest.mark.parametrize("kind", [property, functools.cached_property])
+def test_a_property_is_to_stand_above(kind: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match=f"not a {kind.__name__}: put @{kind.__name__} above @ml_cache"
+    ):
+        ml_cache(kind(repr))
 
 
 def test_an_unknown_keyword_is_refused() -> None:

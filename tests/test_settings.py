@@ -266,6 +266,20 @@ def test_an_unknown_variable_is_warned_of_with_the_nearest(monkeypatch: pytest.M
         read({"MLCACHE_COLOUR": "red"})
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("MLCACHE_SCORE_TTL", "did you mean MLCACHE__SCORE__TTL, for a function called score"),
+        ("MLCACHE_MY_MODEL_MAX_BYTES", "did you mean MLCACHE__MY_MODEL__MAX_BYTES"),
+        ("MLCACHE__score__ttl", "in capitals: did you mean MLCACHE__SCORE__TTL"),
+        ("MLCACHE_ttl", "did you mean MLCACHE_TTL"),
+    ],
+)
+def test_a_variable_written_almost_right_is_warned_of(variable: str, meant: str) -> None:
+    with pytest.warns(MlcacheWarning, match=f"{variable} is no setting.*{meant}"):
+        assert read({variable: "3s"}) == Settings()
+
+
 def test_variables_of_other_functions_are_no_matter() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -12,14 +12,13 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from mlcache import clock
 from mlcache.backends.address import DISK_BYTES, Address, Defaults, Opener, a_compression, a_size
 from mlcache.backends.disk_many import ManyFrames, a_row
 from mlcache.backends.filesystems import shared_kind
-from mlcache.backends.folders import FileId, claim, default_directory, file_id
+from mlcache.backends.folders import FileId, absolute, claim, default_directory, file_id
 from mlcache.backends.listing import Head
 from mlcache.backends.mapped import MappedFile, Verified
 from mlcache.backends.protocol import Decode, Usage
@@ -56,7 +55,7 @@ class Disk(ManyFrames):
         compress: compress frames; what is compressed has to be expanded rather than mapped.
 
     Raises:
-        ConfigurationError: there is no such policy.
+        ConfigurationError: there is no such policy, or no working directory that the folder is relative to.
         MissingExtraError: diskcache or filelock is not installed.
     """
 
@@ -72,7 +71,7 @@ class Disk(ManyFrames):
         policy: str = POLICIES[0],
         compress: bool = False,
     ) -> None:
-        self.directory = Path(directory).expanduser().absolute()
+        self.directory = absolute(directory)
         self.compress = compress
         self._max_bytes = max_bytes
         self._policy = a_policy(policy, "policy")

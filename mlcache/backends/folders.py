@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mlcache.errors import BackendError, MissingExtraError
+from mlcache.errors import BackendError, ConfigurationError, MissingExtraError
 
 FileId = tuple[int, int] | None
 
@@ -17,6 +17,21 @@ def default_directory() -> Path:
     except ImportError:
         raise MissingExtraError("backend 'disk'", "platformdirs", "disk") from None
     return Path(platformdirs.user_cache_dir("mlcache"))
+
+
+def absolute(directory: str | os.PathLike[str]) -> Path:
+    """``directory`` from the root on, ``~`` read as the user's home.
+
+    Raises:
+        ConfigurationError: it is relative, and this process's working directory has been removed.
+    """
+    path = Path(directory).expanduser()
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"the folder {path} is relative, and the working directory has been removed: give an absolute one"
+        ) from None
 
 
 def claim(directory: Path) -> None:

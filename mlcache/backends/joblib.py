@@ -10,7 +10,7 @@ from urllib.parse import quote
 import xxhash
 
 from mlcache.backends.address import Address, Defaults, Opener, a_compression
-from mlcache.backends.folders import default_directory
+from mlcache.backends.folders import absolute, default_directory
 from mlcache.backends.protocol import Usage
 from mlcache.entry import Key
 from mlcache.errors import MissingExtraError
@@ -107,7 +107,7 @@ def _open(address: Address, defaults: Defaults) -> Joblib:
         from joblib import Memory
     except ImportError:
         raise MissingExtraError("backend 'joblib'", "joblib", "joblib") from None
-    directory = Path(address.location or defaults.directory or default_directory()).expanduser().absolute()
+    directory = absolute(address.location or defaults.directory or default_directory())
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Joblib(Memory(str(directory), verbose=0), compress=address.option("compress") is not None)
 

@@ -16,7 +16,7 @@ import pytest
 from mlcache import clock
 from mlcache.backends.disk import Disk
 from mlcache.backends.folders import default_directory
-from mlcache.errors import BackendError, EntryTooLargeError
+from mlcache.errors import BackendError, ConfigurationError, EntryTooLargeError
 from mlcache.stores import open_backend
 from mlcache.testing.backends import key, payload
 from tests.faults.children import run
@@ -53,6 +53,17 @@ def test_the_folder_is_made_at_first_use_for_its_owner_alone(disk: Disk) -> None
 def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Disk("~/cache", max_bytes=2**20).directory == tmp_path / "cache"
+
+
+@pytest.mark.parametrize("backend", ["disk", "joblib"])
+def test_a_relative_path_needs_a_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigurationError, match=r"folder below/cache is relative.*give an absolute one"):
+        open_backend(f"{backend}://below/cache")
 
 
 def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
