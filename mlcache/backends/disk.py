@@ -258,7 +258,8 @@ def _index_class() -> type[Any]:
     try:
         from mlcache.backends.index_many import ManyIndex
     except ImportError as error:
-        raise MissingExtraError("backend 'disk'", error.name or "diskcache", "disk") from None
+        package = (error.name or "diskcache").partition(".")[0]
+        raise MissingExtraError("backend 'disk'", package, "disk") from None
     return ManyIndex
 
 

@@ -93,6 +93,6 @@ class Engine(Protocol):
         """
         ...
 
-    def close(self, timeout: Duration | None = None) -> None:
+    def close(self, timeout: float | None = None) -> None:
         """Take no more calls, and answer those that were taken: after ``timeout`` with an error."""
         ...
