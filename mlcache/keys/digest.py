@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from marshal import dumps
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from mlcache.errors import UnhashableArgumentError
 from mlcache.keys import hashing
@@ -99,16 +100,46 @@ def is_compared_by_identity(kind: type) -> bool:
 
 
 class Encoders(dict[type, Encoder]):
-    """How each exact type is encoded. What ``resolve`` says about a new type is kept."""
+    """How each exact type is encoded. What ``resolve`` says about a new type is kept.
+
+    A class that is found under its name stands in the table itself until another is found there, as when
+    a cell of a notebook is run again. Any other is held weakly, so no encoder may hold its own class.
+    """
 
     limit = 4096
     resolve: Callable[[type], Encoder]
+    name_of: Callable[[type], str | None]
+    """The name under which a class is found; None where it is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._named: dict[str, type] = {}
+        self._passing: WeakKeyDictionary[type, Encoder] = WeakKeyDictionary()
 
     def __missing__(self, kind: type) -> Encoder:
-        encoder = self.resolve(kind)
-        if len(self) < self.limit and is_compared_by_identity(kind):
-            self[kind] = encoder
+        if not is_compared_by_identity(kind):
+            return self.resolve(kind)
+        encoder = self._passing.get(kind)
+        if encoder is None:
+            encoder = self.resolve(kind)
+            self._keep(kind, encoder)
         return encoder
+
+    def _keep(self, kind: type, encoder: Encoder) -> None:
+        name = self.name_of(kind) if len(self) < self.limit else None
+        if name is None:
+            self._passing[kind] = encoder
+            return
+        former = self._named.get(name)
+        self[kind], self._named[name] = encoder, kind
+        if former is not None and former is not kind:
+            self.pop(former, None)
+
+    def clear(self) -> None:
+        """Forget all types."""
+        super().clear()
+        self._named.clear()
+        self._passing.clear()
 
 
 ENCODERS = Encoders()

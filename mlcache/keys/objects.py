@@ -96,7 +96,7 @@ def _stand_in(tag: bytes, kind: type, function: Callable[[Any], object]) -> Enco
     def body(value: object, seen: Seen) -> bytes:
         standing = _called(function, value)
         if standing is value:
-            raise UnhashableArgumentError(kind, reason="what should stand for it in the key is itself")
+            raise UnhashableArgumentError(type(value), reason="what should stand for it in the key is itself")
         return head + encode(standing, seen)
 
     return tracked(body)
@@ -220,5 +220,10 @@ def _encode_wrapped(value: Any, seen: Seen) -> bytes:
         raise at(error, ".__wrapped__") from None
 
 
+def _name_where_found(kind: type) -> str | None:
+    return type_name(kind) if imported(kind) is kind else None
+
+
 ENCODERS.resolve = resolve
+ENCODERS.name_of = _name_where_found
 _look_again()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import enum
 import functools
 from collections.abc import Callable, Iterable
@@ -76,10 +77,10 @@ def _encode_enum(value: enum.Enum, seen: Seen) -> bytes:
     return b"@enum:" + encode_class(type(value), seen) + encode(content, seen)
 
 
-def _attributes(tag: bytes, kind: type, names: Iterable[str]) -> Encoder:
+def _attributes(tag: bytes, names: Iterable[str]) -> Encoder:
     def body(value: object, seen: Seen) -> bytes:
         codes = [encode_attribute(value, name, seen) for name in names if hasattr(value, name)]
-        return tag + encode_class(kind, seen) + b"".join(codes) + b"@end:"
+        return tag + encode_class(type(value), seen) + b"".join(codes) + b"@end:"
 
     return body
 
@@ -90,32 +91,32 @@ def _fields(kind: type, names: Iterable[str]) -> Encoder:
     members = {name: member for base in reversed(kind.__mro__) for name, member in base.__dict__.items()}
     derived = {name for name, member in members.items() if isinstance(member, functools.cached_property)}
     known = derived.union(names, _UNCOUNTED)
-    slots = [(n, m) for n, m in members.items() if isinstance(m, MemberDescriptorType) and n not in known]
+    slots = [n for n, m in members.items() if isinstance(m, MemberDescriptorType) and n not in known]
 
     def body(value: object, seen: Seen) -> bytes:
         codes = [encode_attribute(value, name, seen) for name in names if hasattr(value, name)]
         own = getattr(value, "__dict__", {})
         if slots or not own.keys() <= known:
-            more = {name: slot.__get__(value) for name, slot in slots if _is_set(slot, value)}
+            more = _in_slots(value, slots)
             more |= {name: content for name, content in own.items() if name not in known}
             codes += [_named(name, more[name], seen) for name in sorted(more)]
-        return b"@fields:" + encode_class(kind, seen) + b"".join(codes) + b"@end:"
+        return b"@fields:" + encode_class(type(value), seen) + b"".join(codes) + b"@end:"
 
     return body
 
 
-def _is_set(slot: MemberDescriptorType, value: object) -> bool:
-    """Whether a slot holds something; ``hasattr`` would compute what the class computes on demand."""
-    try:
-        slot.__get__(value)
-    except AttributeError:
-        return False
-    return True
+def _in_slots(value: object, names: Iterable[str]) -> dict[str, object]:
+    """What slots hold that hold something; ``getattr`` would compute what the class computes on demand."""
+    found: dict[str, object] = {}
+    for name in names:
+        with contextlib.suppress(AttributeError):
+            found[name] = object.__getattribute__(value, name)
+    return found
 
 
 def _subclass(kind: type, base: type, content: Callable[[Any], object]) -> Encoder:
     names = [name for each in kind.__mro__ for name in _slots(each)]
-    state = _attributes(b"@state:", kind, ["__dict__", *names])
+    state = _attributes(b"@state:", ["__dict__", *names])
 
     def body(value: object, seen: Seen) -> bytes:
         return b"@subclass:" + encode(base, seen) + encode(content(value), seen) + state(value, seen)
@@ -126,7 +127,7 @@ def _subclass(kind: type, base: type, content: Callable[[Any], object]) -> Encod
 def encode_own(value: object, seen: Seen) -> bytes:
     """The code of a value's class and of the attributes that it has besides the content of its base."""
     names = [name for each in type(value).__mro__ for name in _slots(each)]
-    return _attributes(b"@own:", type(value), ["__dict__", *names])(value, seen)
+    return _attributes(b"@own:", ["__dict__", *names])(value, seen)
 
 
 def own_attributes(value: object, kinds: Iterable[type]) -> dict[str, object]:
