@@ -384,6 +384,22 @@ def test_callable_objects_are_apart_by_their_content() -> None:
     assert len(calls) == 2
 
 
+@dataclass
+class Model:
+    weight: int
+
+    def predict(self, x: int) -> int:
+        return self.weight * x
+
+
+def test_an_owner_is_read_once_and_an_argument_at_each_call() -> None:
+    model = Model(1)
+    bound, plain = ml_cache(model.predict), ml_cache(Model.predict)
+    assert (bound(1), plain(model, 1)) == (1, 1)
+    model.weight = 2
+    assert (bound(1), plain(model, 1)) == (1, 2)
+
+
 class Plain:
     """An object without a key, which can be called and has a method."""
 
