@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -37,7 +38,8 @@ def children() -> set[int]:
     while waiting:
         parent = waiting.pop()
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            new = {int(each) for each in task.read_text().split()} - found
-            found |= new
-            waiting.extend(new)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                new = {int(each) for each in task.read_text().split()} - found
+                found |= new
+                waiting.extend(new)
     return found
