@@ -219,10 +219,28 @@ def _seal_sequence(sealing: _Sealing, values: Any) -> Kept:
     kind = type(values)
     items = [sealing.seal(item) for item in values]
     kept = kind([item for item, _ in items])
-    renews = [renew for _, renew in items]
-    if not any(renews):
+    places = [(place, renew) for place, (_, renew) in enumerate(items) if renew is not None]
+    if not places:
         return kept, None if kind is tuple else kind.copy
-    return kept, lambda kept: kind(map(_renewed, kept, renews))
+    if kind is list:
+        return kept, _renewer(list.copy, places)
+    renew_items = _renewer(list, places)
+    return kept, lambda kept: tuple(renew_items(kept))
+
+
+def _renewer(copy_of: Renew, places: list[tuple[Any, Renew]]) -> Renew:
+    """What copies a container and renews the parts in it that callers can change, by index or key.
+
+    To ask each part at each hit whether it is such a one would take longer than all the rest of the hit.
+    """
+
+    def renew(kept: Any) -> Any:
+        own = copy_of(kept)
+        for place, renew_part in places:
+            own[place] = renew_part(own[place])
+        return own
+
+    return renew
 
 
 def _seal_set(sealing: _Sealing, values: Any) -> Kept:
@@ -242,9 +260,8 @@ def _seal_dict(sealing: _Sealing, values: dict[Any, Any]) -> Kept:
         return kept, lambda kept: dict(
             zip(map(_renewed, kept, renew_keys), map(_renewed, kept.values(), renews), strict=True)
         )
-    if any(renews):
-        return kept, lambda kept: dict(zip(kept, map(_renewed, kept.values(), renews), strict=True))
-    return kept, dict.copy
+    places = [(key, renew) for key, renew in zip(kept, renews, strict=True) if renew is not None]
+    return kept, _renewer(dict.copy, places) if places else dict.copy
 
 
 def _seal_other(sealing: _Sealing, value: Any) -> Kept:

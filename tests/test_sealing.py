@@ -8,6 +8,7 @@ import datetime as dt
 import decimal
 import enum
 import pickle
+import sys
 import threading
 import uuid
 from collections import OrderedDict, defaultdict, deque
@@ -510,6 +511,33 @@ def test_what_was_just_read_is_not_copied_again() -> None:
     box = Box()
     assert seal(box, owned=True).value is box
     assert seal(box).value is not box
+
+
+def _few_of_many(kind: str) -> Any:
+    array, many = np.arange(3.0), range(1000)
+    made = {
+        "list": [*many, array],
+        "tuple": (array, *many),
+        "dict": dict.fromkeys(many, 1) | {1000: array},
+    }
+    return made[kind]
+
+
+@pytest.mark.parametrize("kind", ["list", "tuple", "dict"])
+def test_parts_that_nobody_can_change_cost_no_call_of_their_own(kind: str) -> None:
+    value = _few_of_many(kind)
+    sealed = seal(value)
+    calls: list[str] = []
+    assert sealed.renew is not None
+    sys.setprofile(lambda *what: calls.append(what[1]))
+    try:
+        got = sealed.renew(sealed.value)
+    finally:
+        sys.setprofile(None)
+    assert len(calls) < 20, "calls, of Python and of C, and their returns"
+    assert type(got) is type(value)
+    assert list(map(repr, got)) == list(map(repr, value))
+    assert got is not sealed.value
 
 
 def test_what_cannot_be_copied_is_an_error_of_sealing_alone() -> None:
