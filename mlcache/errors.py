@@ -36,6 +36,9 @@ from __future__ import annotations
 
 import sys
 
+_LONGEST = 300
+"""Characters of what another library's error says in one of ours."""
+
 
 class MlcacheError(Exception):
     """What every error of mlcache derives from."""
@@ -240,3 +243,9 @@ class CorruptEntryError(CodecError):
 
 class MlcacheWarning(UserWarning):
     """Something went wrong that did not fail the call."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what ``error`` says: some libraries add pages to it."""
+    text = str(error).strip().partition("\n")[0]
+    return f"{text[:_LONGEST]}..." if len(text) > _LONGEST else text

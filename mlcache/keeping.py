@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import cast
+from typing import Any, cast
 
 from mlcache.backends.tiered import Found
 from mlcache.entry import Entry, Failure, Key, Verdict, judge
+from mlcache.errors import first_line
 from mlcache.flight import Flight
 from mlcache.flight.carried import bare, is_cancellation
 from mlcache.sealing import Sealed, seal_failure
+from mlcache.sizes import walk
 from mlcache.steps import Find, Keep, Made, Now
 from mlcache.terms import Terms
 
@@ -37,9 +40,25 @@ def make_entry(made: Made, terms: Terms, luck: float = 0.0) -> tuple[Entry, str]
         sealed = terms.seal(made.value)
     except Exception as error:  # noqa: BLE001 - copying runs the code of any class
         sealed = Sealed(made.value, None, 0)
-        objection = objection or f"{UNCOPIABLE} ({error}): returns='reference' keeps it without a copy"
+        objection = objection or _why_uncopiable(made.value, error)
     until = (deadline, terms.expiry.stale_until(deadline))
     return Entry(sealed.value, made.at, *until, made.cost, sealed.size, sealed.renew), objection
+
+
+def _why_uncopiable(value: Any, error: Exception) -> str:
+    """The objection to a value that raised ``error`` as it was copied, and the way to keep it."""
+    if "torch" in sys.modules and any(map(_has_gradient, walk(value))):
+        return (
+            f"{UNCOPIABLE}, as a tensor in it holds the graph it was computed by: "
+            "compute it under torch.no_grad(), or return its .detach()"
+        )
+    return f"{UNCOPIABLE} ({first_line(error)}): returns='reference' keeps it without a copy"
+
+
+def _has_gradient(part: Any) -> bool:
+    import torch
+
+    return isinstance(part, torch.Tensor) and part.grad_fn is not None
 
 
 async def keep_error(

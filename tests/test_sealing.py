@@ -540,6 +540,25 @@ def test_parts_that_nobody_can_change_cost_no_call_of_their_own(kind: str) -> No
     assert got is not sealed.value
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_a_tensor_that_cannot_be_copied_is_told_of_in_a_line_with_the_way_out() -> None:
+    torch = pytest.importorskip("torch")
+
+    @ml_cache
+    def with_graph() -> Any:
+        return {"out": [torch.ones(2, requires_grad=True) * 2]}
+
+    @ml_cache
+    def nested() -> Any:
+        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+    with pytest.warns(UserWarning, match=r"cannot be copied.*torch\.no_grad\(\), or return its \.detach\(\)"):
+        with_graph()
+    with pytest.warns(UserWarning, match="cannot be copied") as warned:
+        nested()
+    assert not any("\n" in str(each.message) or len(str(each.message)) > 600 for each in warned)
+
+
 def test_what_cannot_be_copied_is_an_error_of_sealing_alone() -> None:
     generator = (i for i in range(3))
     for way in (seal, seal_for_copies):

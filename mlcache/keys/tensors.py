@@ -10,7 +10,7 @@ from __future__ import annotations
 from marshal import dumps
 from typing import Any
 
-from mlcache.errors import UnhashableArgumentError
+from mlcache.errors import UnhashableArgumentError, first_line
 from mlcache.keys.arrays import hash_array
 from mlcache.keys.classes import encode_class, type_name
 from mlcache.keys.digest import Encoder, Seen, encode, encode_items, tracked
@@ -56,11 +56,21 @@ def _readable(encoder: Encoder) -> Encoder:
     def encode_readable(tensor: Any, seen: Seen) -> bytes:
         try:
             return encoder(tensor, seen)
-        except RuntimeError as error:
-            reason = f"its elements cannot be read: {error}"
-            raise UnhashableArgumentError(type(tensor), reason=reason) from error
+        except (RuntimeError, ValueError) as error:
+            raise UnhashableArgumentError(type(tensor), reason=_why_unreadable(error)) from error
 
     return encode_readable
+
+
+def _why_unreadable(error: Exception) -> str:
+    import torch
+
+    # Tracing makes a tensor of each number, be it of a shape, which cannot be written then.
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage] - documented, if not in its __all__
+        return (
+            "torch.jit is tracing it, and would take one answer for all: call the function that is not cached"
+        )
+    return f"its elements cannot be read: {first_line(error)}"
 
 
 def _encode_tensor(tensor: Any, seen: Seen) -> bytes:

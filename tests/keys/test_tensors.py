@@ -133,8 +133,9 @@ def test_a_tensor_without_elements_is_refused() -> None:
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
 def test_a_tensor_of_tensors_is_refused() -> None:
     nested = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])
-    with pytest.raises(UnhashableArgumentError, match="cannot be read"):
+    with pytest.raises(UnhashableArgumentError, match="cannot be read") as caught:
         digest([nested])
+    assert "\n" not in str(caught.value)
 
 
 def test_a_tensor_inside_a_transformed_function_is_refused() -> None:
@@ -144,6 +145,16 @@ def test_a_tensor_inside_a_transformed_function_is_refused() -> None:
         return tensor
 
     assert torch.vmap(keyed)(torch.ones(2, 3)).shape == (2, 3)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch 2.13 advises against tracing
+def test_a_tensor_that_is_traced_is_refused() -> None:
+    def keyed(tensor: Any) -> Any:
+        with pytest.raises(UnhashableArgumentError, match=r"torch\.jit is tracing it"):
+            digest(tensor)
+        return tensor + 1
+
+    assert torch.jit.trace(keyed, tensor(), check_trace=False)(tensor()).shape == (3, 4)
 
 
 def test_recurrent_modules_can_be_keyed() -> None:
