@@ -30,6 +30,7 @@ from mlcache.entry import FOREVER, Key
 from mlcache.errors import BatchAnswerError
 from mlcache.explanation import Explanation, count_states
 from mlcache.flight import waiting_for
+from mlcache.flight.carried import carried
 from mlcache.flow import bypass
 from mlcache.key_tree import KeyTree
 from mlcache.progress import Progress, how_many
@@ -92,7 +93,12 @@ class BatchActions(BatchParts):
 
     def _join(self, order: Order, outcomes: Sequence[Outcome]) -> Any:
         entries = [outcomes[seat].entry for seat in order.seats]
-        value = put_together([self._hand_out(entry) for entry in entries], order.items)
+        hand_out = self.cache.hand_out
+        try:
+            answers = [hand_out(entry) for entry in entries]
+        except StopIteration as error:  # which was kept
+            raise carried(error) from None
+        value = put_together(answers, order.items)
         if type(value) is np.ndarray and self.options.returns == "readonly":
             value.flags.writeable = False  # as an answer that was kept as a whole
         return value

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from mlcache import sealing as sealing_module
 from mlcache.batch.forms import DifferentForms, Form
 from mlcache.batch.items import Items
+from mlcache.batch.keyed import OneKeyError, apart, of_item
 from mlcache.errors import BatchAnswerError
 from mlcache.sealing import Sealed
+from mlcache.sizes import size_of_array
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -119,17 +121,25 @@ def own_answer(kept: Kept) -> Any:
 
 def sealing(seal: Callable[[Any], Sealed]) -> Callable[[Kept], Sealed]:
     """What brings a pair into the form in which it is kept, given what does so with an answer."""
+    rows_stay = seal is sealing_module.seal
 
     def seal_pair(kept: Kept) -> Sealed:
         form, part = kept
+        if rows_stay and form == b"ndarray" and _is_sealed(part):
+            return Sealed(kept, None, size_of_array(part) + sys.getsizeof(kept) + len(form))
         sealed = seal(part)
         if form == b"ndarray" and _is_part(sealed.value):
             sealed = seal(part.copy())
-        renew = sealed.renew
+        renew = None if form == b"ndarray" and sealed.renew is np.ndarray.view else sealed.renew
         pair = None if renew is None else lambda kept: (kept[0], renew(kept[1]))
         return Sealed((form, sealed.value), pair, sealed.size + sys.getsizeof(kept) + len(form))
 
     return seal_pair
+
+
+def _is_sealed(row: npt.NDArray[Any]) -> bool:
+    """Whether a row can be kept as it is: whoever asks gets it joined with others, or an element of it."""
+    return row.dtype.names is None and not _is_part(row) and sealing_module.is_immutable(row)
 
 
 def _is_part(row: Any) -> bool:
@@ -227,50 +237,18 @@ _FORMS: dict[bytes, Form] = {
 }
 
 
-class OneKeyError(BatchAnswerError):
-    """Items that are apart for us but one key of a dict, such as ``1`` and ``True``.
-
-    Args:
-        groups: the numbers of the items, such that no two of a group are one key.
-    """
-
-    def __init__(self, groups: list[list[int]]) -> None:
-        super().__init__("a dict, and some of the items are one key of it: make it a list")
-        self.groups = groups
-
-
 def _from_dict(answers: dict[Any, Any], items: Items, places: Sequence[int]) -> list[Kept]:
     singles = [items.single(place) for place in places]
     try:
-        groups = _apart(singles)
+        groups = apart(singles)
         if len(groups) > 1:
             raise OneKeyError(groups)
         _check(len(answers), len(singles))
-        return [(b"dict", _of_item(answers, single)) for single in singles]
+        return [(b"dict", of_item(answers, single)) for single in singles]
     except TypeError:
         raise BatchAnswerError("a dict, and the items cannot be the keys of one: make it a list") from None
     except KeyError as error:
         raise BatchAnswerError(f"a dict without an answer for {error}") from None
-
-
-def _apart(singles: Sequence[Any]) -> list[list[int]]:
-    """Their numbers, in as few groups as have no two that are one key of a dict."""
-    met: Counter[Any] = Counter()
-    groups: list[list[int]] = [[]]
-    for number, single in enumerate(singles):
-        if met[single] == len(groups):
-            groups.append([])
-        groups[met[single]].append(number)
-        met[single] += 1
-    return groups
-
-
-def _of_item(answers: dict[Any, Any], single: Any) -> Any:
-    if single == single:  # noqa: PLR0124 - NaN is not
-        return answers[single]
-    # A NaN taken from an array twice is two objects, which only what it is has in common.
-    [answer] = [answer for key, answer in answers.items() if key != key] or [answers[single]]  # noqa: PLR0124
-    return answer
 
 
 def _from_tensor(answers: Any, count: int) -> list[Kept]:

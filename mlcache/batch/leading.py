@@ -11,9 +11,10 @@ import msgspec
 
 from mlcache.backends.many import Locked
 from mlcache.backends.tiered import Found
-from mlcache.batch.answers import OneKeyError, take_apart
+from mlcache.batch.answers import take_apart
 from mlcache.batch.elsewhere import Watch
 from mlcache.batch.failing import keep_failure
+from mlcache.batch.keyed import OneKeyError
 from mlcache.batch.landing import changed, keep, serve
 from mlcache.batch.order import Order
 from mlcache.batch.seats import LOCKED_AT_ONCE, Outcomes, Plan, Seat, chunks, flights_of
